@@ -1,0 +1,418 @@
+//! THE boundary: every class and function that Python sees. Its types are in `penstock/_engine.pyi`.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pyo3::exceptions::{PyStopIteration, PyTypeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+
+use crate::bridge::{ResponseSlot, WsgiApp};
+use crate::inspect;
+use crate::plan::WorkerPlan;
+use crate::scoreboard;
+use crate::spool::SpooledBody;
+use crate::sys;
+use crate::worker::Worker;
+
+pyo3::create_exception!(
+    penstock._engine,
+    EngineError,
+    pyo3::exceptions::PyException,
+    "The engine could not start: what happened, and the file descriptor or address at fault."
+);
+
+#[pyclass(frozen, module = "penstock._engine")]
+pub struct Engine {
+    worker: Arc<Worker>,
+}
+
+#[pymethods]
+impl Engine {
+    #[new]
+    fn new(py: Python<'_>, plan: WorkerPlan, app: Py<PyAny>) -> PyResult<Self> {
+        let app = WsgiApp::new(py, &plan, app)?;
+        let worker = Worker::new(plan, Box::new(app)).map_err(|error| EngineError::new_err(error.to_string()))?;
+        Ok(Self { worker: Arc::new(worker) })
+    }
+
+    /// Serve as app thread `thread` (0 is the main thread) until the worker is told to leave.
+    fn run(&self, py: Python<'_>, thread: usize) -> PyResult<&'static str> {
+        if thread >= self.worker.shared.plan.engine.threads {
+            return Err(PyValueError::new_err(format!(
+                "thread {thread} is not one of the plan's {} threads",
+                self.worker.shared.plan.engine.threads
+            )));
+        }
+        py.detach(|| self.worker.run(thread))
+            .map(crate::worker::StopReason::name)
+            .map_err(|error| EngineError::new_err(error.to_string()))
+    }
+}
+
+/// `start_response` of one request.
+#[pyclass(frozen, module = "penstock._engine")]
+pub struct StartResponse {
+    slot: Arc<ResponseSlot>,
+}
+
+impl StartResponse {
+    pub fn new(slot: Arc<ResponseSlot>) -> Self {
+        Self { slot }
+    }
+}
+
+#[pymethods]
+impl StartResponse {
+    #[pyo3(signature = (status, headers, exc_info=None))]
+    fn __call__(
+        slf: &Bound<'_, Self>,
+        status: &Bound<'_, PyAny>,
+        headers: &Bound<'_, PyAny>,
+        exc_info: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Write> {
+        let slot = &slf.get().slot;
+        slot.start(status, headers, exc_info)?;
+        Ok(Write { slot: Arc::clone(slot) })
+    }
+}
+
+/// `write` of one request: what `start_response` returns.
+#[pyclass(frozen, module = "penstock._engine")]
+pub struct Write {
+    slot: Arc<ResponseSlot>,
+}
+
+#[pymethods]
+impl Write {
+    fn __call__(&self, py: Python<'_>, data: &Bound<'_, PyBytes>) -> PyResult<()> {
+        self.slot.write(py, data.as_bytes())
+    }
+}
+
+enum BodySource {
+    Memory { data: Vec<u8>, position: usize },
+    File { file: File, length: u64, position: u64, ahead: Vec<u8>, ahead_used: usize },
+}
+
+/// `wsgi.input`.
+#[pyclass(frozen, module = "penstock._engine")]
+pub struct RequestBody {
+    source: Mutex<BodySource>,
+}
+
+/// How much of a spooled body is read at once for `readline`.
+const READ_AHEAD_BYTES: usize = 64 * 1024;
+
+impl RequestBody {
+    pub fn empty() -> Self {
+        Self::new(SpooledBody::Memory(Vec::new()))
+    }
+
+    pub fn new(body: SpooledBody) -> Self {
+        let source = match body {
+            SpooledBody::Memory(data) => BodySource::Memory { data, position: 0 },
+            SpooledBody::File(file, length) => {
+                BodySource::File { file, length, position: 0, ahead: Vec::new(), ahead_used: 0 }
+            }
+        };
+        Self { source: Mutex::new(source) }
+    }
+
+    fn source(&self) -> MutexGuard<'_, BodySource> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A negative or missing size means everything (PEP 3333; `read(0)` is the empty string, as for files).
+    fn wanted(size: Option<isize>) -> usize {
+        size.map_or(usize::MAX, |size| usize::try_from(size).unwrap_or(usize::MAX))
+    }
+
+    fn line<'py>(&self, py: Python<'py>, size: Option<isize>) -> PyResult<Bound<'py, PyBytes>> {
+        let most = Self::wanted(size);
+        let line = py.detach(|| self.source().take_line(most))?;
+        Ok(PyBytes::new(py, &line))
+    }
+}
+
+impl BodySource {
+    fn take(&mut self, most: usize) -> std::io::Result<Vec<u8>> {
+        match self {
+            Self::Memory { data, position } => {
+                let start = (*position).min(data.len());
+                let end = start.saturating_add(most).min(data.len());
+                *position = end;
+                Ok(data[start..end].to_vec())
+            }
+            Self::File { file, length, position, ahead, ahead_used } => {
+                let left = usize::try_from(*length - *position).unwrap_or(usize::MAX);
+                let want = most.min(left);
+                let mut out = Vec::with_capacity(want);
+                let ready = &ahead[*ahead_used..];
+                let from_ahead = ready.len().min(want);
+                out.extend_from_slice(&ready[..from_ahead]);
+                *ahead_used += from_ahead;
+                file.take((want - from_ahead) as u64).read_to_end(&mut out)?;
+                *position += out.len() as u64;
+                Ok(out)
+            }
+        }
+    }
+
+    fn take_line(&mut self, most: usize) -> std::io::Result<Vec<u8>> {
+        match self {
+            Self::Memory { data, position } => {
+                let start = (*position).min(data.len());
+                let rest = &data[start..start.saturating_add(most).min(data.len())];
+                let length = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+                *position = start + length;
+                Ok(data[start..start + length].to_vec())
+            }
+            Self::File { file, length, position, ahead, ahead_used } => {
+                let mut line = Vec::new();
+                while line.len() < most && *position < *length {
+                    if *ahead_used == ahead.len() {
+                        ahead.clear();
+                        *ahead_used = 0;
+                        file.take(READ_AHEAD_BYTES as u64).read_to_end(ahead)?;
+                        if ahead.is_empty() {
+                            break;
+                        }
+                    }
+                    let ready = &ahead[*ahead_used..];
+                    let ready = &ready[..ready.len().min(most - line.len())];
+                    let found = memchr::memchr(b'\n', ready);
+                    let count = found.map_or(ready.len(), |at| at + 1);
+                    line.extend_from_slice(&ready[..count]);
+                    *ahead_used += count;
+                    *position += count as u64;
+                    if found.is_some() {
+                        break;
+                    }
+                }
+                Ok(line)
+            }
+        }
+    }
+
+    fn seek(&mut self, offset: i64, whence: i32) -> std::io::Result<u64> {
+        let (length, current) = match self {
+            Self::Memory { data, position } => (data.len() as u64, *position as u64),
+            Self::File { length, position, .. } => (*length, *position),
+        };
+        let base = match whence {
+            0 => 0,
+            1 => current,
+            2 => length,
+            _ => return Err(std::io::Error::from(std::io::ErrorKind::InvalidInput)),
+        };
+        let target = base
+            .checked_add_signed(offset)
+            .filter(|target| *target <= length)
+            .ok_or_else(|| std::io::Error::other("seek outside of the request body"))?;
+        match self {
+            Self::Memory { position, .. } => *position = usize::try_from(target).unwrap_or(usize::MAX),
+            Self::File { file, position, ahead, ahead_used, .. } => {
+                file.seek(SeekFrom::Start(target))?;
+                ahead.clear();
+                *ahead_used = 0;
+                *position = target;
+            }
+        }
+        Ok(target)
+    }
+}
+
+#[pymethods]
+impl RequestBody {
+    #[pyo3(signature = (size=Some(-1), /), text_signature = "($self, size=-1, /)")]
+    fn read<'py>(&self, py: Python<'py>, size: Option<isize>) -> PyResult<Bound<'py, PyBytes>> {
+        let most = Self::wanted(size);
+        let data = py.detach(|| self.source().take(most))?;
+        Ok(PyBytes::new(py, &data))
+    }
+
+    #[pyo3(signature = (size=Some(-1), /), text_signature = "($self, size=-1, /)")]
+    fn readline<'py>(&self, py: Python<'py>, size: Option<isize>) -> PyResult<Bound<'py, PyBytes>> {
+        self.line(py, size)
+    }
+
+    #[pyo3(signature = (hint=Some(-1), /), text_signature = "($self, hint=-1, /)")]
+    fn readlines<'py>(&self, py: Python<'py>, hint: Option<isize>) -> PyResult<Bound<'py, PyList>> {
+        let lines = PyList::empty(py);
+        let enough = match hint {
+            Some(hint) if hint > 0 => Self::wanted(Some(hint)),
+            _ => usize::MAX,
+        };
+        let mut total = 0;
+        while total < enough {
+            let line = self.line(py, None)?;
+            if line.as_bytes().is_empty() {
+                break;
+            }
+            total += line.as_bytes().len();
+            lines.append(line)?;
+        }
+        Ok(lines)
+    }
+
+    #[pyo3(signature = (offset, whence=0, /))]
+    fn seek(&self, py: Python<'_>, offset: i64, whence: i32) -> PyResult<u64> {
+        Ok(py.detach(|| self.source().seek(offset, whence))?)
+    }
+
+    fn tell(&self) -> u64 {
+        match &*self.source() {
+            BodySource::Memory { position, .. } => *position as u64,
+            BodySource::File { position, .. } => *position,
+        }
+    }
+
+    /// Nothing to do: the body goes with the request.
+    fn close(&self) {}
+
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let line = self.line(py, None)?;
+        if line.as_bytes().is_empty() { Err(PyStopIteration::new_err(())) } else { Ok(line) }
+    }
+}
+
+/// A part of an open file that the kernel can send.
+pub struct FilePart {
+    pub file: OwnedFd,
+    pub offset: u64,
+    pub length: u64,
+}
+
+/// `wsgi.file_wrapper`.
+#[pyclass(frozen, module = "penstock._engine")]
+pub struct FileWrapper {
+    file: Py<PyAny>,
+    block_size: usize,
+}
+
+impl FileWrapper {
+    /// The rest of the file, if the kernel can send it as it lies: a file object of Python's own whose bytes are those
+    /// of the descriptor. Others (compressed, encoded, in memory) must be read.
+    pub fn part(&self, py: Python<'_>) -> PyResult<Option<FilePart>> {
+        let mut file = self.file.bind(py).clone();
+        if file.get_type().name()?.to_str()? == "_TemporaryFileWrapper" {
+            file = file.getattr(intern!(py, "file"))?;
+        }
+        let io = py.import(intern!(py, "io"))?;
+        let is_plain = ["BufferedReader", "BufferedRandom", "FileIO"]
+            .into_iter()
+            .any(|class| io.getattr(class).is_ok_and(|class| file.get_type().is(&class)));
+        if !is_plain {
+            return Ok(None);
+        }
+        // A buffered reader may wrap something else than a file (a decompressor): then its raw part is no FileIO.
+        if let Some(raw) = file.getattr_opt(intern!(py, "raw"))?
+            && !raw.get_type().is(&io.getattr("FileIO")?)
+        {
+            return Ok(None);
+        }
+        let Ok(fd) = file.call_method0(intern!(py, "fileno")).and_then(|fd| fd.extract::<i32>()) else {
+            return Ok(None);
+        };
+        let Some((size, _)) = sys::regular_file(fd) else { return Ok(None) };
+        let offset: u64 = file.call_method0(intern!(py, "tell"))?.extract()?;
+        // SAFETY: the file object is referenced for the length of this call, so that its descriptor stays open.
+        let copy = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?;
+        Ok(Some(FilePart { file: copy, offset, length: size.saturating_sub(offset) }))
+    }
+}
+
+#[pymethods]
+impl FileWrapper {
+    #[new]
+    #[pyo3(signature = (file, block_size=8192, /))]
+    fn new(file: Py<PyAny>, block_size: isize) -> PyResult<Self> {
+        let block_size = usize::try_from(block_size)
+            .ok()
+            .filter(|size| *size > 0)
+            .ok_or_else(|| PyValueError::new_err("the block size of a file wrapper must be greater than 0"))?;
+        Ok(Self { file, block_size })
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        match self.file.bind(py).getattr_opt(intern!(py, "close"))? {
+            Some(method) => method.call0().map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let block = self.file.bind(py).call_method1(intern!(py, "read"), (self.block_size,))?;
+        let block = block.cast_into::<PyBytes>().map_err(|_| {
+            PyTypeError::new_err("a file given to wsgi.file_wrapper must read bytes: open it in binary mode")
+        })?;
+        if block.as_bytes().is_empty() { Err(PyStopIteration::new_err(())) } else { Ok(block) }
+    }
+}
+
+/// Describe what Python must not keep a second copy of.
+#[pyfunction]
+fn catalogue(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let errors = PyDict::new(py);
+    for error in wire::Error::ALL {
+        errors.set_item(error.code(), (error.status(), error.fault().name(), error.explanation()))?;
+    }
+    let layout = scoreboard::layout();
+    let board = PyDict::new(py);
+    board.set_item("magic", layout.magic)?;
+    board.set_item("version", layout.version)?;
+    board.set_item("header_bytes", layout.header_bytes)?;
+    board.set_item("worker_bytes", layout.worker_bytes)?;
+    board.set_item("thread_bytes", layout.thread_bytes)?;
+    for (name, fields) in [
+        ("header_fields", layout.header_fields),
+        ("worker_fields", layout.worker_fields),
+        ("thread_fields", layout.thread_fields),
+    ] {
+        let described = PyDict::new(py);
+        for field in fields {
+            described.set_item(field.name, (field.offset, field.kind))?;
+        }
+        board.set_item(name, described)?;
+    }
+    let catalogue = PyDict::new(py);
+    catalogue.set_item("errors", errors)?;
+    catalogue.set_item("scoreboard", board)?;
+    Ok(catalogue)
+}
+
+/// Parse `data` as a peer would send it and tell what the engine makes of it, without serving anything.
+#[pyfunction]
+#[pyo3(name = "inspect", signature = (protocol, data, limits=None))]
+fn inspect_bytes<'py>(
+    py: Python<'py>,
+    protocol: &str,
+    data: &[u8],
+    limits: Option<std::collections::HashMap<String, u64>>,
+) -> PyResult<Bound<'py, PyDict>> {
+    inspect::inspect(py, protocol, data, &limits.unwrap_or_default())
+}
+
+#[pymodule]
+mod _engine {
+    #[pymodule_export]
+    use super::{Engine, EngineError, FileWrapper, RequestBody, catalogue, inspect_bytes};
+
+    #[pymodule_init]
+    fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
+        use pyo3::prelude::*;
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

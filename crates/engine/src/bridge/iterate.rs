@@ -1,0 +1,132 @@
+//! What the app returned becomes the body: lists at once, other iterables piece by piece, files by the kernel.
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyTuple};
+
+use super::{ResponseSlot, close, type_name};
+use crate::boundary::FileWrapper;
+
+/// Sends the result of the app and closes it, also when something fails on the way.
+pub fn send(py: Python<'_>, result: &Bound<'_, PyAny>, slot: &ResponseSlot) -> PyResult<()> {
+    if let Ok(list) = result.cast_exact::<PyList>() {
+        return send_all(py, list.iter(), slot);
+    }
+    if let Ok(tuple) = result.cast_exact::<PyTuple>() {
+        return send_all(py, tuple.iter(), slot);
+    }
+    if let Ok(bytes) = result.cast_exact::<PyBytes>() {
+        return send_all(py, std::iter::once(bytes.clone().into_any()), slot);
+    }
+    let sent = match result.cast::<FileWrapper>() {
+        Ok(wrapper) => send_file(py, wrapper, slot),
+        Err(_) => send_pieces(py, result, slot),
+    };
+    let closed = close(py, result);
+    // The first failure tells more; a second one is shown for itself.
+    match (sent, closed) {
+        (Err(error), Err(second)) => {
+            second.display(py);
+            Err(error)
+        }
+        (Err(error), Ok(())) | (Ok(()), Err(error)) => Err(error),
+        (Ok(()), Ok(())) => Ok(()),
+    }
+}
+
+fn bytes_of<'a, 'py>(item: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyBytes>> {
+    item.cast::<PyBytes>().map_err(|_| {
+        PyTypeError::new_err(format!("the body must be made of bytes, not {} (encode it first)", type_name(item)))
+    })
+}
+
+fn not_started() -> PyErr {
+    PyRuntimeError::new_err("the app returned a body but did not call start_response (PEP 3333)")
+}
+
+/// A body whose pieces are all there: its length is known.
+fn send_all<'py>(py: Python<'py>, items: impl Iterator<Item = Bound<'py, PyAny>>, slot: &ResponseSlot) -> PyResult<()> {
+    let items: Vec<Bound<'py, PyAny>> = items.collect();
+    let mut pieces = Vec::with_capacity(items.len());
+    for item in &items {
+        pieces.push(bytes_of(item)?.as_bytes());
+    }
+    {
+        let mut guard = slot.lock();
+        let Some(response) = guard.as_mut() else { return Ok(()) };
+        if !response.is_headed() {
+            return Err(not_started());
+        }
+        if response.whole(&pieces) {
+            return Ok(());
+        }
+    }
+    py.detach(|| {
+        let mut guard = slot.lock();
+        let Some(response) = guard.as_mut() else { return };
+        // The client being gone is no failure of the app.
+        let _ = response.pieces(&pieces);
+    });
+    Ok(())
+}
+
+/// A body that is made while it is sent: each piece leaves before the next one is asked for.
+fn send_pieces(py: Python<'_>, result: &Bound<'_, PyAny>, slot: &ResponseSlot) -> PyResult<()> {
+    let mut iterator = result.try_iter().map_err(|_| {
+        PyTypeError::new_err(format!("the app must return an iterable of bytes, not {}", type_name(result)))
+    })?;
+    loop {
+        let Some(item) = iterator.next() else { break };
+        let item = item?;
+        let piece = bytes_of(&item)?.as_bytes();
+        if piece.is_empty() {
+            continue;
+        }
+        let mut wants_more = true;
+        let headed = py.detach(|| {
+            let mut guard = slot.lock();
+            let Some(response) = guard.as_mut() else { return true };
+            if !response.is_headed() {
+                return false;
+            }
+            wants_more = response.piece(piece).is_ok() && response.wants_body();
+            true
+        });
+        if !headed {
+            return Err(not_started());
+        }
+        if !wants_more {
+            return Ok(());
+        }
+    }
+    let guard = slot.lock();
+    match guard.as_ref() {
+        Some(response) if !response.is_headed() => Err(not_started()),
+        _ => Ok(()),
+    }
+}
+
+/// `wsgi.file_wrapper`: the kernel sends a real file; anything else is read block by block.
+fn send_file(py: Python<'_>, wrapper: &Bound<'_, FileWrapper>, slot: &ResponseSlot) -> PyResult<()> {
+    if let Some(part) = wrapper.get().part(py)? {
+        let sent = py.detach(|| {
+            let mut guard = slot.lock();
+            match guard.as_mut() {
+                Some(response) if response.can_send_file() => {
+                    let _ = response.file(part.file, part.offset, part.length);
+                    true
+                }
+                Some(response) => !response.is_headed(),
+                None => true,
+            }
+        });
+        let headed = slot.lock().as_ref().is_none_or(crate::response::Response::is_headed);
+        if !headed {
+            return Err(not_started());
+        }
+        if sent {
+            return Ok(());
+        }
+    }
+    send_pieces(py, wrapper.as_any(), slot)
+}

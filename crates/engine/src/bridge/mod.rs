@@ -1,0 +1,201 @@
+//! From a parsed request to the app and back (PEP 3333). Only here and in `boundary.rs` is Python touched.
+//!
+//! Strategy: the interpreter's lock is held while the environ is made, the app runs and its iterable gives pieces;
+//! every write to a socket and every read of a spooled file lets go of it. A body of one small piece is copied behind
+//! its head and sent after the lock has been given back.
+
+mod environ;
+mod iterate;
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyString, PyTuple};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use environ::Environs;
+
+use crate::boundary::StartResponse;
+use crate::exchange::Exchange;
+use crate::plan::WorkerPlan;
+use crate::response::{BadHead, Response};
+use crate::socket::Gone;
+use crate::sys;
+use crate::worker::{App, AppThread, Shared};
+
+/// The WSGI app of a worker.
+pub struct WsgiApp {
+    callable: Py<PyAny>,
+    environs: Environs,
+}
+
+impl WsgiApp {
+    pub fn new(py: Python<'_>, plan: &WorkerPlan, callable: Py<PyAny>) -> PyResult<Self> {
+        Ok(Self { callable, environs: Environs::new(py, plan)? })
+    }
+
+    /// Runs the app; the exception is what it raised, if it did.
+    fn call(
+        &self,
+        py: Python<'_>,
+        exchange: &mut Exchange,
+        shared: &Shared,
+        thread: usize,
+        slot: &Arc<ResponseSlot>,
+    ) -> PyResult<u32> {
+        let (environ, vars) = self.environs.make(py, exchange, shared, thread)?;
+        let start_response = Py::new(py, StartResponse::new(Arc::clone(slot)))?;
+        let result = self.callable.bind(py).call1((environ, start_response))?;
+        iterate::send(py, &result, slot)?;
+        Ok(vars)
+    }
+}
+
+impl App for WsgiApp {
+    fn serve(&self, exchange: &mut Exchange, thread: &mut AppThread, shared: &Shared) {
+        let date = thread.date.at(sys::epoch_s());
+        let protocol = shared.plan.listeners[exchange.listener].protocol;
+        let response = Response::new(
+            Arc::clone(&exchange.socket),
+            shared.write_policy(),
+            exchange.framing(protocol),
+            date,
+            std::mem::take(&mut thread.scratch),
+        );
+        let slot = Arc::new(ResponseSlot(Mutex::new(Some(response))));
+        let (vars, failed) = Python::attach(|py| match self.call(py, exchange, shared, thread.index, &slot) {
+            Ok(vars) => (vars, false),
+            Err(error) => {
+                shared.note(&format!(
+                    "the app raised an exception on {} {}",
+                    exchange.method().escape_ascii(),
+                    exchange.uri().escape_ascii()
+                ));
+                shared.flush_log();
+                // Not `print`: that would end the process for SystemExit.
+                error.display(py);
+                (0, true)
+            }
+        });
+        // The slot is emptied, so that a `write` or `start_response` that the app kept can do no harm later.
+        let Some(mut response) = slot.lock().take() else { return };
+        let mut broken_off = failed;
+        if (failed || !response.is_headed()) && !response.is_sent() && response.gone().is_none() {
+            response.replace_with_error();
+            broken_off = false;
+        }
+        let fault = response.length_fault();
+        thread.scratch = exchange.take_report(response, broken_off, vars);
+        exchange.report.app_failed = failed;
+        if let Some(fault) = fault.filter(|_| !failed) {
+            shared.note(&format!("{} {}: {fault}", exchange.method().escape_ascii(), exchange.uri().escape_ascii()));
+        }
+    }
+}
+
+/// A response that the app's callbacks and the thread that runs the app share; empty when the request is over.
+pub struct ResponseSlot(Mutex<Option<Response>>);
+
+impl ResponseSlot {
+    pub fn lock(&self) -> MutexGuard<'_, Option<Response>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `start_response(status, headers, exc_info=None)` of PEP 3333.
+    pub fn start(
+        &self,
+        status: &Bound<'_, PyAny>,
+        headers: &Bound<'_, PyAny>,
+        exc_info: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let exc_info = exc_info.filter(|value| !value.is_none());
+        let mut guard = self.lock();
+        let Some(response) = guard.as_mut() else {
+            return Err(PyValueError::new_err("start_response was called after the end of its request"));
+        };
+        if let Some(exc_info) = exc_info
+            && response.is_sent()
+        {
+            drop(guard);
+            let value = exc_info.get_item(1)?;
+            return Err(PyErr::from_value(value));
+        }
+        let status = text_bytes(status, "the status")?;
+        response.start(&status, exc_info.is_some()).map_err(bad_head)?;
+        let result = take_headers(response, headers);
+        if result.is_err() {
+            response.reopen();
+        }
+        result
+    }
+
+    /// `write(data)` of PEP 3333.
+    pub fn write(&self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
+        let result = py.detach(|| {
+            let mut guard = self.lock();
+            match guard.as_mut() {
+                Some(response) if data.is_empty() => response.gone().map_or(Ok(()), Err),
+                Some(response) => response.piece(data),
+                None => Err(Gone::Disconnected),
+            }
+        });
+        result.map_err(|gone| {
+            pyo3::exceptions::PyConnectionError::new_err(match gone {
+                Gone::Disconnected => "write error: the client is gone",
+                Gone::Stalled => "write error: the client took nothing for too long",
+                Gone::Truncated => "write error: a file became shorter while it was sent",
+            })
+        })
+    }
+}
+
+fn bad_head(error: BadHead) -> PyErr {
+    match error {
+        BadHead::AlreadyStarted | BadHead::AlreadySent => pyo3::exceptions::PyAssertionError::new_err(error.message()),
+        BadHead::Status(text) | BadHead::Header(text) => PyValueError::new_err(text),
+    }
+}
+
+fn take_headers(response: &mut Response, headers: &Bound<'_, PyAny>) -> PyResult<()> {
+    let headers = headers.cast::<PyList>().map_err(|_| {
+        PyTypeError::new_err(format!("the headers must be a list of (name, value) tuples, not {}", type_name(headers)))
+    })?;
+    for item in headers.iter() {
+        let pair = item.cast::<PyTuple>().ok().filter(|pair| pair.len() == 2).ok_or_else(|| {
+            PyTypeError::new_err(format!("a header must be a (name, value) tuple, not {}", type_name(&item)))
+        })?;
+        let (name, value) = (pair.get_item(0)?, pair.get_item(1)?);
+        let (name, value) = (text_bytes(&name, "a header's name")?, text_bytes(&value, "a header's value")?);
+        response.header(&name, &value).map_err(bad_head)?;
+    }
+    Ok(())
+}
+
+/// The bytes of a native string that holds latin-1 characters only (PEP 3333, "A Note on String Types").
+fn text_bytes<'a>(value: &'a Bound<'_, PyAny>, what: &str) -> PyResult<std::borrow::Cow<'a, [u8]>> {
+    let text = value
+        .cast::<PyString>()
+        .map_err(|_| PyTypeError::new_err(format!("{what} must be str, not {}", type_name(value))))?;
+    let text = text.to_str()?;
+    if text.is_ascii() {
+        return Ok(std::borrow::Cow::Borrowed(text.as_bytes()));
+    }
+    let bytes: Result<Vec<u8>, _> = text.chars().map(|letter| u8::try_from(u32::from(letter))).collect();
+    bytes.map(std::borrow::Cow::Owned).map_err(|_| {
+        PyValueError::new_err(format!(
+            "{what} has characters outside of latin-1: {text:?} (PEP 3333); encode them first"
+        ))
+    })
+}
+
+pub fn type_name(value: &Bound<'_, PyAny>) -> String {
+    value.get_type().name().map_or_else(|_| "an object".to_owned(), |name| name.to_string())
+}
+
+/// Calls `close` of what the app returned, if it has one; its exception is the caller's to log.
+fn close(py: Python<'_>, result: &Bound<'_, PyAny>) -> PyResult<()> {
+    match result.getattr_opt(intern!(py, "close"))? {
+        Some(method) => method.call0().map(drop),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,382 @@
+//! A connection's state, and what its bytes become: exchanges, refusals, or nothing yet.
+//!
+//! Sans-IO but for sending `100 Continue`: `ingest` is given bytes and answers with a verdict; the event loop reads,
+//! writes and keeps time. A connection holds no buffer while it is idle.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use wire::detect::{self, Guess};
+use wire::http1::{self, Chunked, Framing, HeadScan};
+use wire::uwsgi;
+use wire::{Error, Limits, Step};
+
+use crate::exchange::{Exchange, Parsed, Report, TargetParts};
+use crate::plan::ListenerProtocol;
+use crate::socket::Socket;
+use crate::spool::{self, Spool, SpooledBody};
+use crate::sys::{self, Peer};
+
+pub enum State {
+    /// Between requests: nothing of the next one is there.
+    Idle,
+    /// Part of a head is in `buffer`.
+    Head,
+    /// The head is there, the body is coming in.
+    Body(Box<Incoming>),
+    /// An exchange is with the app, or on its way there.
+    Away,
+    /// The response is complete but not yet sent.
+    Flushing { keep_alive: bool },
+    /// The last response is sent; what the client still sends is thrown away for a while, because closing a socket
+    /// with unread input resets it, and the client might lose the response.
+    Lingering { bytes_left: usize },
+}
+
+/// A request whose body is not complete.
+pub struct Incoming {
+    exchange: Box<Exchange>,
+    spool: Spool,
+    framing: BodyFraming,
+}
+
+enum BodyFraming {
+    Length(u64),
+    Chunked(Chunked),
+}
+
+pub struct Connection {
+    pub key: u64,
+    pub socket: Arc<Socket>,
+    pub listener: usize,
+    pub peer: Peer,
+    pub trusted: bool,
+    pub state: State,
+    /// Bytes that belong to no exchange yet.
+    pub buffer: Vec<u8>,
+    /// `buffer` has not been looked at since it was filled.
+    pub untried: bool,
+    scan: HeadScan,
+    /// More may be readable: an arrival was reported and not read to the end.
+    pub readable: bool,
+    /// When patience ends, in milliseconds of the monotonic clock; 0 for never.
+    pub deadline_ms: u64,
+    pub served: u64,
+}
+
+/// What the parsers and the spool need to know.
+pub struct Intake {
+    pub limits: Limits,
+    pub body_memory_bytes: usize,
+    pub spool_dir: Arc<Path>,
+}
+
+/// Why a request is not served; `status` 0 closes without an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub status: u16,
+    pub code: &'static str,
+    pub explanation: String,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self { status: error.status(), code: error.code(), explanation: error.explanation().to_owned() }
+    }
+}
+
+impl Refusal {
+    fn unreadable_body(error: &std::io::Error, directory: &Path) -> Self {
+        Self {
+            status: if spool::is_full(error) { 507 } else { 500 },
+            code: "spool-failed",
+            explanation: format!("the request body could not be kept in {}: {error}", directory.display()),
+        }
+    }
+}
+
+/// What a connection makes of some bytes.
+pub enum Verdict {
+    /// Nothing yet; `restart` tells that something complete came in and the clock starts again.
+    More,
+    Ready(Box<Exchange>),
+    /// A uwsgi ping, which is answered with four bytes.
+    Ping,
+    Refuse(Refusal),
+}
+
+/// The first bytes of protocols that are often sent to the wrong kind of socket, in words.
+fn wrong_protocol(guess: Guess, listener: ListenerProtocol) -> Option<Refusal> {
+    let (code, explanation) = match (listener, guess) {
+        (ListenerProtocol::Uwsgi, Guess::Http) => (
+            "http-on-uwsgi-socket",
+            "HTTP was sent to a uwsgi socket: use `http` (or `http-socket`) for this address, or uwsgi_pass instead of \
+             proxy_pass in nginx",
+        ),
+        (ListenerProtocol::Http, Guess::Uwsgi) => (
+            "uwsgi-on-http-socket",
+            "uwsgi was sent to an HTTP socket: use `socket` for this address, or proxy_pass instead of uwsgi_pass in nginx",
+        ),
+        (_, Guess::Tls) => (
+            "tls-on-plain-socket",
+            "TLS was sent to a socket without TLS: use http:// for this address, or let nginx speak TLS in front of it",
+        ),
+        (ListenerProtocol::Http, Guess::Http2Preface) => {
+            ("http2-on-http1-socket", "HTTP/2 was sent to a socket that speaks HTTP/1.1: use HTTP/1.1")
+        }
+        (_, Guess::ProxyV1 | Guess::ProxyV2) => (
+            "proxy-protocol",
+            "the PROXY protocol was sent to a socket that does not expect it: turn it off in the load balancer",
+        ),
+        _ => return None,
+    };
+    // A TLS or uwsgi client can not read an HTTP answer, but a person with a packet dump can.
+    Some(Refusal { status: 400, code, explanation: explanation.to_owned() })
+}
+
+impl Connection {
+    pub fn new(key: u64, socket: Arc<Socket>, listener: usize, peer: Peer, trusted: bool) -> Self {
+        Self {
+            key,
+            socket,
+            listener,
+            peer,
+            trusted,
+            state: State::Idle,
+            buffer: Vec::new(),
+            untried: false,
+            scan: HeadScan::default(),
+            readable: true,
+            deadline_ms: 0,
+            served: 0,
+        }
+    }
+
+    /// Whether the next read may take whatever comes; in a body of known length, only what belongs to it.
+    pub fn read_limit(&self, most: usize) -> usize {
+        match &self.state {
+            State::Body(incoming) => match incoming.framing {
+                BodyFraming::Length(left) => usize::try_from(left).unwrap_or(most).min(most),
+                BodyFraming::Chunked(_) => most,
+            },
+            _ => most,
+        }
+    }
+
+    /// Takes bytes that arrived (or, with `untried`, those in `buffer`).
+    pub fn ingest(&mut self, data: &[u8], protocol: ListenerProtocol, intake: &Intake) -> Verdict {
+        if matches!(self.state, State::Body(_)) {
+            return self.body(data, intake);
+        }
+        let fresh = self.buffer.is_empty();
+        if !fresh {
+            self.buffer.extend_from_slice(data);
+        }
+        let buffer = std::mem::take(&mut self.buffer);
+        let input: &[u8] = if fresh { data } else { &buffer };
+        let verdict = match protocol {
+            ListenerProtocol::Http => self.http(input, fresh, intake),
+            ListenerProtocol::Uwsgi => self.uwsgi(input, intake),
+        };
+        if matches!(verdict, Verdict::More) && matches!(self.state, State::Idle | State::Head) {
+            self.state = State::Head;
+            self.buffer = if fresh { data.to_vec() } else { buffer };
+        }
+        verdict
+    }
+
+    fn http(&mut self, input: &[u8], fresh: bool, intake: &Intake) -> Verdict {
+        // A request usually arrives whole: then one pass is enough. Otherwise the scan remembers how far it looked, so
+        // that a head that comes byte by byte costs no more than one that comes at once.
+        if !fresh {
+            match self.scan.scan(input, &intake.limits) {
+                Ok(Step::Done(..)) => {}
+                Ok(Step::NeedMore) => return Verdict::More,
+                Err(error) => return refuse(error, input, ListenerProtocol::Http),
+            }
+        }
+        let (head, used) = match http1::parse_head(input, &intake.limits) {
+            Ok(Step::Done(head, used)) => (head, used),
+            Ok(Step::NeedMore) => {
+                return match self.scan.scan(input, &intake.limits) {
+                    Ok(_) => Verdict::More,
+                    Err(error) => refuse(error, input, ListenerProtocol::Http),
+                };
+            }
+            Err(error) => return refuse(error, input, ListenerProtocol::Http),
+        };
+        self.scan.reset();
+        let framing = head.framing;
+        let expect_continue = head.expect_continue;
+        let keep_alive = head.keep_alive;
+        let parts = match TargetParts::parse(head.method.of(input), head.target.of(input), input) {
+            Ok(parts) => parts,
+            Err(error) => return Verdict::Refuse(error.into()),
+        };
+        let mut exchange = self.exchange(Parsed::Http(head), &input[..used], keep_alive);
+        exchange.target = parts;
+        let rest = &input[used..];
+        match framing {
+            Framing::None | Framing::Length(0) => self.ready(exchange, rest),
+            Framing::Length(length) => {
+                if intake.limits.body_bytes > 0 && length > intake.limits.body_bytes {
+                    return Verdict::Refuse(too_large(intake));
+                }
+                self.begin_body(exchange, BodyFraming::Length(length), rest, expect_continue, intake)
+            }
+            Framing::Chunked => {
+                self.begin_body(exchange, BodyFraming::Chunked(Chunked::default()), rest, expect_continue, intake)
+            }
+        }
+    }
+
+    fn uwsgi(&mut self, input: &[u8], intake: &Intake) -> Verdict {
+        let (packet, used) = match uwsgi::parse_packet(input, &intake.limits) {
+            Ok(Step::Done(packet, used)) => (packet, used),
+            // The first byte of a packet for an app is 0 or 30, never a letter.
+            Ok(Step::NeedMore) if input.first().is_some_and(u8::is_ascii_uppercase) => {
+                return wrong_protocol(detect::guess(input), ListenerProtocol::Uwsgi)
+                    .map_or(Verdict::More, Verdict::Refuse);
+            }
+            Ok(Step::NeedMore) => return Verdict::More,
+            Err(error) => return refuse(error, input, ListenerProtocol::Uwsgi),
+        };
+        match packet.modifier1 {
+            0 | 30 => {}
+            100 => return Verdict::Ping,
+            other => {
+                if let Some(refusal) = wrong_protocol(detect::guess(input), ListenerProtocol::Uwsgi) {
+                    return Verdict::Refuse(refusal);
+                }
+                return Verdict::Refuse(Refusal {
+                    status: 0,
+                    code: "unknown-modifier",
+                    explanation: format!("-- unavailable modifier requested: {other} --"),
+                });
+            }
+        }
+        if packet.vars.is_empty() {
+            return Verdict::Refuse(Refusal {
+                status: 0,
+                code: "empty-packet",
+                explanation: "Empty python request. skip.".to_owned(),
+            });
+        }
+        let length = packet.content_length;
+        if intake.limits.body_bytes > 0 && length > intake.limits.body_bytes {
+            return Verdict::Refuse(too_large(intake));
+        }
+        let exchange = self.exchange(Parsed::Uwsgi(packet), &input[..used], false);
+        let rest = &input[used..];
+        if length == 0 {
+            self.ready(exchange, rest)
+        } else {
+            self.begin_body(exchange, BodyFraming::Length(length), rest, false, intake)
+        }
+    }
+
+    fn exchange(&self, parsed: Parsed, bytes: &[u8], keep_alive: bool) -> Box<Exchange> {
+        Box::new(Exchange {
+            key: self.key,
+            socket: Arc::clone(&self.socket),
+            listener: self.listener,
+            peer: self.peer,
+            trusted: self.trusted,
+            parsed,
+            bytes: bytes.to_vec(),
+            target: TargetParts::default(),
+            body: SpooledBody::Memory(Vec::new()),
+            keep_alive,
+            started_us: 0,
+            report: Report::default(),
+        })
+    }
+
+    fn ready(&mut self, exchange: Box<Exchange>, rest: &[u8]) -> Verdict {
+        self.buffer = rest.to_vec();
+        self.untried = !rest.is_empty();
+        self.state = State::Away;
+        self.served += 1;
+        Verdict::Ready(exchange)
+    }
+
+    fn begin_body(
+        &mut self,
+        exchange: Box<Exchange>,
+        framing: BodyFraming,
+        rest: &[u8],
+        expect_continue: bool,
+        intake: &Intake,
+    ) -> Verdict {
+        let mut spool = Spool::new(intake.body_memory_bytes, &intake.spool_dir);
+        if let BodyFraming::Length(length) = framing {
+            spool.expect(length);
+        }
+        self.state = State::Body(Box::new(Incoming { exchange, spool, framing }));
+        let verdict = self.body(rest, intake);
+        if expect_continue && matches!(self.state, State::Body(_)) && rest.is_empty() {
+            // Whoever waits for this line has nothing else to read, so that it fits into an empty socket; and a client
+            // that is gone is noticed by the next read.
+            let _ = sys::send(self.socket.fd(), b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        verdict
+    }
+
+    fn body(&mut self, data: &[u8], intake: &Intake) -> Verdict {
+        let State::Body(mut incoming) = std::mem::replace(&mut self.state, State::Head) else { return Verdict::More };
+        let (complete, used) = match &mut incoming.framing {
+            BodyFraming::Length(left) => {
+                let take = usize::try_from(*left).unwrap_or(usize::MAX).min(data.len());
+                if let Err(error) = incoming.spool.write(&data[..take]) {
+                    return Verdict::Refuse(Refusal::unreadable_body(&error, &intake.spool_dir));
+                }
+                *left -= take as u64;
+                (*left == 0, take)
+            }
+            BodyFraming::Chunked(decoder) => {
+                let mut decoded = Vec::with_capacity(data.len());
+                let step = match decoder.decode(data, &mut decoded, &intake.limits) {
+                    Ok(step) => step,
+                    Err(error) => return Verdict::Refuse(error.into()),
+                };
+                if let Err(error) = incoming.spool.write(&decoded) {
+                    return Verdict::Refuse(Refusal::unreadable_body(&error, &intake.spool_dir));
+                }
+                match step {
+                    Step::Done((), used) => (true, used),
+                    Step::NeedMore => (false, data.len()),
+                }
+            }
+        };
+        if !complete {
+            self.state = State::Body(incoming);
+            return Verdict::More;
+        }
+        let Incoming { mut exchange, spool, .. } = *incoming;
+        match spool.finish() {
+            Ok(body) => {
+                exchange.body = body;
+                self.ready(exchange, &data[used..])
+            }
+            Err(error) => Verdict::Refuse(Refusal::unreadable_body(&error, &intake.spool_dir)),
+        }
+    }
+
+    /// What to say to a client whose request did not come in time.
+    pub fn overdue(&self) -> Refusal {
+        let what = if matches!(self.state, State::Body(_)) { "body" } else { "head" };
+        Refusal { status: 408, code: "request-timeout", explanation: format!("the request's {what} took too long") }
+    }
+}
+
+fn refuse(error: Error, input: &[u8], protocol: ListenerProtocol) -> Verdict {
+    Verdict::Refuse(wrong_protocol(detect::guess(input), protocol).unwrap_or_else(|| error.into()))
+}
+
+fn too_large(intake: &Intake) -> Refusal {
+    Refusal {
+        status: 413,
+        code: "body-too-large",
+        explanation: format!("the request body is larger than limit-post ({} bytes)", intake.limits.body_bytes),
+    }
+}

@@ -1,0 +1,208 @@
+//! One request and what became of it. An exchange leaves its connection while the app works on it, and comes back.
+
+use std::sync::Arc;
+
+use wire::Span;
+use wire::http1::{Head, Version};
+use wire::uwsgi::Packet;
+
+use crate::plan::ListenerProtocol;
+use crate::response::{Ending, Framing, Response};
+use crate::socket::Socket;
+use crate::spool::SpooledBody;
+use crate::sys::Peer;
+
+/// The request as it was parsed; the spans point into `Exchange::bytes`.
+pub enum Parsed {
+    Http(Head),
+    Uwsgi(Packet),
+}
+
+/// What the log and the statistics say of a finished exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct Report {
+    pub ending: Ending,
+    pub status: u16,
+    pub header_count: u32,
+    pub header_bytes: u64,
+    pub body_bytes: u64,
+    pub via_sendfile: bool,
+    /// The app raised an exception.
+    pub app_failed: bool,
+    /// The client did not take the whole response.
+    pub client_gone: bool,
+    /// Variables in the environ, as uWSGI counts them: twice their number.
+    pub vars: u32,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self {
+            ending: Ending::Cut,
+            status: 0,
+            header_count: 0,
+            header_bytes: 0,
+            body_bytes: 0,
+            via_sendfile: false,
+            app_failed: false,
+            client_gone: false,
+            vars: 0,
+        }
+    }
+}
+
+/// A target that was validated and taken apart when the head came in.
+#[derive(Clone, Debug, Default)]
+pub struct TargetParts {
+    /// The decoded path; None if the path has nothing to decode and stands at `path_span`.
+    pub decoded_path: Option<Vec<u8>>,
+    pub path_span: Span,
+    pub query: Span,
+    /// The host of an absolute-form target, which replaces the Host header (RFC 9112 3.2.2).
+    pub authority: Option<Span>,
+}
+
+impl TargetParts {
+    /// `bytes` is the head, `target` a part of it.
+    pub fn parse(method: &[u8], target: &[u8], bytes: &[u8]) -> Result<Self, wire::Error> {
+        let parsed = wire::http1::parse_target(method, target)?;
+        let (decoded_path, path_span) = match parsed.path {
+            std::borrow::Cow::Borrowed(path) if is_within(bytes, path) => (None, span_within(bytes, path)),
+            path => (Some(path.into_owned()), Span::default()),
+        };
+        Ok(Self {
+            decoded_path,
+            path_span,
+            query: span_within(bytes, parsed.query),
+            authority: parsed.authority.map(|authority| span_within(bytes, authority)),
+        })
+    }
+}
+
+fn is_within(outer: &[u8], inner: &[u8]) -> bool {
+    outer.as_ptr_range().start <= inner.as_ptr_range().start && inner.as_ptr_range().end <= outer.as_ptr_range().end
+}
+
+/// The place of `inner` in `outer`; an empty span if it is not a part of it.
+fn span_within(outer: &[u8], inner: &[u8]) -> Span {
+    if inner.is_empty() || !is_within(outer, inner) {
+        return Span::default();
+    }
+    let start = inner.as_ptr() as usize - outer.as_ptr() as usize;
+    Span { start: start as u32, end: (start + inner.len()) as u32 }
+}
+
+pub struct Exchange {
+    /// The connection's key in the event loop.
+    pub key: u64,
+    pub socket: Arc<Socket>,
+    /// Index of the listener that the connection came by.
+    pub listener: usize,
+    pub peer: Peer,
+    /// The peer may speak for the client it forwards (X-Forwarded-*).
+    pub trusted: bool,
+    pub parsed: Parsed,
+    /// The head, or the uwsgi block with its four bytes before it.
+    pub bytes: Vec<u8>,
+    /// Where an HTTP target's parts are; empty for uwsgi, whose front end took them apart.
+    pub target: TargetParts,
+    pub body: SpooledBody,
+    /// What the request wants; `report.ending` tells what came of it.
+    pub keep_alive: bool,
+    pub started_us: u64,
+    pub report: Report,
+}
+
+impl Exchange {
+    /// The first value of a uwsgi variable's last occurrence; empty if there is none, or the request came over HTTP.
+    pub fn var(&self, name: &[u8]) -> &[u8] {
+        match &self.parsed {
+            Parsed::Uwsgi(packet) => packet
+                .vars
+                .iter()
+                .rev()
+                .find(|(key, _)| key.of(&self.bytes) == name)
+                .map_or(b"", |(_, value)| value.of(&self.bytes)),
+            Parsed::Http(_) => b"",
+        }
+    }
+
+    /// The first HTTP header of this name, in any case.
+    pub fn header(&self, name: &[u8]) -> Option<&[u8]> {
+        match &self.parsed {
+            Parsed::Http(head) => head
+                .headers
+                .iter()
+                .find(|header| header.name.of(&self.bytes).eq_ignore_ascii_case(name))
+                .map(|header| header.value.of(&self.bytes)),
+            Parsed::Uwsgi(_) => None,
+        }
+    }
+
+    pub fn method(&self) -> &[u8] {
+        match &self.parsed {
+            Parsed::Http(head) => head.method.of(&self.bytes),
+            Parsed::Uwsgi(_) => self.var(b"REQUEST_METHOD"),
+        }
+    }
+
+    /// What the request asks of its response.
+    pub fn framing(&self, protocol: ListenerProtocol) -> Framing {
+        Framing {
+            uwsgi: protocol == ListenerProtocol::Uwsgi,
+            http11: match &self.parsed {
+                Parsed::Http(head) => head.version == Version::Http11,
+                Parsed::Uwsgi(_) => false,
+            },
+            head_only: self.method() == b"HEAD",
+            keep_alive: self.keep_alive,
+        }
+    }
+
+    /// Ends the response and keeps what the log and the connection need to know; returns the working buffers.
+    pub fn take_report(&mut self, mut response: Response, app_failed: bool, vars: u32) -> (Vec<u8>, Vec<u8>) {
+        let ending = response.finish(app_failed);
+        self.report = Report {
+            ending,
+            status: response.status(),
+            header_count: response.header_count(),
+            header_bytes: response.header_bytes(),
+            body_bytes: response.body_bytes(),
+            via_sendfile: response.via_sendfile(),
+            app_failed,
+            client_gone: response.gone().is_some(),
+            vars,
+        };
+        response.into_scratch()
+    }
+
+    /// The decoded path.
+    pub fn path(&self) -> &[u8] {
+        match (&self.parsed, &self.target.decoded_path) {
+            (Parsed::Uwsgi(_), _) => self.var(b"PATH_INFO"),
+            (_, Some(path)) => path,
+            (_, None) => self.target.path_span.of(&self.bytes),
+        }
+    }
+
+    /// The target as the client sent it.
+    pub fn uri(&self) -> &[u8] {
+        match &self.parsed {
+            Parsed::Http(head) => head.target.of(&self.bytes),
+            Parsed::Uwsgi(_) => {
+                let uri = self.var(b"REQUEST_URI");
+                if uri.is_empty() { self.var(b"PATH_INFO") } else { uri }
+            }
+        }
+    }
+
+    pub fn protocol(&self) -> &[u8] {
+        match &self.parsed {
+            Parsed::Http(head) => match head.version {
+                Version::Http10 => b"HTTP/1.0",
+                Version::Http11 => b"HTTP/1.1",
+            },
+            Parsed::Uwsgi(_) => self.var(b"SERVER_PROTOCOL"),
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Penstock's engine: one worker's data plane.
+//!
+//! Reading order: `worker` (who runs what), `event_loop` (readiness and time), `connection` (bytes to requests),
+//! `response` and `socket` (answers to bytes), `bridge` (requests to the app), `boundary` (all that Python sees).
+//! Everything that a protocol means is in the `wire` crate; everything that touches Python is in `bridge`.
+
+mod access_log;
+mod boundary;
+mod bridge;
+mod connection;
+mod event_loop;
+mod exchange;
+mod forwarded;
+mod inspect;
+mod plan;
+mod poller;
+mod response;
+mod scoreboard;
+mod socket;
+mod spool;
+mod static_files;
+mod sys;
+mod worker;

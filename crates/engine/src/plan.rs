@@ -1,0 +1,71 @@
+//! The worker's plan as Python hands it over, read by field name from `penstock.plan.types`.
+
+use pyo3::prelude::*;
+
+#[derive(FromPyObject, Clone, Debug)]
+pub struct EnginePlan {
+    pub threads: usize,
+    pub multiprocess: bool,
+    pub server_name: String,
+    pub head_limit_bytes: usize,
+    pub header_limit_count: usize,
+    pub body_limit_bytes: u64,
+    pub body_memory_bytes: usize,
+    pub spool_dir: String,
+    pub response_buffer_bytes: usize,
+    pub header_timeout_s: f64,
+    pub body_timeout_s: f64,
+    pub write_timeout_s: f64,
+    pub keepalive_timeout_s: f64,
+    pub max_requests: u64,
+    pub min_worker_lifetime_s: f64,
+    pub drain_timeout_s: f64,
+    pub trusted_proxies: Vec<String>,
+    pub static_maps: Vec<(String, String)>,
+    pub static_safe: Vec<String>,
+    pub mime_types: Vec<(String, String)>,
+    pub log_requests: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenerProtocol {
+    Http,
+    Uwsgi,
+}
+
+impl<'py> FromPyObject<'_, 'py> for ListenerProtocol {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        match value.extract::<String>()?.as_str() {
+            "http" => Ok(Self::Http),
+            "uwsgi" => Ok(Self::Uwsgi),
+            other => Err(pyo3::exceptions::PyValueError::new_err(format!(
+                "unknown listener protocol {other:?}: expected \"http\" or \"uwsgi\""
+            ))),
+        }
+    }
+}
+
+#[derive(FromPyObject, Clone, Debug)]
+pub struct ListenerHandle {
+    pub fd: i32,
+    pub protocol: ListenerProtocol,
+    pub name: String,
+    pub server_port: String,
+    pub is_unix: bool,
+}
+
+#[derive(FromPyObject, Clone, Debug)]
+pub struct WorkerPlan {
+    pub engine: EnginePlan,
+    pub worker_id: u32,
+    pub listeners: Vec<ListenerHandle>,
+    pub control_fd: i32,
+    pub lifeline_fd: i32,
+    pub scoreboard_fd: i32,
+    pub scoreboard_slot: usize,
+    pub handoff_receive_fd: i32,
+    pub handoff_send_fd: i32,
+    pub log_fd: i32,
+}

@@ -1,0 +1,500 @@
+//! One response on its way out: what the app says becomes a head and a correctly framed body.
+//!
+//! Framing is decided here and nowhere else (RFC 9112 6): a known length is sent as such, an unknown one is chunked for
+//! HTTP/1.1 and delimited by the end of the connection for HTTP/1.0 and uwsgi. A body that does not fit its announced
+//! length is cut to it, or the connection is cut, so that the next response is never misread.
+
+use std::sync::Arc;
+
+use wire::http1::Version;
+
+use crate::socket::{Gone, Socket, WritePolicy};
+
+/// What the request asks of its response's framing.
+#[derive(Clone, Copy, Debug)]
+pub struct Framing {
+    /// The front end speaks uwsgi: no chunks, no keep-alive, and the front end adds `Date` itself.
+    pub uwsgi: bool,
+    pub http11: bool,
+    /// A HEAD request: everything but the body.
+    pub head_only: bool,
+    pub keep_alive: bool,
+}
+
+/// How the connection goes on after a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    KeepAlive,
+    Close,
+    /// The response is incomplete; its framing lets the client see that.
+    Cut,
+    /// The response is incomplete, and only a reset shows it, because its end is the connection's end.
+    Reset,
+}
+
+/// Why the app's head was not accepted; the text is for the app's author.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadHead {
+    AlreadyStarted,
+    AlreadySent,
+    Status(String),
+    Header(String),
+}
+
+impl BadHead {
+    pub fn message(&self) -> String {
+        match self {
+            Self::AlreadyStarted => {
+                "start_response was called twice: pass exc_info to replace the first response (PEP 3333)".to_owned()
+            }
+            Self::AlreadySent => "the response has begun: its status and headers can not be changed".to_owned(),
+            Self::Status(text) | Self::Header(text) => text.clone(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// No status yet.
+    Open,
+    /// Status and headers are known, nothing is sent.
+    Headed,
+    /// The head is sent, or stands in `pending`.
+    Streaming,
+}
+
+pub struct Response {
+    socket: Arc<Socket>,
+    policy: WritePolicy,
+    framing: Framing,
+    date: [u8; 29],
+    phase: Phase,
+    head: Vec<u8>,
+    status: u16,
+    header_count: u32,
+    length: Option<u64>,
+    has_date: bool,
+    chunked: bool,
+    /// Ready bytes that leave with the next write.
+    pending: Vec<u8>,
+    sent_anything: bool,
+    body_bytes: u64,
+    header_bytes: u64,
+    via_sendfile: bool,
+    /// Bytes that the app gave beyond its Content-Length.
+    surplus_bytes: u64,
+    gone: Option<Gone>,
+}
+
+/// A body up to this size is copied behind its head and sent without the interpreter's lock; a larger one is sent from
+/// where it lies.
+pub const COPY_LIMIT: usize = 32 * 1024;
+
+impl Response {
+    /// `scratch` is an empty buffer to work in; `finish` gives it back.
+    pub fn new(
+        socket: Arc<Socket>,
+        policy: WritePolicy,
+        framing: Framing,
+        date: [u8; 29],
+        scratch: (Vec<u8>, Vec<u8>),
+    ) -> Self {
+        Self {
+            socket,
+            policy,
+            framing,
+            date,
+            phase: Phase::Open,
+            head: scratch.0,
+            status: 0,
+            header_count: 0,
+            length: None,
+            has_date: false,
+            chunked: false,
+            pending: scratch.1,
+            sent_anything: false,
+            body_bytes: 0,
+            header_bytes: 0,
+            via_sendfile: false,
+            surplus_bytes: 0,
+            gone: None,
+        }
+    }
+
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    pub fn header_count(&self) -> u32 {
+        self.header_count
+    }
+
+    pub fn body_bytes(&self) -> u64 {
+        self.body_bytes
+    }
+
+    pub fn header_bytes(&self) -> u64 {
+        self.header_bytes
+    }
+
+    pub fn via_sendfile(&self) -> bool {
+        self.via_sendfile
+    }
+
+    /// Whether the app has named a status.
+    pub fn is_headed(&self) -> bool {
+        self.phase != Phase::Open
+    }
+
+    /// Whether something has left, so that the status can not be changed any more.
+    pub fn is_sent(&self) -> bool {
+        self.sent_anything
+    }
+
+    /// Whether the client is gone, so that more output is of no use.
+    pub fn gone(&self) -> Option<Gone> {
+        self.gone
+    }
+
+    pub fn wants_body(&self) -> bool {
+        !self.framing.head_only && !bodiless(self.status)
+    }
+
+    /// Takes the status line's text, such as `200 OK`. `replace` forgets an earlier status that was not sent.
+    pub fn start(&mut self, status: &[u8], replace: bool) -> Result<(), BadHead> {
+        match self.phase {
+            Phase::Open => {}
+            Phase::Headed if replace => {}
+            Phase::Headed => return Err(BadHead::AlreadyStarted),
+            Phase::Streaming if replace && !self.sent_anything => {
+                self.pending.clear();
+                self.body_bytes = 0;
+            }
+            Phase::Streaming => return Err(BadHead::AlreadySent),
+        }
+        self.phase = Phase::Open;
+        self.head.clear();
+        self.header_count = 0;
+        self.length = None;
+        self.has_date = false;
+        self.chunked = false;
+        match wire::response::status_line(&mut self.head, Version::Http11, status) {
+            Ok(code) => {
+                self.status = code;
+                self.phase = Phase::Headed;
+                Ok(())
+            }
+            Err(_) => Err(BadHead::Status(format!(
+                "invalid status {:?}: expected three digits from 200 to 599, a space and a reason, such as \"200 OK\"",
+                String::from_utf8_lossy(status)
+            ))),
+        }
+    }
+
+    /// Takes one header of the app.
+    pub fn header(&mut self, name: &[u8], value: &[u8]) -> Result<(), BadHead> {
+        if wire::response::check_header(name, value).is_err() {
+            return Err(BadHead::Header(format!(
+                "invalid header {:?}: {:?}: a name is made of letters, digits and -, a value has no line ends or NUL",
+                String::from_utf8_lossy(name),
+                String::from_utf8_lossy(value)
+            )));
+        }
+        match name.len() {
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                let length = decimal(value).ok_or_else(|| {
+                    BadHead::Header(format!("invalid Content-Length {:?}", String::from_utf8_lossy(value)))
+                })?;
+                if self.length.is_some_and(|other| other != length) {
+                    return Err(BadHead::Header("two different Content-Length headers".to_owned()));
+                }
+                self.length = Some(length);
+                self.header_count += 1;
+                return Ok(());
+            }
+            10 if name.eq_ignore_ascii_case(b"connection") => {
+                if value.eq_ignore_ascii_case(b"close") {
+                    self.framing.keep_alive = false;
+                }
+                return Ok(());
+            }
+            10 if name.eq_ignore_ascii_case(b"keep-alive") => return Ok(()),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                return Err(BadHead::Header(
+                    "Transfer-Encoding is the server's to set (PEP 3333, hop-by-hop headers): leave it out, and the body \
+                     is sent in chunks where that is needed"
+                        .to_owned(),
+                ));
+            }
+            4 if name.eq_ignore_ascii_case(b"date") => self.has_date = true,
+            _ => {}
+        }
+        self.header_count += 1;
+        self.head.extend_from_slice(name);
+        self.head.extend_from_slice(b": ");
+        self.head.extend_from_slice(value);
+        self.head.extend_from_slice(b"\r\n");
+        Ok(())
+    }
+
+    /// Takes back a status whose headers turned out to be wrong.
+    pub fn reopen(&mut self) {
+        if self.phase == Phase::Headed {
+            self.phase = Phase::Open;
+            self.head.clear();
+            self.header_count = 0;
+            self.length = None;
+        }
+    }
+
+    /// Completes the head with what the server owes, and puts it into `pending`.
+    fn seal(&mut self) {
+        self.phase = Phase::Streaming;
+        let bodiless = bodiless(self.status);
+        match self.length {
+            Some(length) if !bodiless || self.status == 304 => {
+                self.head.extend_from_slice(b"Content-Length: ");
+                push_decimal(&mut self.head, length);
+                self.head.extend_from_slice(b"\r\n");
+            }
+            None if !bodiless => {
+                if self.framing.http11 && !self.framing.uwsgi {
+                    self.chunked = true;
+                    self.head.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+                } else {
+                    self.framing.keep_alive = self.framing.keep_alive && self.framing.head_only;
+                }
+            }
+            _ => {}
+        }
+        if !self.framing.uwsgi {
+            if !self.framing.keep_alive {
+                self.head.extend_from_slice(b"Connection: close\r\n");
+            } else if !self.framing.http11 {
+                self.head.extend_from_slice(b"Connection: keep-alive\r\n");
+            }
+            if !self.has_date {
+                self.head.extend_from_slice(b"Date: ");
+                self.head.extend_from_slice(&self.date);
+                self.head.extend_from_slice(b"\r\n");
+            }
+        }
+        self.head.extend_from_slice(b"\r\n");
+        self.header_bytes = self.head.len() as u64;
+        self.pending.append(&mut self.head);
+    }
+
+    /// The part of `piece` that may be sent under the announced length.
+    fn admit<'a>(&mut self, piece: &'a [u8]) -> &'a [u8] {
+        let Some(length) = self.length else { return piece };
+        let left = usize::try_from(length - self.body_bytes).unwrap_or(usize::MAX);
+        let (fits, surplus) = piece.split_at(piece.len().min(left));
+        self.surplus_bytes += surplus.len() as u64;
+        fits
+    }
+
+    fn send(&mut self, pieces: &[&[u8]]) -> Result<(), Gone> {
+        self.sent_anything = true;
+        self.socket.write(pieces, self.policy).inspect_err(|gone| self.gone = Some(*gone))
+    }
+
+    /// Sends one piece of the body at once, with the head before the first one.
+    pub fn piece(&mut self, piece: &[u8]) -> Result<(), Gone> {
+        if let Some(gone) = self.gone {
+            return Err(gone);
+        }
+        if self.phase == Phase::Headed {
+            self.seal();
+        }
+        let piece = if self.wants_body() { self.admit(piece) } else { b"" };
+        self.body_bytes += piece.len() as u64;
+        let pending = std::mem::take(&mut self.pending);
+        let result = if piece.is_empty() {
+            if pending.is_empty() { Ok(()) } else { self.send(&[&pending]) }
+        } else if self.chunked {
+            let mut size = Vec::with_capacity(20);
+            wire::response::chunk_header(&mut size, piece.len());
+            self.send(&[&pending, &size, piece, b"\r\n"])
+        } else {
+            self.send(&[&pending, piece])
+        };
+        self.pending = pending;
+        self.pending.clear();
+        result
+    }
+
+    /// Sends pieces whose total is known; see `whole`.
+    pub fn pieces(&mut self, pieces: &[&[u8]]) -> Result<(), Gone> {
+        pieces.iter().filter(|piece| !piece.is_empty()).try_for_each(|piece| self.piece(piece))
+    }
+
+    /// Takes the whole body, whose length is then known. A small one waits for `finish`; returns false if it is too
+    /// large for that, and the caller then sends it by `piece`.
+    pub fn whole(&mut self, pieces: &[&[u8]]) -> bool {
+        let total: usize = pieces.iter().map(|piece| piece.len()).sum();
+        if self.phase != Phase::Headed {
+            return false;
+        }
+        if self.length.is_none() && !bodiless(self.status) {
+            self.length = Some(total as u64);
+        }
+        if total > COPY_LIMIT && self.wants_body() {
+            return false;
+        }
+        self.seal();
+        if self.wants_body() {
+            for piece in pieces {
+                let piece = self.admit(piece);
+                self.body_bytes += piece.len() as u64;
+                self.pending.extend_from_slice(piece);
+            }
+        }
+        true
+    }
+
+    /// Sends `length` bytes of a file from `offset` as the body, without copying them.
+    pub fn file(&mut self, file: std::os::fd::OwnedFd, offset: u64, length: u64) -> Result<(), Gone> {
+        let length = match self.length {
+            Some(announced) => {
+                self.surplus_bytes += length.saturating_sub(announced);
+                length.min(announced)
+            }
+            None => length,
+        };
+        if self.phase == Phase::Headed {
+            if self.length.is_none() {
+                self.length = Some(length);
+            }
+            self.seal();
+        }
+        self.piece(b"")?;
+        if !self.wants_body() {
+            return Ok(());
+        }
+        self.via_sendfile = true;
+        self.body_bytes += length;
+        self.socket.write_file(file, offset, length).inspect_err(|gone| self.gone = Some(*gone))
+    }
+
+    /// Whether a file can be sent as it lies: only where its bytes need no chunks around them.
+    pub fn can_send_file(&self) -> bool {
+        self.phase == Phase::Headed
+    }
+
+    /// Sends what is left and tells how the connection goes on. `failed`: the app broke off.
+    pub fn finish(&mut self, failed: bool) -> Ending {
+        if self.phase == Phase::Headed {
+            if self.length.is_none() && !failed && !self.framing.head_only && !bodiless(self.status) {
+                self.length = Some(0);
+            }
+            self.seal();
+        }
+        let complete = !failed
+            && self.gone.is_none()
+            && (!self.wants_body() || self.length.is_none_or(|length| length == self.body_bytes));
+        if complete && self.chunked && self.wants_body() {
+            self.pending.extend_from_slice(b"0\r\n\r\n");
+        }
+        if !self.pending.is_empty() && self.gone.is_none() {
+            let pending = std::mem::take(&mut self.pending);
+            let _ = self.send(&[&pending]);
+            self.pending = pending;
+        }
+        match (complete && self.gone.is_none(), self.framing.keep_alive) {
+            (false, _) if self.gone.is_none() && self.length.is_none() && !self.chunked && self.wants_body() => {
+                Ending::Reset
+            }
+            (false, _) => Ending::Cut,
+            (true, true) => Ending::KeepAlive,
+            (true, false) => Ending::Close,
+        }
+    }
+
+    /// What was wrong with the body's length, if anything: for the log.
+    pub fn length_fault(&self) -> Option<String> {
+        let length = self.length?;
+        if self.surplus_bytes > 0 {
+            return Some(format!(
+                "the app gave {} bytes more than its Content-Length of {length}; they were not sent",
+                self.surplus_bytes
+            ));
+        }
+        (self.wants_body() && self.gone.is_none() && self.body_bytes < length).then(|| {
+            format!(
+                "the app gave {} bytes, fewer than its Content-Length of {length}; the connection was cut",
+                self.body_bytes
+            )
+        })
+    }
+
+    /// Gives the working buffers back for the next response.
+    pub fn into_scratch(mut self) -> (Vec<u8>, Vec<u8>) {
+        self.head.clear();
+        self.pending.clear();
+        self.pending.shrink_to(4 * COPY_LIMIT);
+        (self.head, self.pending)
+    }
+
+    /// Puts another response in place of one that has not been sent: the server's own answer to a failed app.
+    pub fn replace_with_error(&mut self) {
+        const BODY: &[u8] = b"Internal Server Error";
+        let fine = self.start(b"500 Internal Server Error", true).is_ok()
+            && self.header(b"Content-Type", b"text/plain").is_ok();
+        debug_assert!(fine, "a constant head is valid");
+        self.framing.keep_alive = false;
+        self.surplus_bytes = 0;
+        self.whole(&[BODY]);
+    }
+}
+
+/// A response without a body by its status (RFC 9110 6.4.1).
+fn bodiless(status: u16) -> bool {
+    matches!(status, 100..=199 | 204 | 304)
+}
+
+/// Strict: digits only, no sign, no overflow.
+fn decimal(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    text.iter().try_fold(0_u64, |value, digit| value.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
+}
+
+pub fn push_decimal(out: &mut Vec<u8>, mut value: u64) {
+    let mut digits = [0_u8; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// The `Date` line's value, made once a second (RFC 9110 6.6.1).
+pub struct DateLine {
+    second: u64,
+    text: [u8; 29],
+}
+
+impl Default for DateLine {
+    fn default() -> Self {
+        Self { second: 0, text: *b"Thu, 01 Jan 1970 00:00:00 GMT" }
+    }
+}
+
+impl DateLine {
+    pub fn at(&mut self, second: u64) -> [u8; 29] {
+        if second != self.second {
+            let text = httpdate::fmt_http_date(std::time::UNIX_EPOCH + std::time::Duration::from_secs(second));
+            if let Ok(text) = <[u8; 29]>::try_from(text.as_bytes()) {
+                self.text = text;
+                self.second = second;
+            }
+        }
+        self.text
+    }
+}

@@ -1,0 +1,313 @@
+//! Thin, safe wrappers of the system calls that the standard library does not offer in the form needed here.
+//!
+//! Every function maps to one system call and returns `io::Result`; nothing is decided, retried (except on `EINTR`)
+//! or logged here. All `unsafe` around libc lives in this file and in `scoreboard.rs`.
+
+use std::io::{self, IoSlice};
+use std::mem;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// Turns the `-1` of a system call into the error that `errno` names, and repeats an interrupted call.
+fn retry(mut call: impl FnMut() -> libc::ssize_t) -> io::Result<usize> {
+    loop {
+        let result = call();
+        if let Ok(count) = usize::try_from(result) {
+            return Ok(count);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// Receives what is there without waiting; `Ok(0)` is the end of the stream.
+pub fn recv(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the pointer and length describe `buffer`, which is borrowed for the whole call.
+    retry(|| unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) })
+}
+
+/// Sends what the socket takes without waiting; a peer that is gone gives an error, never a signal.
+pub fn send(fd: RawFd, data: &[u8]) -> io::Result<usize> {
+    // SAFETY: the pointer and length describe `data`, which is borrowed for the whole call.
+    retry(|| unsafe { libc::send(fd, data.as_ptr().cast(), data.len(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) })
+}
+
+/// Sends several pieces in one call, as `send` does for one.
+pub fn send_pieces(fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    // SAFETY: an all-zero `msghdr` is a valid empty message.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = pieces.as_ptr().cast_mut().cast();
+    message.msg_iovlen = pieces.len();
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: `IoSlice` has the layout of `iovec` by its documentation; the pieces outlive the call.
+    retry(|| unsafe { libc::sendmsg(fd, &raw const message, flags) })
+}
+
+/// Sends up to `count` bytes of a file from `offset`, which is moved on; the file's own position is not touched.
+pub fn sendfile(socket: RawFd, file: RawFd, offset: &mut u64, count: usize) -> io::Result<usize> {
+    let mut position = libc::off_t::try_from(*offset).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    // SAFETY: `position` is a valid, exclusively borrowed `off_t`.
+    let sent = retry(|| unsafe { libc::sendfile(socket, file, &raw mut position, count) })?;
+    *offset += sent as u64;
+    Ok(sent)
+}
+
+/// Who is at the other end of an accepted connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    Inet(SocketAddr),
+    Unix,
+}
+
+/// Accepts one connection, non-blocking and closed on exec.
+pub fn accept(listener: RawFd) -> io::Result<(OwnedFd, Peer)> {
+    // SAFETY: an all-zero `sockaddr_storage` is a valid value.
+    let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
+    let mut length = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    let fd = loop {
+        // SAFETY: `storage` and `length` are valid for writing and describe each other.
+        let fd = unsafe {
+            libc::accept4(
+                listener,
+                (&raw mut storage).cast(),
+                &raw mut length,
+                libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC,
+            )
+        };
+        if fd >= 0 {
+            break fd;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    };
+    // SAFETY: `accept4` returned this descriptor just now and nothing else owns it.
+    let owned = unsafe { OwnedFd::from_raw_fd(fd) };
+    Ok((owned, peer_of(&storage)))
+}
+
+/// The peer of a connected socket; a connection that came from another worker is asked anew.
+pub fn peer_name(fd: RawFd) -> io::Result<Peer> {
+    // SAFETY: an all-zero `sockaddr_storage` is a valid value.
+    let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
+    let mut length = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    // SAFETY: `storage` and `length` are valid for writing and describe each other.
+    if unsafe { libc::getpeername(fd, (&raw mut storage).cast(), &raw mut length) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(peer_of(&storage))
+}
+
+fn peer_of(storage: &libc::sockaddr_storage) -> Peer {
+    match i32::from(storage.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that the kernel wrote a `sockaddr_in`, which is smaller than the storage.
+            let address = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(u32::from_be(address.sin_addr.s_addr));
+            Peer::Inet(SocketAddr::new(IpAddr::V4(ip), u16::from_be(address.sin_port)))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: the family says that the kernel wrote a `sockaddr_in6`, which is smaller than the storage.
+            let address = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in6>() };
+            let ip = Ipv6Addr::from(address.sin6_addr.s6_addr).to_canonical();
+            Peer::Inet(SocketAddr::new(ip, u16::from_be(address.sin6_port)))
+        }
+        _ => Peer::Unix,
+    }
+}
+
+/// Stops one or both directions of a connection; errors do not matter, the peer may be gone.
+pub fn shutdown_write(fd: RawFd) {
+    // SAFETY: no memory is passed.
+    unsafe { libc::shutdown(fd, libc::SHUT_WR) };
+}
+
+/// Makes the coming close of a TCP connection a reset, so that the peer sees that something is missing.
+pub fn reset_on_close(fd: RawFd) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    set_option(fd, libc::SOL_SOCKET, libc::SO_LINGER, &linger);
+}
+
+/// Makes calls on a descriptor return instead of waiting: an accept loop relies on it.
+pub fn set_nonblocking(fd: RawFd) {
+    // SAFETY: no memory is passed; a descriptor that is none fails at its first use, with words.
+    unsafe {
+        let flags = libc::fcntl(fd, libc::F_GETFL);
+        libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK);
+    }
+}
+
+/// Sends each write of a TCP socket at once; accepted sockets inherit it from their listener.
+pub fn set_no_delay(fd: RawFd) {
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, &1_i32);
+}
+
+fn set_option<T>(fd: RawFd, level: i32, name: i32, value: &T) {
+    // SAFETY: the pointer and size describe `value`. A failure leaves the default, which is only slower.
+    unsafe { libc::setsockopt(fd, level, name, (&raw const *value).cast(), mem::size_of::<T>() as libc::socklen_t) };
+}
+
+/// A second descriptor of the same open file, closed on exec.
+pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: no memory is passed.
+    let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) };
+    if copy < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: `fcntl` made this descriptor just now and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Size and position of a regular file; `None` if `fd` is something else.
+pub fn regular_file(fd: RawFd) -> Option<(u64, u64)> {
+    // SAFETY: an all-zero `stat` is a valid value.
+    let mut status: libc::stat = unsafe { mem::zeroed() };
+    // SAFETY: `status` is valid for writing.
+    if unsafe { libc::fstat(fd, &raw mut status) } < 0 || status.st_mode & libc::S_IFMT != libc::S_IFREG {
+        return None;
+    }
+    // SAFETY: no memory is passed.
+    let position = unsafe { libc::lseek(fd, 0, libc::SEEK_CUR) };
+    Some((u64::try_from(status.st_size).ok()?, u64::try_from(position).ok()?))
+}
+
+/// A counter that wakes a poll from another thread.
+pub struct EventFd(OwnedFd);
+
+impl EventFd {
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: no memory is passed.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: `eventfd` made this descriptor just now and nothing else owns it.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    pub fn signal(&self) {
+        let one = 1_u64;
+        // SAFETY: eight bytes of `one` are read. A full counter means that the reader is already awake.
+        unsafe { libc::write(self.0.as_raw_fd(), (&raw const one).cast(), 8) };
+    }
+
+    pub fn clear(&self) {
+        let mut count = 0_u64;
+        // SAFETY: eight bytes of `count` are written. An empty counter gives EAGAIN, which is no matter.
+        unsafe { libc::read(self.0.as_raw_fd(), (&raw mut count).cast(), 8) };
+    }
+}
+
+impl AsRawFd for EventFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+fn clock(id: libc::clockid_t) -> libc::timespec {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is valid for writing; these clocks always exist on Linux.
+    unsafe { libc::clock_gettime(id, &raw mut time) };
+    time
+}
+
+/// Milliseconds of the monotonic clock, a few milliseconds coarse: for timeouts.
+pub fn now_ms() -> u64 {
+    let time = clock(libc::CLOCK_MONOTONIC_COARSE);
+    time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
+}
+
+/// Microseconds of the monotonic clock: for durations.
+pub fn now_us() -> u64 {
+    let time = clock(libc::CLOCK_MONOTONIC);
+    time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000
+}
+
+/// Microseconds since 1970: for what people read.
+pub fn epoch_us() -> u64 {
+    let time = clock(libc::CLOCK_REALTIME);
+    time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000
+}
+
+/// Seconds since 1970, coarse: for the `Date` line.
+pub fn epoch_s() -> u64 {
+    clock(libc::CLOCK_REALTIME_COARSE).tv_sec as u64
+}
+
+/// Ends the process at once, without any clean-up of Rust, C or Python.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: `_exit` does not return and touches no memory of ours.
+    unsafe { libc::_exit(status) }
+}
+
+/// Blocks every signal for the calling thread, so that signals go to the threads that expect them.
+pub fn block_signals() {
+    // SAFETY: the set is initialised by `sigfillset` before it is used.
+    unsafe {
+        let mut all: libc::sigset_t = mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut());
+    }
+}
+
+/// Sends `data` and one descriptor over a unix socket, without waiting.
+pub fn send_descriptor(socket: RawFd, data: &[u8], fd: RawFd) -> io::Result<()> {
+    let piece = libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() };
+    let mut control = ControlBuffer([0; 64]);
+    // SAFETY: an all-zero `msghdr` is a valid empty message.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = (&raw const piece).cast_mut();
+    message.msg_iovlen = 1;
+    message.msg_control = control.0.as_mut_ptr().cast();
+    // SAFETY: CMSG_SPACE only computes.
+    message.msg_controllen = unsafe { libc::CMSG_SPACE(FD_BYTES) } as _;
+    // SAFETY: the control buffer is aligned for `cmsghdr` and large enough for one descriptor.
+    unsafe {
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = libc::CMSG_LEN(FD_BYTES) as _;
+        libc::CMSG_DATA(header).cast::<RawFd>().write_unaligned(fd);
+    }
+    // SAFETY: every pointer of `message` stays valid for the call.
+    retry(|| unsafe { libc::sendmsg(socket, &raw const message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) })?;
+    Ok(())
+}
+
+/// Receives a datagram and the descriptor that came with it, without waiting.
+pub fn receive_descriptor(socket: RawFd, data: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+    let piece = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
+    let mut control = ControlBuffer([0; 64]);
+    // SAFETY: an all-zero `msghdr` is a valid empty message.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = (&raw const piece).cast_mut();
+    message.msg_iovlen = 1;
+    message.msg_control = control.0.as_mut_ptr().cast();
+    message.msg_controllen = control.0.len() as _;
+    // SAFETY: every pointer of `message` stays valid for the call.
+    let count =
+        retry(|| unsafe { libc::recvmsg(socket, &raw mut message, libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC) })?;
+    // SAFETY: the kernel filled the control buffer and its length; the header is checked before its data is read.
+    let fd = unsafe {
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        if !header.is_null()
+            && (*header).cmsg_level == libc::SOL_SOCKET
+            && (*header).cmsg_type == libc::SCM_RIGHTS
+            && (*header).cmsg_len as usize >= libc::CMSG_LEN(FD_BYTES) as usize
+        {
+            Some(OwnedFd::from_raw_fd(libc::CMSG_DATA(header).cast::<RawFd>().read_unaligned()))
+        } else {
+            None
+        }
+    };
+    Ok((count, fd))
+}
+
+const FD_BYTES: u32 = mem::size_of::<RawFd>() as u32;
+
+/// Room for one descriptor's control message, aligned as `cmsghdr` wants it.
+#[repr(align(8))]
+struct ControlBuffer([u8; 64]);

@@ -1,0 +1,837 @@
+//! One worker: its app threads, its standby thread, and who of them runs the event loop.
+//!
+//! With an idle worker, the app thread that polled a request calls the app itself: no queue, no wake-up, no context
+//! switch. `lead` tells where that thread is; a call that lasts longer than a tick is noticed by the standby thread,
+//! which takes the loop over, so that the others go on being served. After several slow calls it keeps the loop and
+//! hands requests to the app threads through `jobs`; after several fast ones it gives the loop back.
+//!
+//! Invariant: whoever changed `lead` to its own value, and nobody else, locks `event_loop`.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use crate::access_log::{Line, LogSink, Via};
+use crate::event_loop::{EventLoop, Next};
+use crate::exchange::{Exchange, Parsed};
+use crate::forwarded::{self, IpText, TrustedProxies};
+use crate::plan::WorkerPlan;
+use crate::response::DateLine;
+use crate::scoreboard::{Board, Finished, ThreadBoard, WorkerState};
+use crate::socket::WritePolicy;
+use crate::static_files::StaticMap;
+use crate::sys::{self, EventFd, Peer};
+
+/// Why a worker ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// It was told to finish its work and did.
+    Drained,
+    /// It was told to leave at once.
+    Stopped,
+    /// Its master is gone.
+    Orphaned,
+}
+
+impl StopReason {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Drained => "drained",
+            Self::Stopped => "stopped",
+            Self::Orphaned => "orphaned",
+        }
+    }
+}
+
+/// What runs a request: the bridge to Python, or a fake in tests.
+pub trait App: Send + Sync {
+    /// Calls the app, sends its response, and leaves what came of it in `exchange.report`.
+    fn serve(&self, exchange: &mut Exchange, thread: &mut AppThread, shared: &Shared);
+}
+
+/// What one app thread keeps between requests.
+pub struct AppThread {
+    pub index: usize,
+    pub date: DateLine,
+    /// Working buffers of the response.
+    pub scratch: (Vec<u8>, Vec<u8>),
+    /// Microseconds from the monotonic clock to the one of the calendar, and when that was looked up.
+    epoch_offset_us: u64,
+    offset_second: u64,
+}
+
+impl AppThread {
+    fn new(index: usize) -> Self {
+        Self {
+            index,
+            date: DateLine::default(),
+            scratch: Default::default(),
+            epoch_offset_us: 0,
+            offset_second: u64::MAX,
+        }
+    }
+
+    /// The calendar's time of a monotonic time, looked up once a second.
+    fn epoch_of(&mut self, monotonic_us: u64) -> u64 {
+        let second = monotonic_us / 1_000_000;
+        if second != self.offset_second {
+            self.offset_second = second;
+            self.epoch_offset_us = sys::epoch_us().wrapping_sub(sys::now_us());
+        }
+        monotonic_us.wrapping_add(self.epoch_offset_us)
+    }
+}
+
+/// What every thread of a worker may look at.
+pub struct Shared {
+    pub plan: WorkerPlan,
+    pub static_map: StaticMap,
+    pub proxies: TrustedProxies,
+    board: Board,
+    slot: usize,
+    log: Mutex<LogSink>,
+    log_dirty: AtomicBool,
+    pid: u32,
+    started: Instant,
+    requests: AtomicU64,
+    recycle_announced: AtomicBool,
+    #[expect(clippy::vec_box, reason = "an exchange is large and moves between threads as a pointer")]
+    done: Mutex<Vec<Box<Exchange>>>,
+    done_waiting: AtomicBool,
+    polling: AtomicBool,
+    wake: Arc<EventFd>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A thread that panicked while it held one of these locks left plain values behind, which stay true.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    fn new(plan: WorkerPlan) -> io::Result<Self> {
+        let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
+        let engine = &plan.engine;
+        let proxies = TrustedProxies::parse(&engine.trusted_proxies).map_err(invalid)?;
+        let static_map =
+            StaticMap::new(engine.static_maps.clone(), engine.static_safe.clone(), engine.mime_types.clone());
+        let (board, slot) = if plan.scoreboard_fd >= 0 {
+            // SAFETY: the plan's descriptor is open for as long as this call lasts; the master's plan promises it.
+            let fd = unsafe { BorrowedFd::borrow_raw(plan.scoreboard_fd) };
+            (Board::map(fd, plan.scoreboard_slot, engine.threads)?, plan.scoreboard_slot)
+        } else {
+            (Board::private(engine.threads)?, 0)
+        };
+        let pid = std::process::id();
+        board.start(slot, pid, sys::epoch_us());
+        let log = LogSink::new(sys::duplicate(plan.log_fd)?);
+        Ok(Self {
+            static_map,
+            proxies,
+            board,
+            slot,
+            log: Mutex::new(log),
+            log_dirty: AtomicBool::new(false),
+            pid,
+            started: Instant::now(),
+            requests: AtomicU64::new(0),
+            recycle_announced: AtomicBool::new(false),
+            done: Mutex::default(),
+            done_waiting: AtomicBool::new(false),
+            polling: AtomicBool::new(false),
+            wake: Arc::new(EventFd::new()?),
+            plan,
+        })
+    }
+
+    pub fn write_policy(&self) -> WritePolicy {
+        let engine = &self.plan.engine;
+        WritePolicy {
+            buffer_bytes: engine.response_buffer_bytes.max(1),
+            timeout: Duration::try_from_secs_f64(engine.write_timeout_s).unwrap_or(Duration::MAX),
+        }
+    }
+
+    pub fn trusts(&self, peer: Peer) -> bool {
+        self.proxies.trusts(match peer {
+            Peer::Inet(address) => forwarded::Peer::Ip(address.ip()),
+            Peer::Unix => forwarded::Peer::Unix,
+        })
+    }
+
+    /// The client's address: the peer's, or the one that a trusted proxy names.
+    pub fn client_address(&self, exchange: &Exchange) -> IpText {
+        if exchange.trusted
+            && let Some(address) = self.forwarded_for(exchange)
+        {
+            return address;
+        }
+        match exchange.peer {
+            Peer::Inet(address) => IpText::from(address.ip()),
+            Peer::Unix => IpText::from(std::net::IpAddr::from([0, 0, 0, 0])),
+        }
+    }
+
+    fn forwarded_for(&self, exchange: &Exchange) -> Option<IpText> {
+        let Parsed::Http(head) = &exchange.parsed else { return None };
+        let mut joined = Vec::new();
+        for header in &head.headers {
+            if header.name.of(&exchange.bytes).eq_ignore_ascii_case(b"x-forwarded-for") {
+                if !joined.is_empty() {
+                    joined.extend_from_slice(b", ");
+                }
+                joined.extend_from_slice(header.value.of(&exchange.bytes));
+            }
+        }
+        if joined.is_empty() { None } else { self.proxies.client_address(&joined) }
+    }
+
+    fn thread_board(&self, thread: usize) -> &ThreadBoard {
+        self.board.thread(self.slot, thread)
+    }
+
+    pub fn set_state(&self, state: WorkerState) {
+        self.board.worker(self.slot).set_state(state);
+    }
+
+    pub fn board_connections(&self, count: usize) {
+        self.board.worker(self.slot).connections.store(count as u64, Ordering::Relaxed);
+    }
+
+    pub fn board_static(&self, done: &Finished) {
+        self.thread_board(0).static_request(self.board.worker(self.slot), done);
+        self.count_request();
+    }
+
+    pub fn count_refusal(&self) {
+        self.board.worker(self.slot).refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn count_request(&self) -> u64 {
+        let count = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let engine = &self.plan.engine;
+        if engine.max_requests > 0
+            && count >= engine.max_requests
+            && self.started.elapsed().as_secs_f64() >= engine.min_worker_lifetime_s
+            && !self.recycle_announced.swap(true, Ordering::Relaxed)
+        {
+            // The master starts a replacement first; until it says `retire`, this worker serves on.
+            let text = format!("recycle max-requests {count}");
+            if sys::send(self.plan.control_fd, text.as_bytes()).is_err() {
+                self.recycle_announced.store(false, Ordering::Relaxed);
+            }
+        }
+        count
+    }
+
+    /// Writes one line to the log, soon.
+    pub fn note(&self, text: &str) {
+        lock(&self.log).note(text);
+        self.log_dirty.store(true, Ordering::Relaxed);
+    }
+
+    pub fn flush_log(&self) {
+        if self.log_dirty.swap(false, Ordering::Relaxed) {
+            lock(&self.log).flush();
+        }
+    }
+
+    /// Writes the request line of a finished exchange.
+    pub fn log_exchange(&self, exchange: &Exchange, core: usize, elapsed_us: u64, is_static: bool) {
+        if !self.plan.engine.log_requests {
+            return;
+        }
+        let report = &exchange.report;
+        let client = self.client_address(exchange);
+        let (address, user, packet_bytes) = match &exchange.parsed {
+            Parsed::Http(_) => (client.as_bytes(), &b""[..], exchange.bytes.len()),
+            Parsed::Uwsgi(_) => {
+                (exchange.var(b"REMOTE_ADDR"), exchange.var(b"REMOTE_USER"), exchange.bytes.len().saturating_sub(4))
+            }
+        };
+        let requests = self.requests.load(Ordering::Relaxed);
+        let line = Line {
+            pid: self.pid,
+            app_id: if is_static { -1 } else { 0 },
+            app_requests: if is_static { -1 } else { requests as i64 },
+            total_requests: requests,
+            address,
+            user,
+            vars: u64::from(report.vars),
+            packet_bytes: packet_bytes as u64,
+            started_us: sys::epoch_us().saturating_sub(elapsed_us),
+            method: exchange.method(),
+            uri: exchange.uri(),
+            body_bytes: report.body_bytes,
+            elapsed_us,
+            via: if report.via_sendfile { Via::Sendfile } else { Via::Plain },
+            protocol: exchange.protocol(),
+            status: report.status,
+            header_count: u64::from(report.header_count),
+            header_bytes: report.header_bytes,
+            switches: 1,
+            core: core as u64,
+        };
+        lock(&self.log).push(&line);
+        self.log_dirty.store(true, Ordering::Relaxed);
+    }
+
+    /// Exchanges that app threads finished while another thread ran the loop.
+    #[expect(clippy::vec_box, reason = "as the field")]
+    pub fn take_done(&self) -> Vec<Box<Exchange>> {
+        if self.done_waiting.swap(false, Ordering::AcqRel) {
+            std::mem::take(&mut *lock(&self.done))
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn push_done(&self, exchange: Box<Exchange>) {
+        lock(&self.done).push(exchange);
+        self.done_waiting.store(true, Ordering::SeqCst);
+        // Either the loop sees the flag before it polls, or we see that it polls: both are sequentially consistent.
+        if self.polling.load(Ordering::SeqCst) {
+            self.wake.signal();
+        }
+    }
+
+    /// Announces a poll; true if something finished meanwhile, so that the poll must not wait.
+    pub fn begin_polling(&self) -> bool {
+        self.polling.store(true, Ordering::SeqCst);
+        self.done_waiting.load(Ordering::SeqCst)
+    }
+
+    pub fn end_polling(&self) {
+        self.polling.store(false, Ordering::Relaxed);
+    }
+
+    /// The worker begins to leave.
+    pub fn leave(&self) {
+        self.set_state(WorkerState::Draining);
+    }
+}
+
+#[derive(Default)]
+struct Jobs {
+    queue: VecDeque<Box<Exchange>>,
+    /// Nobody runs the event loop: the first free app thread shall.
+    offer: bool,
+    idle: usize,
+    ended: Option<StopReason>,
+}
+
+enum Role {
+    Lead,
+    Job(Box<Exchange>),
+    End(StopReason),
+}
+
+/// `lead` while the standby thread runs the loop.
+const STANDBY_LEADS: u64 = u64::MAX;
+/// How often the standby thread looks at a busy worker: a call that lasts one to two ticks is slow.
+const TICK: Duration = Duration::from_micros(500);
+/// A call this long counts as slow when it is decided who runs the loop.
+const SLOW_US: u64 = 500;
+/// Ticks without any call before the standby thread sleeps.
+const IDLE_TICKS: u32 = 16;
+/// A slow call adds this much to the score, a fast one takes one away; above the limit the standby thread keeps the loop.
+const SLOW_WEIGHT: u32 = 4;
+const SCORE_MOST: u32 = 32;
+const SCORE_KEEP: u32 = 4;
+/// How long threads that are still in the app may take to leave a worker that was told to stop.
+const STOP_GRACE: Duration = Duration::from_millis(300);
+
+pub struct Worker {
+    pub shared: Shared,
+    app: Box<dyn App>,
+    event_loop: Mutex<EventLoop>,
+    /// Even: an app thread runs the loop, or nobody. Odd: that thread is in the app, in its (lead / 2)th call.
+    lead: AtomicU64,
+    jobs: Mutex<Jobs>,
+    job_ready: Condvar,
+    slowness: AtomicU32,
+    standby: OnceLock<Thread>,
+    standby_sleeps: AtomicBool,
+    threads_running: AtomicUsize,
+}
+
+impl Worker {
+    pub fn new(plan: WorkerPlan, app: Box<dyn App>) -> io::Result<Self> {
+        let shared = Shared::new(plan)?;
+        let event_loop = EventLoop::new(&shared, Arc::clone(&shared.wake))?;
+        Ok(Self {
+            shared,
+            app,
+            event_loop: Mutex::new(event_loop),
+            lead: AtomicU64::new(0),
+            jobs: Mutex::new(Jobs { offer: true, ..Jobs::default() }),
+            job_ready: Condvar::new(),
+            slowness: AtomicU32::new(0),
+            standby: OnceLock::new(),
+            standby_sleeps: AtomicBool::new(false),
+            threads_running: AtomicUsize::new(0),
+        })
+    }
+
+    /// Serves as app thread `index` until the worker ends. Thread 0 starts the standby thread.
+    pub fn run(self: &Arc<Self>, index: usize) -> io::Result<StopReason> {
+        self.threads_running.fetch_add(1, Ordering::AcqRel);
+        if index == 0 {
+            let worker = Arc::clone(self);
+            let handle = std::thread::Builder::new().name("penstock-io".to_owned()).spawn(move || worker.stand_by())?;
+            let _ = self.standby.set(handle.thread().clone());
+            self.shared.set_state(WorkerState::Accepting);
+        }
+        let mut thread = AppThread::new(index);
+        let reason = loop {
+            match self.next_role() {
+                Role::Lead => self.lead(&mut thread),
+                Role::Job(mut exchange) => {
+                    self.serve(&mut exchange, &mut thread);
+                    self.shared.push_done(exchange);
+                }
+                Role::End(reason) => break reason,
+            }
+        };
+        self.threads_running.fetch_sub(1, Ordering::AcqRel);
+        if let Some(standby) = self.standby.get() {
+            standby.unpark();
+        }
+        Ok(reason)
+    }
+
+    fn next_role(&self) -> Role {
+        let mut jobs = lock(&self.jobs);
+        loop {
+            if let Some(reason) = jobs.ended {
+                return Role::End(reason);
+            }
+            if let Some(exchange) = jobs.queue.pop_front() {
+                return Role::Job(exchange);
+            }
+            if std::mem::take(&mut jobs.offer) {
+                return Role::Lead;
+            }
+            jobs.idle += 1;
+            jobs = self.job_ready.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+            jobs.idle -= 1;
+        }
+    }
+
+    /// Runs the loop and the app on this thread, until the standby thread has taken the loop over or the worker ends.
+    fn lead(&self, thread: &mut AppThread) {
+        let mut event_loop = lock(&self.event_loop);
+        let mut turn = self.lead.load(Ordering::Relaxed) & !1;
+        if turn == STANDBY_LEADS & !1 {
+            turn = 0;
+        }
+        self.lead.store(turn, Ordering::Relaxed);
+        loop {
+            match event_loop.step(&self.shared) {
+                Next::Exchange(mut exchange) => {
+                    let in_app = turn + 1;
+                    drop(event_loop);
+                    self.lead.store(in_app, Ordering::SeqCst);
+                    if self.standby_sleeps.load(Ordering::SeqCst)
+                        && let Some(standby) = self.standby.get()
+                    {
+                        standby.unpark();
+                    }
+                    self.serve(&mut exchange, thread);
+                    turn = in_app + 1;
+                    if self.lead.compare_exchange(in_app, turn, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+                        self.shared.push_done(exchange);
+                        return;
+                    }
+                    event_loop = lock(&self.event_loop);
+                    event_loop.complete(&self.shared, exchange);
+                }
+                Next::Wait => {
+                    if let Err(error) = event_loop.wait(&self.shared) {
+                        self.broken(&error);
+                        return;
+                    }
+                }
+                Next::Leave(reason) => {
+                    drop(event_loop);
+                    self.end(reason);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Calls the app, keeps the books.
+    fn serve(&self, exchange: &mut Exchange, thread: &mut AppThread) {
+        let board = self.shared.thread_board(thread.index);
+        let begun_us = sys::now_us();
+        board.begin(begun_us, thread.epoch_of(begun_us), exchange.method(), exchange.uri());
+        self.app.serve(exchange, thread, &self.shared);
+        let ended_us = sys::now_us();
+        let report = &exchange.report;
+        if report.client_gone {
+            board.write_errors.fetch_add(1, Ordering::Relaxed);
+        }
+        let done = Finished {
+            tx_bytes: report.header_bytes + report.body_bytes,
+            elapsed_us: ended_us.saturating_sub(begun_us),
+            exception: report.app_failed,
+        };
+        board.end(self.shared.board.worker(self.shared.slot), &done);
+        self.judge(done.elapsed_us);
+        self.shared.count_request();
+        let since_ready_us = ended_us.saturating_sub(exchange.started_us);
+        self.shared.log_exchange(exchange, thread.index, since_ready_us, false);
+    }
+
+    fn judge(&self, elapsed_us: u64) {
+        let score = self.slowness.load(Ordering::Relaxed);
+        let next = if elapsed_us >= SLOW_US { (score + SLOW_WEIGHT).min(SCORE_MOST) } else { score.saturating_sub(1) };
+        if next != score {
+            self.slowness.store(next, Ordering::Relaxed);
+        }
+    }
+
+    // The standby thread.
+
+    fn stand_by(&self) {
+        sys::block_signals();
+        let mut last = 0;
+        let mut idle_ticks = 0;
+        loop {
+            if lock(&self.jobs).ended.is_some() {
+                return self.watch_the_end();
+            }
+            let now = self.lead.load(Ordering::SeqCst);
+            if now == last && now % 2 == 1 {
+                if self.lead.compare_exchange(now, STANDBY_LEADS, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                    self.lead_without_app();
+                }
+                last = 0;
+                continue;
+            }
+            idle_ticks = if now == last { idle_ticks + 1 } else { 0 };
+            last = now;
+            if idle_ticks < IDLE_TICKS {
+                std::thread::park_timeout(TICK);
+                continue;
+            }
+            self.standby_sleeps.store(true, Ordering::SeqCst);
+            // A call that began before the flag was set is seen here; one that begins later sees the flag.
+            if self.lead.load(Ordering::SeqCst) == last {
+                std::thread::park();
+            }
+            self.standby_sleeps.store(false, Ordering::SeqCst);
+            idle_ticks = 0;
+        }
+    }
+
+    /// Runs the loop for the app threads, until calls are fast again.
+    fn lead_without_app(&self) {
+        let mut event_loop = lock(&self.event_loop);
+        loop {
+            match event_loop.step(&self.shared) {
+                Next::Exchange(exchange) => {
+                    let mut jobs = lock(&self.jobs);
+                    jobs.queue.push_back(exchange);
+                    let someone_sleeps = jobs.idle > 0;
+                    drop(jobs);
+                    if someone_sleeps {
+                        self.job_ready.notify_one();
+                    }
+                }
+                Next::Wait => {
+                    let calm = self.slowness.load(Ordering::Relaxed) <= SCORE_KEEP;
+                    if calm && event_loop.away() == 0 && !event_loop.is_leaving() {
+                        drop(event_loop);
+                        self.lead.store(0, Ordering::Release);
+                        lock(&self.jobs).offer = true;
+                        self.job_ready.notify_one();
+                        return;
+                    }
+                    if let Err(error) = event_loop.wait(&self.shared) {
+                        self.broken(&error);
+                        return;
+                    }
+                }
+                Next::Leave(reason) => {
+                    drop(event_loop);
+                    self.end(reason);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn broken(&self, error: &io::Error) {
+        self.shared.note(&format!("the event loop of worker {} failed: {error}", self.shared.plan.worker_id));
+        self.end(StopReason::Stopped);
+    }
+
+    fn end(&self, reason: StopReason) {
+        self.shared.flush_log();
+        lock(&self.jobs).ended = Some(reason);
+        self.job_ready.notify_all();
+        if let Some(standby) = self.standby.get() {
+            standby.unpark();
+        }
+    }
+
+    /// Threads that do not come back from the app must not keep a worker that was told to go.
+    fn watch_the_end(&self) {
+        let begun = Instant::now();
+        while self.threads_running.load(Ordering::Acquire) > 0 {
+            if lock(&self.jobs).ended != Some(StopReason::Drained) && begun.elapsed() >= STOP_GRACE {
+                self.shared.flush_log();
+                sys::exit_now(0);
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        self.shared.set_state(WorkerState::Free);
+        self.shared.flush_log();
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.flush_log();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{EnginePlan, ListenerHandle, ListenerProtocol};
+    use crate::response::Response;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+    use std::os::unix::net::UnixDatagram;
+    use std::sync::mpsc;
+
+    /// Answers with the path; `/wait` waits until the test says so.
+    struct Echo {
+        gate: Mutex<mpsc::Receiver<()>>,
+        name: &'static str,
+    }
+
+    impl App for Echo {
+        fn serve(&self, exchange: &mut Exchange, thread: &mut AppThread, shared: &Shared) {
+            if exchange.path() == b"/wait" {
+                lock(&self.gate).recv().expect("the test opens the gate");
+            }
+            let mut response = Response::new(
+                Arc::clone(&exchange.socket),
+                shared.write_policy(),
+                exchange.framing(ListenerProtocol::Http),
+                thread.date.at(0),
+                Default::default(),
+            );
+            let body = format!("{} {}", self.name, exchange.path().escape_ascii());
+            response.start(b"200 OK", false).expect("valid");
+            assert!(response.whole(&[body.as_bytes()]));
+            exchange.take_report(response, false, 0);
+        }
+    }
+
+    struct Running {
+        worker: Arc<Worker>,
+        threads: Vec<std::thread::JoinHandle<StopReason>>,
+        control: UnixDatagram,
+        _lifeline: std::io::PipeWriter,
+        gate: mpsc::Sender<()>,
+    }
+
+    impl Running {
+        fn tell(&self, command: &str) {
+            self.control.send(command.as_bytes()).expect("the worker listens");
+        }
+
+        fn end(self, command: &str) -> Vec<StopReason> {
+            self.tell(command);
+            self.threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        }
+    }
+
+    fn plan(listener: &TcpListener, threads: usize, control: i32, lifeline: i32, handoff: (i32, i32)) -> WorkerPlan {
+        WorkerPlan {
+            engine: EnginePlan {
+                threads,
+                multiprocess: handoff.0 >= 0,
+                server_name: "test".to_owned(),
+                head_limit_bytes: 65536,
+                header_limit_count: 100,
+                body_limit_bytes: 0,
+                body_memory_bytes: 1 << 20,
+                spool_dir: "/tmp".to_owned(),
+                response_buffer_bytes: 1 << 20,
+                header_timeout_s: 10.0,
+                body_timeout_s: 10.0,
+                write_timeout_s: 10.0,
+                keepalive_timeout_s: 60.0,
+                max_requests: 0,
+                min_worker_lifetime_s: 0.0,
+                drain_timeout_s: 10.0,
+                trusted_proxies: vec![],
+                static_maps: vec![],
+                static_safe: vec![],
+                mime_types: vec![],
+                log_requests: false,
+            },
+            worker_id: 1,
+            listeners: vec![ListenerHandle {
+                fd: listener.as_raw_fd(),
+                protocol: ListenerProtocol::Http,
+                name: "test".to_owned(),
+                server_port: "80".to_owned(),
+                is_unix: false,
+            }],
+            control_fd: control,
+            lifeline_fd: lifeline,
+            scoreboard_fd: -1,
+            scoreboard_slot: 0,
+            handoff_receive_fd: handoff.0,
+            handoff_send_fd: handoff.1,
+            log_fd: 2,
+        }
+    }
+
+    fn start(listener: &TcpListener, name: &'static str, threads: usize, handoff: (i32, i32)) -> Running {
+        let (control, theirs) = UnixDatagram::pair().expect("control pair");
+        let (reader, writer) = std::io::pipe().expect("lifeline");
+        let (gate, receiver) = mpsc::channel();
+        let app = Echo { gate: Mutex::new(receiver), name };
+        let (theirs, reader) = (OwnedFd::from(theirs).into_raw_fd(), OwnedFd::from(reader).into_raw_fd());
+        let worker =
+            Arc::new(Worker::new(plan(listener, threads, theirs, reader, handoff), Box::new(app)).expect("worker"));
+        let threads = (0..threads)
+            .map(|index| {
+                let worker = Arc::clone(&worker);
+                std::thread::spawn(move || worker.run(index).expect("run"))
+            })
+            .collect();
+        Running { worker, threads, control, _lifeline: writer, gate }
+    }
+
+    fn listener() -> TcpListener {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        listener.set_nonblocking(true).expect("non-blocking");
+        listener
+    }
+
+    fn connect(listener: &TcpListener) -> TcpStream {
+        let stream = TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("timeout");
+        stream
+    }
+
+    fn ask(stream: &mut TcpStream, path: &str) {
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").expect("write");
+    }
+
+    fn body(stream: &mut TcpStream) -> String {
+        let mut text = Vec::new();
+        let mut byte = [0];
+        while !text.ends_with(b"\r\n\r\n") {
+            stream.read_exact(&mut byte).expect("a response");
+            text.push(byte[0]);
+        }
+        let head = String::from_utf8(text).expect("ASCII");
+        let length = head.split("Content-Length: ").nth(1).and_then(|rest| rest.split("\r\n").next()).expect("length");
+        let mut body = vec![0; length.parse().expect("digits")];
+        stream.read_exact(&mut body).expect("the body");
+        String::from_utf8(body).expect("ASCII")
+    }
+
+    #[test]
+    fn requests_of_one_connection_are_answered_in_order() {
+        let listener = listener();
+        let running = start(&listener, "a", 1, (-1, -1));
+        let mut stream = connect(&listener);
+        for path in ["/1", "/2", "/3"] {
+            ask(&mut stream, path);
+        }
+        for path in ["a /1", "a /2", "a /3"] {
+            assert_eq!(body(&mut stream), path);
+        }
+        assert_eq!(running.end("drain"), [StopReason::Drained]);
+    }
+
+    #[test]
+    fn a_slow_call_delays_nobody_while_a_thread_is_free() {
+        let listener = listener();
+        let running = start(&listener, "a", 2, (-1, -1));
+        let mut slow = connect(&listener);
+        let mut fast = connect(&listener);
+        ask(&mut fast, "/before");
+        assert_eq!(body(&mut fast), "a /before");
+        ask(&mut slow, "/wait");
+        for _ in 0..20 {
+            ask(&mut fast, "/meanwhile");
+            assert_eq!(body(&mut fast), "a /meanwhile");
+        }
+        running.gate.send(()).expect("open");
+        assert_eq!(body(&mut slow), "a /wait");
+        assert_eq!(running.end("drain"), [StopReason::Drained, StopReason::Drained]);
+    }
+
+    #[test]
+    fn a_connection_moves_from_a_busy_worker_to_an_idle_one() {
+        let listener = listener();
+        let (receive, send) = std::os::unix::net::UnixDatagram::pair().expect("handoff pair");
+        receive.set_nonblocking(true).expect("non-blocking");
+        let handoff = (receive.as_raw_fd(), send.as_raw_fd());
+        let first = start(&listener, "first", 1, handoff);
+        let mut kept = connect(&listener);
+        ask(&mut kept, "/1");
+        assert_eq!(body(&mut kept), "first /1");
+        let mut slow = connect(&listener);
+        ask(&mut slow, "/wait");
+        // The first worker is in the app now: it took the connection, because nobody else was there.
+        while first.worker.lead.load(Ordering::SeqCst) != STANDBY_LEADS {
+            std::thread::yield_now();
+        }
+        let second = start(&listener, "second", 1, handoff);
+        ask(&mut kept, "/2");
+        assert_eq!(body(&mut kept), "second /2");
+        first.gate.send(()).expect("open");
+        assert_eq!(body(&mut slow), "first /wait");
+        assert_eq!(first.end("drain"), [StopReason::Drained]);
+        assert_eq!(second.end("drain"), [StopReason::Drained]);
+    }
+
+    #[test]
+    fn a_retiring_worker_hands_its_idle_connections_over() {
+        let listener = listener();
+        let (receive, send) = std::os::unix::net::UnixDatagram::pair().expect("handoff pair");
+        receive.set_nonblocking(true).expect("non-blocking");
+        let handoff = (receive.as_raw_fd(), send.as_raw_fd());
+        let old = start(&listener, "old", 1, handoff);
+        let mut kept = connect(&listener);
+        ask(&mut kept, "/1");
+        assert_eq!(body(&mut kept), "old /1");
+        assert_eq!(old.end("retire"), [StopReason::Drained]);
+        let new = start(&listener, "new", 1, handoff);
+        ask(&mut kept, "/2");
+        assert_eq!(body(&mut kept), "new /2");
+        assert_eq!(new.end("drain"), [StopReason::Drained]);
+    }
+
+    #[test]
+    fn the_end_of_the_master_ends_the_worker() {
+        let listener = listener();
+        let running = start(&listener, "a", 2, (-1, -1));
+        let mut stream = connect(&listener);
+        ask(&mut stream, "/1");
+        assert_eq!(body(&mut stream), "a /1");
+        let Running { threads, _lifeline, control, .. } = running;
+        drop(_lifeline);
+        for thread in threads {
+            assert_eq!(thread.join().expect("no panic"), StopReason::Orphaned);
+        }
+        drop(control);
+    }
+}

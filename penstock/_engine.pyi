@@ -1,0 +1,57 @@
+"""The boundary between Python and Rust: everything that one side may know of the other."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, final
+
+from penstock.plan.types import StopReason, WorkerPlan
+
+__version__: str
+__all__ = ["Engine", "EngineError", "FileWrapper", "RequestBody", "__version__", "catalogue", "inspect"]
+
+class EngineError(Exception):
+    """The engine could not start: what happened, and the file descriptor or address at fault."""
+
+@final
+class Engine:
+    """A worker's data plane: one event loop and the threads that run the app."""
+
+    def __new__(cls, plan: WorkerPlan, app: Callable[..., Any]) -> Engine: ...
+    def run(self, thread: int) -> StopReason:
+        """Serve as app thread `thread` (0 is the main thread) until the worker is told to leave.
+
+        Each number is used once, by a `threading.Thread` of its own (thread 0: the main thread).
+        """
+
+@final
+class RequestBody:
+    """`wsgi.input`: the whole body of one request, in memory or in an unlinked file (PEP 3333)."""
+
+    def read(self, size: int | None = -1, /) -> bytes: ...
+    def readline(self, size: int | None = -1, /) -> bytes: ...
+    def readlines(self, hint: int | None = -1, /) -> list[bytes]: ...
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+    def tell(self) -> int: ...
+    def close(self) -> None: ...
+    def __iter__(self) -> Iterator[bytes]: ...
+    def __next__(self) -> bytes: ...
+
+@final
+class FileWrapper:
+    """`wsgi.file_wrapper`: a file that is sent by the kernel where it can be (PEP 3333)."""
+
+    def __new__(cls, file: Any, block_size: int = 8192, /) -> FileWrapper: ...
+    def close(self) -> None: ...
+    def __iter__(self) -> Iterator[bytes]: ...
+    def __next__(self) -> bytes: ...
+
+def catalogue() -> dict[str, Any]:
+    """Describe what Python must not keep a second copy of.
+
+    `errors`: code -> (HTTP status, fault, meaning) for each way in which a peer can break a protocol.
+    `scoreboard`: the layout of the shared memory that the engine writes and the master reads.
+    """
+
+def inspect(
+    protocol: Literal["http", "uwsgi", "chunked"], data: bytes, limits: dict[str, int] | None = None
+) -> dict[str, Any]:
+    """Parse `data` as a peer would send it and tell what the engine makes of it, without serving anything."""

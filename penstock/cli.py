@@ -1,0 +1,121 @@
+"""The command line: find out what is wanted, read the configuration, make the plan, hand it over.
+
+The only place where findings are printed. Nothing is decided here that another part could decide: words are read by
+`penstock.config.argv`, commands are in `penstock.commands`, and serving is `penstock.commands.serve`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from penstock.commands import COMMANDS
+from penstock.commands import find as find_command
+from penstock.config.argv import Given, Word, parse_argv
+from penstock.config.environment import parse_environment
+from penstock.config.files import FileReader
+from penstock.config.findings import ConfigError, Finding
+from penstock.config.load import Sources, load
+from penstock.config.settings import Settings
+from penstock.config.surroundings import Surroundings
+from penstock.plan.machine import Machine
+from penstock.plan.resolve import PlanError, resolve
+from penstock.plan.types import Plan
+
+CONFIG_ERROR = 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status. `argv` is what follows the program's name."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(words)
+    except BrokenPipeError:
+        # Whoever read our output has left (`penstock --help | head`); a second error at exit would be noise.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+
+
+def _run(words: list[str]) -> int:
+    if words and words[0] in COMMANDS:
+        return find_command(words[0]).run(words[1:])
+    parsed = parse_argv(words)
+    command = _command_option(parsed)
+    if command is not None and command.option is not None:
+        return find_command(command.option.name).run([] if command.value is None else [command.value])
+    environ = dict(os.environ)
+    if not words and not parse_environment(environ):
+        from penstock.commands.help import SHORT_USAGE
+
+        sys.stderr.write(SHORT_USAGE)
+        return CONFIG_ERROR
+    return _serve(parsed, environ)
+
+
+def _command_option(parsed: Iterable[Word]) -> Given | None:
+    """Find the first option that is a command; as in uWSGI an error before it comes first."""
+    for word in parsed:
+        if isinstance(word, Finding):
+            return None
+        if isinstance(word, Given) and word.option is not None and word.option.role == "command":
+            return word
+    return None
+
+
+def _serve(parsed: Sequence[Word], environ: Mapping[str, str]) -> int:
+    surroundings = Surroundings.here()
+    machine = Machine.here()
+    sources = Sources(parsed, environ, surroundings, FileReader(surroundings.cwd))
+
+    def reread() -> Plan:
+        settings = load(sources)
+        _print_findings(settings.findings)
+        return resolve(settings, machine)
+
+    try:
+        settings = load(sources)
+        _announce(settings)
+        plan = resolve(settings, machine)
+    except ConfigError as error:
+        return _refuse(error.findings, CONFIG_ERROR)
+    except PlanError as error:
+        return _refuse(error.findings, error.exit_status)
+    return _hand_over(plan, reread)
+
+
+def _hand_over(plan: Plan, reread: Callable[[], Plan]) -> int:
+    # Imported late: a wrong configuration is reported even where the engine can not be loaded.
+    from penstock.commands.serve import serve
+
+    return serve(plan, reread)
+
+
+def _announce(settings: Settings) -> None:
+    for name in settings.files:
+        _say(f"getting INI configuration from {name}")
+    _print_findings(settings.findings)
+    if settings.flag("show-config"):
+        sys.stderr.write(_as_ini(settings))
+
+
+def _as_ini(settings: Settings) -> str:
+    """Write the pairs as one file, in the order in which they were applied."""
+    lines = [f"{entry.key} = {'true' if entry.value is None else entry.value}\n" for entry in settings.entries]
+    return ";Penstock instance configuration\n[uwsgi]\n" + "".join(lines) + ";end of configuration\n"
+
+
+def _refuse(findings: Sequence[Finding], status: int) -> int:
+    _print_findings(findings)
+    errors = sum(finding.level == "error" for finding in findings)
+    _say(f"not started: {errors} error{'' if errors == 1 else 's'} in the configuration")
+    return status
+
+
+def _print_findings(findings: Iterable[Finding]) -> None:
+    for finding in findings:
+        _say(f"{finding.level}: {finding}")
+
+
+def _say(text: str) -> None:
+    print(f"[penstock] {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,37 @@
+"""Commands: one module for each, found by name and imported only when it is used.
+
+A command module has `SUMMARY` (one line for the help), `USAGE` (its arguments) and `run(arguments) -> exit status`.
+Each may be typed as a word (`penstock reload PIDFILE`) and, where uWSGI has it, as an option (`penstock --reload
+PIDFILE`). `serve` is what happens when no command is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Protocol, cast
+
+COMMANDS: dict[str, str] = {
+    "connect-and-read": "penstock.commands.connect_and_read",
+    "help": "penstock.commands.help",
+    "reload": "penstock.commands.reload",
+    "stop": "penstock.commands.stop",
+    "version": "penstock.commands.version",
+}
+"""Name -> module."""
+
+
+class Command(Protocol):
+    """What a command module offers."""
+
+    SUMMARY: str
+    USAGE: str
+
+    def run(self, arguments: Sequence[str]) -> int:
+        """Do it; the exit status."""
+        ...
+
+
+def find(name: str) -> Command:
+    """Import a command by its name in `COMMANDS`."""
+    return cast(Command, import_module(COMMANDS[name]))

@@ -1,0 +1,137 @@
+"""Text -> value, by the type of an option. Pure.
+
+As uWSGI reads numbers and flags, with two differences: a number without digits is an error instead of 0, and sizes may
+end in k, m or g. Text after a number or a flag is ignored as in uWSGI, but said.
+"""
+
+from __future__ import annotations
+
+import re
+
+from penstock.config.findings import Finding, Origin
+from penstock.options.option import Option, Value
+
+TRUE_WORDS = frozenset({"1", "true", "on", "yes"})
+FALSE_WORDS = frozenset({"0", "false", "off", "no"})
+
+_LARGEST = 2**63 - 1
+_NUMBER = re.compile(r"([+-]?)([0-9]+)(.*)", re.DOTALL)
+_SUFFIX = re.compile(r"([kKmMgG])(?:i?[bB])?(?![a-zA-Z0-9])(.*)", re.DOTALL)
+_FACTORS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_COMMENT = re.compile(r"\s+[;#]")
+_EXAMPLES = {"seconds": "60", "bytes": "32768", "milliseconds": "500", "integer": "4"}
+
+
+class _Converter:
+    """One conversion: the option, the text, and what was found on the way."""
+
+    def __init__(self, option: Option, key: str, text: str | None, origin: Origin) -> None:
+        self.option = option
+        self.key = key
+        self.text = text or ""
+        self.absent = text is None or (text == "" and option.argument != "required")
+        self.origin = origin
+        self.findings: list[Finding] = []
+
+    def error(self, code: str, message: str, cure: str) -> None:
+        self.findings.append(Finding("error", code, f"{self.key} = {self.text}: {message}", self.origin, cure))
+
+    def warn(self, code: str, message: str, cure: str) -> None:
+        self.findings.append(Finding("warning", code, f"{self.key} = {self.text}: {message}", self.origin, cure))
+
+    def convert(self) -> Value | None:
+        if "\0" in self.text:
+            self.error("not-text", "the value holds a zero byte", "remove it")
+            return None
+        if self.option.type == "flag":
+            return self.flag()
+        if self.option.is_number:
+            return self.number()
+        if self.option.type in ("mode", "umask"):
+            return self.octal()
+        return self.words()
+
+    def flag(self) -> bool:
+        word = self.text.lower()
+        if word == "" or word in TRUE_WORDS:
+            return True
+        if word in FALSE_WORDS:
+            return False
+        first = word.split()[0] if word.split() else ""
+        if first in TRUE_WORDS | FALSE_WORDS and _COMMENT.match(word[len(first) :]):
+            self.warn("text-after-value", f"read as {first}", "put the comment on a line of its own")
+            return first in TRUE_WORDS
+        self.warn("flag-word", "read as true", f"write {self.key} = true or {self.key} = false")
+        return True
+
+    def number(self) -> int | None:
+        if self.absent:
+            return 1
+        word = self.text.lower()
+        for name, value in self.option.words:
+            if word == name:
+                return value
+        match = _NUMBER.match(self.text.lstrip())
+        if match is None:
+            example = _EXAMPLES.get(self.option.type, "4")
+            self.error("not-a-number", "this is not a number", f"write for example {self.key} = {example}")
+            return None
+        sign, digits, after = match.groups()
+        number = int(digits) if len(digits) <= 19 else _LARGEST + 1
+        if self.option.type == "bytes" and (suffix := _SUFFIX.match(after)):
+            number *= _FACTORS[suffix[1].lower()]
+            after = suffix[2]
+        if (sign == "-" and number) or number > _LARGEST:
+            self.error("number-range", "must be between 0 and 9223372036854775807", "give another number")
+            return None
+        if after.strip():
+            self.warn("text-after-value", f"read as {number}", "put the comment on a line of its own")
+        return number
+
+    def octal(self) -> int | None:
+        if self.option.type == "mode" and (self.absent or self.text == "1"):
+            return 0o666
+        width = "3" if self.option.type == "mode" else "1,3"
+        match = re.match(rf"0?([0-7]{{{width}}})(?![0-9a-zA-Z])(.*)", self.text, re.DOTALL)
+        if match is None:
+            self.error("bad-mode", "this is no octal mode", f"write for example {self.key} = {self._example_mode()}")
+            return None
+        if match[2].strip():
+            self.warn("text-after-value", f"read as {match[1]}", "put the comment on a line of its own")
+        return int(match[1], 8)
+
+    def _example_mode(self) -> str:
+        return "660" if self.option.type == "mode" else "022"
+
+    def words(self) -> str | None:
+        if self.option.type == "assignment" and "=" not in self.text:
+            self.warn("bad-mapping", "ignored, it has no equals sign", f"write {self.key} = NAME=VALUE")
+            return None
+        if self.origin.source == "file":
+            comment = _COMMENT.search(self.text)
+            if comment and self.option.type == "address":
+                address = self.text[: comment.start()]
+                self.warn("text-after-value", f"read as {address}", "put the comment on a line of its own")
+                return address
+            if comment:
+                self.warn(
+                    "comment-in-value", "the comment is part of the value", "put the comment on a line of its own"
+                )
+            if len(self.text) > 1 and self.text[0] == self.text[-1] and self.text[0] in "\"'":
+                self.warn("quotes-in-value", "the quotes are part of the value", "remove them")
+        return self.text
+
+
+def convert(option: Option, key: str, text: str | None, origin: Origin) -> tuple[Value | None, list[Finding]]:
+    """Turn the text of an option into its value; None when there is no usable one, which the findings explain.
+
+    `key` is the name as it was written, for the messages; `text` is None for an option without a value.
+    """
+    converter = _Converter(option, key, text, origin)
+    value = converter.convert()
+    if value is not None and option.check is not None:
+        complaint = option.check(value)
+        if complaint is not None:
+            converter.error("bad-value", complaint, f"penstock help {option.name} tells more")
+            return None, converter.findings
+    return value, converter.findings

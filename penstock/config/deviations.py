@@ -1,0 +1,142 @@
+"""Where the same text gives another configuration than in uWSGI, and why: the whole list, as data.
+
+What options themselves do differently stands with each option (`Option.note`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """One row. `case` names the file under tests/cases/config that shows it."""
+
+    id: str
+    uwsgi: str
+    penstock: str
+    why: str
+    case: str
+
+
+DEVIATIONS: tuple[Deviation, ...] = (
+    Deviation(
+        "unknown-key-reported",
+        "a key that is no option becomes a placeholder in silence",
+        "a warning with the nearest name, unless %(key) uses it",
+        "slips such as work = 20 went unnoticed",
+        "unknown_keys",
+    ),
+    Deviation(
+        "strict-placeholders",
+        "strict refuses every key that is no option, also one that %(key) uses",
+        "strict refuses only keys that nothing uses",
+        "a placeholder that is used is no slip",
+        "strict_placeholder",
+    ),
+    Deviation(
+        "number-without-digits",
+        "a number without digits is 0",
+        "an error that names the line",
+        "processes = abc started no worker",
+        "number_without_digits",
+    ),
+    Deviation(
+        "size-suffixes",
+        "32k is 32",
+        "sizes in bytes may end in k, m or g",
+        "nobody means 32 bytes",
+        "sizes",
+    ),
+    Deviation(
+        "flag-with-comment",
+        "false ; text is true",
+        "the word before the comment counts, with a warning",
+        "the word says what was meant",
+        "flags",
+    ),
+    Deviation(
+        "address-with-comment",
+        "a comment after a port is ignored, after a path it is part of the path",
+        "a comment after an address is ignored, with a warning",
+        "nobody names a socket so",
+        "address_comment",
+    ),
+    Deviation(
+        "section-spelling",
+        "[uwsgi ] and [uwsgi] # text are other sections, and a byte order mark hides the first one",
+        "blanks, a comment after the bracket and the mark are tolerated",
+        "the configuration was ignored with one warning at most",
+        "section_spelling",
+    ),
+    Deviation(
+        "missing-section",
+        "a file without the section counts as empty",
+        "an error",
+        "an instance with nothing but defaults is never wanted",
+        "missing_section",
+    ),
+    Deviation(
+        "unknown-magic",
+        "% with an unknown letter vanishes",
+        "it stays, with a warning",
+        "dates such as %Y-%m and percent-encoded text were damaged",
+        "magic_unknown",
+    ),
+    Deviation(
+        "magic-of-first-file",
+        "%O %D %S %P %C %E %N %X %I %J are empty when the configuration is a positional file",
+        "they stand for the first file, however it was named",
+        "the same file gave two results",
+        "magic_first_file",
+    ),
+    Deviation(
+        "usable-cpus",
+        "%k is the number of CPUs of the machine",
+        "%k is the number this process may use (affinity and control group)",
+        "containers started far too many workers",
+        "tutorial_recommended",
+    ),
+    Deviation(
+        "expansion-everywhere",
+        "listen, umask, ini, strict and other options are applied before placeholders are filled in",
+        "placeholders work in every option",
+        "listen = $(BACKLOG) silently became 0",
+        "expansion_everywhere",
+    ),
+    Deviation(
+        "env-visible",
+        "env = A=1 is not seen by $(A) in the same configuration",
+        "it is, where the real environment has no A",
+        "the line stood above its use",
+        "env_visible",
+    ),
+    Deviation(
+        "placeholder-loop",
+        "a placeholder that contains itself hangs the start",
+        "an error",
+        "a hang has no message",
+        "placeholder_loop",
+    ),
+    Deviation(
+        "brackets-in-arithmetic",
+        "brackets inside %(...) are part of the words and make them 0",
+        "brackets group",
+        "%((%k * 2) + 1) was 1",
+        "arithmetic",
+    ),
+    Deviation(
+        "log-format-names",
+        "an option named as a variable of the log line takes its place in log-format",
+        "the variable of the log line wins there",
+        "method = X broke every log line",
+        "log_format",
+    ),
+    Deviation(
+        "include-loop",
+        "a file that reads itself does so until memory ends",
+        "an error",
+        "a crash has no message",
+        "include_loop",
+    ),
+)

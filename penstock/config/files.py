@@ -1,0 +1,61 @@
+"""Reading configuration files as text. The only place of `config` that opens files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+
+LARGEST_BYTES = 16 * 1024 * 1024
+"""A configuration above this is a mistake, for instance a device or a log file."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """A file that was read."""
+
+    name: str
+    """As it was given."""
+    path: str
+    """Absolute; directories resolved, the file itself kept even if it is a symbolic link."""
+    inode: int
+    text: str
+
+
+class FileReader:
+    """Opens files relative to the directory that the command was started in; standard input is `-` and read once."""
+
+    def __init__(self, cwd: str) -> None:
+        self._cwd = cwd
+        self._standard_input: str | None = None
+
+    def exists(self, name: str) -> bool:
+        """Tell whether there is a file of this name."""
+        return os.path.exists(os.path.join(self._cwd, name))
+
+    def read(self, name: str) -> ConfigFile:
+        """Read a whole file.
+
+        Raises OSError if it can not be read and ValueError if it can not be text. Bytes that are not UTF-8 are kept
+        (a comment in another encoding is common) and come out again unchanged when the value is used as a path.
+        """
+        if name == "-":
+            if self._standard_input is None:
+                self._standard_input = _decode(sys.stdin.buffer.read(LARGEST_BYTES + 1))
+            return ConfigFile("-", "-", 0, self._standard_input)
+        path = os.path.join(self._cwd, name)
+        with open(path, "rb") as file:
+            data = file.read(LARGEST_BYTES + 1)
+            inode = os.fstat(file.fileno()).st_ino
+        directory, base = os.path.split(os.path.abspath(path))
+        return ConfigFile(name, os.path.join(os.path.realpath(directory), base), inode, _decode(data))
+
+
+def _decode(data: bytes) -> str:
+    if len(data) > LARGEST_BYTES:
+        raise ValueError(f"it is larger than {LARGEST_BYTES // 1024 // 1024} MiB")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ValueError("it is UTF-16; save it as UTF-8")
+    if b"\0" in data:
+        raise ValueError("it holds zero bytes, so it is no text file")
+    return data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")

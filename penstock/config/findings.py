@@ -1,0 +1,91 @@
+"""What can be wrong with a configuration, and where a value comes from.
+
+A finding is a value: it is collected, and printed (or not) by whoever asked. Every code is in `CODES`, so that tests
+and the reference can list them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["error", "warning"]
+
+CODES: dict[str, str] = {
+    "ambiguous-flag": "an abbreviated option on the command line fits several options",
+    "bad-mapping": "an option that takes NAME=VALUE has no equals sign",
+    "bad-mode": "a value is not an octal mode",
+    "bad-value": "a value is refused by the check of its option",
+    "comment-in-value": "a comment after a value became part of the value",
+    "command-in-file": "an option that only makes sense on the command line stands in a file",
+    "conflict-marker": "a merge conflict was left in a file",
+    "empty-key": "a line has nothing before its equals sign",
+    "environment-near-miss": "an environment variable resembles the name of an option",
+    "flag-word": "a flag has a value that is neither a word for yes nor one for no",
+    "include-loop": "a file reads itself",
+    "magic-unknown": "a % is followed by a letter without a meaning",
+    "missing-value": "an option on the command line lacks its value",
+    "no-file": "a file can not be read",
+    "no-section": "a file has no section of the wanted name",
+    "not-a-config-file": "a word on the command line is neither an option nor a configuration file",
+    "not-a-number": "a value has no number where one is needed",
+    "not-text": "a file or value holds bytes that no configuration can hold",
+    "number-range": "a number is negative or too large",
+    "outside-section": "a line stands before the first section of its file",
+    "overridden": "an option of the command line is overridden by a file",
+    "placeholder-env-unset": "$(NAME) names a variable that is not set",
+    "placeholder-is-option": "set-ph was used with the name of an option",
+    "placeholder-loop": "a placeholder contains itself",
+    "placeholder-unknown": "%(name) names nothing",
+    "quotes-in-value": "quotes around a value are part of it",
+    "section-not-closed": "a section header has no closing bracket",
+    "text-after-value": "text after a number or flag was ignored",
+    "unknown-flag": "an option on the command line does not exist",
+    "unknown-option": "a key is no option, and no placeholder uses it",
+    "unsupported-essential": "an option of uWSGI that can not be left out is not supported yet",
+    "unsupported-format": "a kind of configuration file is not supported yet",
+    "unsupported-option": "an option of uWSGI is not supported yet and was ignored",
+    "unsupported-scheme": "a way to name a file is not supported yet",
+}
+"""Every code that a finding of this package may have, with its meaning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value was written."""
+
+    source: Literal["file", "command line", "environment", "default"]
+    name: str
+    """File name as it was given, option as it was typed, or variable."""
+    line: int = 0
+
+    def __str__(self) -> str:
+        if self.source == "file":
+            return f"{self.name}:{self.line}" if self.line else self.name
+        if self.source == "environment":
+            return f"environment variable {self.name}"
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One problem: what happened, where, and what to do about it."""
+
+    level: Level
+    code: str
+    message: str
+    origin: Origin | None = None
+    cure: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.origin}: " if self.origin is not None else ""
+        return f"{place}{self.message}" + (f"; {self.cure}" if self.cure else "")
+
+
+class ConfigError(Exception):
+    """The configuration can not be used; `findings` has every error and warning, in the order they were met."""
+
+    def __init__(self, findings: Iterable[Finding]) -> None:
+        self.findings = tuple(findings)
+        super().__init__("\n".join(str(finding) for finding in self.findings if finding.level == "error"))

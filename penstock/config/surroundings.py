@@ -1,0 +1,122 @@
+"""What placeholders may ask about this machine and this process; the only place of `config` that looks.
+
+Everything else in the package is given a `Surroundings`, so that tests need no particular machine.
+"""
+
+from __future__ import annotations
+
+import grp
+import math
+import os
+import pwd
+import shutil
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """The answers to magic variables; see `penstock.config.magic` for which letter is which."""
+
+    cwd: str
+    hostname: str
+    cpus: int
+    uid: int
+    user: str
+    gid: int
+    group: str
+    started_us: int
+    binary: str
+
+    @classmethod
+    def here(cls) -> Surroundings:
+        """Look at the real machine."""
+        uid, gid = os.getuid(), os.getgid()
+        return cls(
+            cwd=os.getcwd(),
+            hostname=socket.gethostname(),
+            cpus=usable_cpus(),
+            uid=uid,
+            user=_user_name(uid),
+            gid=gid,
+            group=_group_name(gid),
+            started_us=time.time_ns() // 1000,
+            binary=os.path.abspath(shutil.which(sys.argv[0]) or sys.argv[0] or sys.executable),
+        )
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _group_name(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def usable_cpus() -> int:
+    """Count the CPUs this process may really use: its affinity, and the quota of its control group; at least 1."""
+    count = len(os.sched_getaffinity(0))
+    quota = cgroup_cpu_quota(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))
+    return max(1, count if quota is None else min(count, quota))
+
+
+def cgroup_cpu_quota(root: Path, membership: Path) -> int | None:
+    """Find the CPU quota of a process in whole CPUs, rounded up; None if it has none.
+
+    Version 2 keeps `cpu.max` ("QUOTA PERIOD" or "max PERIOD") in each directory from the process's own up to the root,
+    and the lowest counts; version 1 keeps two files below a `cpu` hierarchy. In a container the process's own path is
+    often not visible, and its root shows the container's quota instead.
+    """
+    quotas: list[float] = []
+    for hierarchy, group in _groups(membership):
+        base = root / hierarchy if hierarchy else root
+        places = [base]
+        for part in group.strip("/").split("/"):
+            if part and part != "..":
+                places.append(places[-1] / part)
+        for place in places:
+            quota = _quota_v1(place) if hierarchy else _quota_v2(place)
+            if quota is not None:
+                quotas.append(quota)
+    return math.ceil(min(quotas)) if quotas else None
+
+
+def _groups(membership: Path) -> list[tuple[str, str]]:
+    """(hierarchy directory, or nothing for version 2; group) for each line that may limit the CPU."""
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return [("", "")]
+    groups: list[tuple[str, str]] = []
+    for line in lines:
+        _, controllers, group = [*line.split(":", 2), "", ""][:3]
+        if not controllers:
+            groups.append(("", group))
+        elif "cpu" in controllers.split(","):
+            groups.append((controllers, group))
+    return groups
+
+
+def _quota_v2(place: Path) -> float | None:
+    try:
+        quota, period = (place / "cpu.max").read_text().split()[:2]
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+
+
+def _quota_v1(place: Path) -> float | None:
+    try:
+        quota = int((place / "cpu.cfs_quota_us").read_text())
+        return quota / int((place / "cpu.cfs_period_us").read_text()) if quota > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):
+        return None

@@ -1,0 +1,168 @@
+"""Actions: everything that the policy can ask of the loop, as values.
+
+An action is complete: the loop carries it out without a decision of its own. What it meets on the way (a process
+that could not be started) comes back as an event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Word: TypeAlias = Literal["drain", "stop", "pause", "resume"]
+"""What a worker can be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartGeneration:
+    """Start the process of a generation; answered by GenerationStarted or ImportFailed."""
+
+    generation: int
+    first: bool
+    """Nothing serves yet: `need-app` decides what a failed import means."""
+    reread: bool
+    """Read the configuration again."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnWorker:
+    """Ask a generation to fork a worker."""
+
+    generation: int
+    worker: int
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class TellWorker:
+    """Send one word over a worker's control pair."""
+
+    generation: int
+    slot: int
+    word: Word
+
+
+@dataclass(frozen=True, slots=True)
+class SignalWorker:
+    """Send a signal to a worker's process."""
+
+    generation: int
+    slot: int
+    signal: Literal["KILL", "STACKS"]
+    """STACKS is the signal that makes a worker write the stacks of its threads to the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class KillGeneration:
+    """Kill a generation's process, not its workers."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndGeneration:
+    """Ask a generation's process to leave as soon as its last worker has."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseSlot:
+    """A worker is gone: keep its counters, close its control pair, free its slot."""
+
+    generation: int
+    slot: int
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommitGeneration:
+    """This generation's plan is the one that counts from now on."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetGeneration:
+    """Nothing of a generation is left: release what it held."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Write to the log; the text may have several lines."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DumpStatistics:
+    """Write the statistics to the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceReady:
+    """Every worker of the first generation is ready: tell the log and the process that waits for `daemonize`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceFailure:
+    """The start failed: tell the process that waits for `daemonize`."""
+
+    status: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotifySupervisor:
+    """Tell systemd, if it listens."""
+
+    state: Literal["ready", "reloading", "stopping"]
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerReload:
+    """A reload is over: tell the clients that wait for it."""
+
+    tickets: tuple[int, ...]
+    generation: int
+    """The one that serves now; 0 for none."""
+    ok: bool
+    reason: str = ""
+    error: str = ""
+    """A traceback."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseListeners:
+    """Close the master's own copies of the listening sockets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """Remove what the instance leaves behind and end."""
+
+    status: int
+
+
+Action: TypeAlias = (
+    StartGeneration
+    | SpawnWorker
+    | TellWorker
+    | SignalWorker
+    | KillGeneration
+    | EndGeneration
+    | ReleaseSlot
+    | CommitGeneration
+    | ForgetGeneration
+    | Log
+    | DumpStatistics
+    | AnnounceReady
+    | AnnounceFailure
+    | NotifySupervisor
+    | AnswerReload
+    | CloseListeners
+    | Exit
+)

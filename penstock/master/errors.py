@@ -1,0 +1,10 @@
+"""The one way in which a start fails before there is a loop."""
+
+from __future__ import annotations
+
+
+class StartError(Exception):
+    """The instance can not start: what happened, why, and what to do. Its text is for the person who started it."""
+
+    status = 1
+    """The exit status: a configuration or bind error, as uWSGI has it."""

@@ -1,0 +1,205 @@
+"""Events: everything that can happen to a fleet, as values.
+
+The loop makes them from signals, pipes, ends of processes, files and clients; the policy is the only reader. An
+event says what happened and never what to do about it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from penstock.master.fleet import Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """The sockets are bound and the loop runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A signal came for the master."""
+
+    name: str
+    """As in `signal.Signals`: `SIGHUP`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadRequested:
+    """Somebody wants new code."""
+
+    source: str
+    """Who or what, as the log shall say it."""
+    ticket: int | None = None
+    """Names the client that waits for the end of the reload."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """A client of the control socket wants the instance to end."""
+
+    now: bool = False
+    """Do not wait for what is in flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRequested:
+    """A client of the control socket wants the workers to stop, or to go on, accepting."""
+
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """A file of `touch-reload` changed."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationStarted:
+    """The process of a generation runs."""
+
+    generation: int
+    pid: int
+    rules: Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """The app answered the import, or needs none."""
+
+    generation: int
+    seconds: float
+    lazy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ImportFailed:
+    """A generation can not serve."""
+
+    generation: int
+    reason: str
+    """One line."""
+    traceback: str = ""
+    exit_code: int | None = None
+    """The N of a `sys.exit(N)` at import."""
+    status: int = 22
+    """The exit status of the master if this is its first generation."""
+    logged: bool = False
+    """Whether the generation has written the reason and the traceback to the log itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationExited:
+    """The process of a generation is gone."""
+
+    generation: int
+    status: int | None
+    """As `waitpid` gives it."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpawned:
+    """A generation forked a worker."""
+
+    generation: int
+    slot: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReady:
+    """A worker has its app and enters the engine."""
+
+    generation: int
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFailed:
+    """A worker could not import the app by itself (lazy-apps). It has written the traceback to the log."""
+
+    generation: int
+    slot: int
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRecycle:
+    """A worker asks to be replaced; it serves on until its replacement is ready."""
+
+    generation: int
+    slot: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerClosed:
+    """A worker's end of the control pair is closed."""
+
+    generation: int
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerExited:
+    """A worker is gone."""
+
+    generation: int
+    slot: int
+    pid: int
+    """0 if it never had one."""
+    status: int | None
+    """As `waitpid` gives it; None if nobody knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class BusyCore:
+    """One app thread in the app."""
+
+    core: int
+    line: str
+    """`METHOD URI`."""
+    elapsed_s: float
+    since_epoch_s: int
+    stuck: bool
+    """Whether it is over the limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestStuck:
+    """The scoreboard shows a request that lasts longer than `harakiri`."""
+
+    generation: int
+    slot: int
+    cores: tuple[BusyCore, ...]
+    """Every busy core of the worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed; some of the fleet's timers may be due."""
+
+
+Event: TypeAlias = (
+    Begin
+    | Signal
+    | ReloadRequested
+    | StopRequested
+    | PauseRequested
+    | Touched
+    | GenerationStarted
+    | Imported
+    | ImportFailed
+    | GenerationExited
+    | WorkerSpawned
+    | WorkerReady
+    | WorkerFailed
+    | WorkerRecycle
+    | WorkerClosed
+    | WorkerExited
+    | RequestStuck
+    | Tick
+)

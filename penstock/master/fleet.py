@@ -1,0 +1,205 @@
+"""The fleet: what the master knows about its processes, as one immutable value.
+
+Only values live here: no clock, no process, no file. The policy turns one Fleet into the next; `to_json` and
+`from_json` carry the whole of it over an upgrade of Penstock, so nothing that the policy needs may live elsewhere.
+All times are seconds of CLOCK_MONOTONIC, which goes on unchanged when the master execs itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from penstock.plan.types import Plan
+
+Mode = Literal["starting", "serving", "reloading", "draining", "stopping", "ended"]
+"""starting: the first generation is not complete yet. serving: nothing else is going on. reloading: a second
+generation is being started. draining: the instance ends when what is in flight is finished. stopping: it ends
+now. ended: nothing is left; the policy says nothing any more."""
+
+GenerationState = Literal["starting", "importing", "ready", "serving", "retiring"]
+"""starting: its process was asked for. importing: the process runs. ready: the app answered the import and the
+workers are being started. serving: every worker is ready. retiring: its workers leave, then it does."""
+
+WorkerState = Literal["starting", "ready", "draining", "killed"]
+"""draining also stands for a worker that was told to stop; killed for one that a signal ends or will end."""
+
+TimerKind = Literal["kill", "gone", "respawn", "recycle", "end", "replace", "importing"]
+"""kill: a worker's time is over. gone: a worker closed its pair and nobody reported its end. respawn: the back-off
+of a worker id is over. recycle: a worker has reached its shortest lifetime. end: a generation's process should have
+left. replace: try again to replace a generation whose process died. importing: say that an import still lasts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the policy has to know of a Plan."""
+
+    processes: int
+    threads: int
+    need_app: bool
+    term: Literal["stop", "reload"]
+    harakiri_s: int
+    drain_timeout_s: float
+    min_worker_lifetime_s: float
+
+    @classmethod
+    def of(cls, plan: Plan) -> Rules:
+        """Take the policy's part out of a Plan."""
+        return cls(
+            processes=plan.processes,
+            threads=plan.engine.threads,
+            need_app=plan.need_app,
+            term=plan.term,
+            harakiri_s=plan.harakiri_s,
+            drain_timeout_s=plan.drain_timeout_s,
+            min_worker_lifetime_s=plan.engine.min_worker_lifetime_s,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One import of the app and the process that made it."""
+
+    number: int
+    state: GenerationState
+    rules: Rules
+    started_at: float
+    pid: int = 0
+    """0 while there is no process: not started yet, or dead while its workers live on."""
+    import_s: float = 0.0
+    failed_workers: tuple[int, ...] = ()
+    """Ids whose own import of the app failed (lazy-apps)."""
+
+    @property
+    def is_coming(self) -> bool:
+        """Whether this generation has not served yet."""
+        return self.state in ("starting", "importing", "ready")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerHandle:
+    """A worker as the master sees it. (generation, slot) names it for as long as it exists."""
+
+    generation: int
+    slot: int
+    worker: int
+    """The worker's id; a replacement has the id of the worker that it replaces."""
+    state: WorkerState
+    spawned_at: float
+    pid: int = 0
+    """0 until the generation's process has reported the fork."""
+    recycle: str = ""
+    """Why it asked to be replaced; empty if it did not."""
+    replaces: int = -1
+    """Slot of the worker of the same id that leaves when this one is ready; -1 for none."""
+    verdict: Literal["", "failed", "harakiri", "mercy"] = ""
+    """Why its end is no surprise."""
+    connected: bool = True
+    """Whether its end of the control pair is still open."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRecord:
+    """What outlives the workers of one id."""
+
+    worker: int
+    spawns: int = 0
+    failures: int = 0
+    """Deaths in a row soon after the spawn; the back-off grows with it."""
+    harakiris: int = 0
+    spawned_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """Something that the policy has to do later."""
+
+    at: float
+    kind: TimerKind
+    generation: int = 0
+    slot: int = -1
+    worker: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Everything the policy decides from."""
+
+    rules: Rules
+    """Those of the generation that serves, or of the first one."""
+    mode: Mode = "starting"
+    paused: bool = False
+    last_number: int = 0
+    """The newest generation's number; none is used twice."""
+    generations: tuple[Generation, ...] = ()
+    workers: tuple[WorkerHandle, ...] = ()
+    records: tuple[WorkerRecord, ...] = ()
+    timers: tuple[Timer, ...] = ()
+    tickets: tuple[int, ...] = ()
+    """Who waits for the reload that is going on."""
+    reload_queued: bool = False
+    queued_tickets: tuple[int, ...] = ()
+    """Who waits for the reload after it."""
+    replacement_failures: int = 0
+    """Generations lost in a row soon after they had been started as a replacement."""
+    ending_since: float = 0.0
+    exit_status: int = 0
+
+    def generation(self, number: int) -> Generation | None:
+        """Find a generation by its number."""
+        return next((one for one in self.generations if one.number == number), None)
+
+    def serving(self) -> Generation | None:
+        """Find the generation that serves."""
+        return next((one for one in self.generations if one.state == "serving"), None)
+
+    def coming(self) -> Generation | None:
+        """Find the generation that is being started."""
+        return next((one for one in self.generations if one.is_coming), None)
+
+    def worker(self, generation: int, slot: int) -> WorkerHandle | None:
+        """Find a worker by the slot it has."""
+        return next((one for one in self.workers if one.generation == generation and one.slot == slot), None)
+
+    def workers_of(self, generation: int) -> tuple[WorkerHandle, ...]:
+        """List the workers of a generation."""
+        return tuple(one for one in self.workers if one.generation == generation)
+
+    def record(self, worker: int) -> WorkerRecord:
+        """Find what is known of a worker id, or a blank record."""
+        return next((one for one in self.records if one.worker == worker), WorkerRecord(worker))
+
+    def next_deadline(self) -> float | None:
+        """Tell when the policy wants its next Tick; None if nothing is waiting."""
+        return min((timer.at for timer in self.timers), default=None)
+
+
+def slots_for(processes: int) -> int:
+    """Size a generation's scoreboard: every worker, one replacement beside each, and two to spare."""
+    return 2 * processes + 2
+
+
+def to_json(fleet: Fleet) -> Any:
+    """Turn a fleet into values that `json.dumps` takes."""
+    return dataclasses.asdict(fleet)
+
+
+def from_json(value: Any) -> Fleet:
+    """Make the fleet that `to_json` was given.
+
+    Raises:
+        TypeError, KeyError: the value was not made by `to_json` of this version.
+    """
+    known = dict(value)
+    known["rules"] = Rules(**known["rules"])
+    known["generations"] = tuple(
+        Generation(**{**one, "rules": Rules(**one["rules"]), "failed_workers": tuple(one["failed_workers"])})
+        for one in known["generations"]
+    )
+    known["workers"] = tuple(WorkerHandle(**one) for one in known["workers"])
+    known["records"] = tuple(WorkerRecord(**one) for one in known["records"])
+    known["timers"] = tuple(Timer(**one) for one in known["timers"])
+    known["tickets"] = tuple(known["tickets"])
+    known["queued_tickets"] = tuple(known["queued_tickets"])
+    return Fleet(**known)

@@ -1,0 +1,172 @@
+"""The master's ends of what connects it to one generation: channel, scoreboard, control pairs.
+
+Messages in and out, and who they belong to; what they mean is the loop's and the policy's business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from penstock.master.processes import ProcessRef
+from penstock.master.sockets import BoundListener
+from penstock.observe.scoreboard import Scoreboard
+from penstock.plan.types import Plan, to_json_value
+
+MESSAGE_BYTES = 1 << 20
+"""More than any datagram that fits into a socket's buffer."""
+
+
+class WorkerLink:
+    """The master's end of one worker's control pair."""
+
+    def __init__(self, worker: int, slot: int, control: socket.socket) -> None:
+        self.worker = worker
+        self.slot = slot
+        self.control = control
+        self.process: ProcessRef | None = None
+
+    @property
+    def pid(self) -> int:
+        """The worker's pid; 0 until the generation has reported it."""
+        return self.process.pid if self.process else 0
+
+    def tell(self, word: str) -> None:
+        """Send one word. A worker that does not read is the business of a timer."""
+        with contextlib.suppress(OSError):
+            self.control.send(word.encode())
+
+    def signal(self, number: int) -> None:
+        """Send a signal, if there is a process."""
+        if self.process is not None:
+            self.process.send(number)
+
+    def receive(self) -> tuple[list[str], bool]:
+        """Take what the worker has sent, and tell whether its end is still open."""
+        messages, is_open = _receive(self.control)
+        return [message.decode("utf-8", "replace") for message in messages], is_open
+
+    def close(self) -> None:
+        """Give back what belongs to a worker that is gone."""
+        self.control.close()
+        if self.process is not None:
+            self.process.close()
+
+
+class GenerationLink:
+    """The master's ends of one generation."""
+
+    def __init__(
+        self,
+        number: int,
+        plan: Plan,
+        listeners: tuple[BoundListener, ...],
+        scoreboard: Scoreboard,
+        channel: socket.socket,
+    ) -> None:
+        self.number = number
+        self.plan = plan
+        self.listeners = listeners
+        self.scoreboard = scoreboard
+        self.channel = channel
+        self.pid = 0
+        self.workers: dict[int, WorkerLink] = {}
+        """By slot."""
+        self._outgoing: deque[tuple[bytes, list[int]]] = deque()
+
+    def send(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+        """Send a message with descriptors, which stay the caller's. What does not fit now waits for `flush`."""
+        kept = [os.dup(fd) for fd in descriptors]
+        self._outgoing.append((json.dumps(message).encode(), kept))
+        self.flush()
+
+    def flush(self) -> bool:
+        """Send what waits; tell whether nothing waits any more. A generation that is gone loses its messages."""
+        while self._outgoing:
+            data, descriptors = self._outgoing[0]
+            try:
+                socket.send_fds(self.channel, [data], descriptors)
+            except BlockingIOError:
+                return False
+            except OSError:
+                pass
+            self._outgoing.popleft()
+            for fd in descriptors:
+                os.close(fd)
+        return True
+
+    def receive(self) -> tuple[list[dict[str, Any]], bool]:
+        """Take what the generation has sent, and tell whether its end is still open."""
+        messages, is_open = _receive(self.channel)
+        return [json.loads(message) for message in messages], is_open
+
+    def close(self) -> None:
+        """Give everything back. Its workers are gone."""
+        for _, descriptors in self._outgoing:
+            for fd in descriptors:
+                os.close(fd)
+        for worker in self.workers.values():
+            worker.close()
+        self.channel.close()
+        self.scoreboard.close()
+
+
+def _receive(connection: socket.socket) -> tuple[list[bytes], bool]:
+    """Read datagrams until there are no more, or the other end is closed."""
+    messages: list[bytes] = []
+    while connection.fileno() >= 0:
+        try:
+            data = connection.recv(MESSAGE_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return messages, True
+        except OSError:
+            return messages, False
+        if not data:
+            return messages, False
+        messages.append(data)
+    return messages, False
+
+
+def start_document(plan: Plan, listeners: Sequence[BoundListener], is_reload: bool) -> dict[str, Any]:
+    """What a generation is told of the plan."""
+    return {
+        "app": to_json_value(plan.app),
+        "engine": to_json_value(plan.engine),
+        "lazy_apps": plan.lazy_apps,
+        # Where a generation serves already, one without an app is never better.
+        "need_app": plan.need_app or is_reload,
+        "umask": plan.umask,
+        "uid": plan.uid,
+        "gid": plan.gid,
+        "processes": plan.processes,
+        "listeners": [
+            {
+                "protocol": one.plan.protocol,
+                "name": one.name,
+                "server_port": one.server_port,
+                "is_unix": one.plan.family in ("unix", "abstract"),
+            }
+            for one in listeners
+        ],
+        "harakiri_s": plan.harakiri_s,
+        "master_pid": os.getpid(),
+        "is_reload": is_reload,
+    }
+
+
+def memory_file(name: str, content: bytes) -> int:
+    """Put bytes into a memfd, to be read from its beginning."""
+    fd = os.memfd_create(name, os.MFD_CLOEXEC)
+    try:
+        while content:
+            content = content[os.write(fd, content) :]
+        os.lseek(fd, 0, os.SEEK_SET)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd

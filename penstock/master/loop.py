@@ -1,0 +1,639 @@
+"""The master's loop: it turns what happens into events and carries out actions. It decides nothing.
+
+One thread, one selector, nothing that waits: signals, channels, control pairs, the control socket and the statistics
+socket are descriptors; ends of processes are reaped in one place; the time until the next look is the fleet's.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import selectors
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import penstock
+from penstock.master import actions as act
+from penstock.master import control, log
+from penstock.master import events as ev
+from penstock.master.daemon import Starter
+from penstock.master.errors import StartError
+from penstock.master.fleet import Fleet, Rules, WorkerHandle, slots_for, to_json
+from penstock.master.generation_link import GenerationLink, WorkerLink, memory_file, start_document
+from penstock.master.notify import Supervisor
+from penstock.master.policy import new_fleet, step
+from penstock.master.processes import BOOT, FIRST_HIGH_FD, STACKS_SIGNAL, ProcessRef, spawn_generation
+from penstock.master.signals import SignalReader, name_of
+from penstock.master.sockets import BoundListener, bind_all, is_same_address
+from penstock.master.touch import INTERVAL_S, TouchWatch
+from penstock.observe.proc import listen_queue, memory_bytes
+from penstock.observe.scoreboard import IN_APP, Layout, Scoreboard
+from penstock.observe.stats import Ended, IdView, InstanceView, SocketView, WorkerView, document, dump_lines, to_text
+from penstock.observe.stats_server import StatsServer
+from penstock.plan.types import Plan
+
+EXIT_RELOAD_FAILED = 3
+"""For the command that waits for a reload."""
+
+HARAKIRI_INTERVAL_S = 0.25
+"""How often the scoreboard is searched for stuck requests. One that is over its limit is seen twice before it counts,
+because two cells of the scoreboard may be of different moments."""
+
+NOT_LIVE = ("pidfile", "daemonize", "logto", "stats", "uid", "gid", "umask", "vacuum")
+"""Parts of a plan that a reload can not change."""
+
+
+@dataclass(slots=True)
+class Belongings:
+    """What a master is given: what was made before privileges were dropped, and its surroundings."""
+
+    plan: Plan
+    reread: Callable[[], Plan]
+    layout: Layout
+    listeners: tuple[BoundListener, ...]
+    starter: Starter
+    supervisor: Supervisor
+    owner: tuple[int, int] | None = None
+    """uid and gid of what is made on disk; None for this process's own."""
+    stats: BoundListener | None = None
+    control: tuple[socket.socket, Path] | None = None
+    boot: Path = BOOT
+    """What the interpreter of a generation runs."""
+    clock: Callable[[], float] = time.monotonic
+
+
+class Master:
+    """One instance's master while it runs."""
+
+    def __init__(self, given: Belongings) -> None:
+        self.fleet: Fleet = new_fleet(Rules.of(given.plan))
+        self._given = given
+        self._plan = given.plan
+        self._listeners = given.listeners
+        self._clock = given.clock
+        self._selector = selectors.DefaultSelector()
+        self._links: dict[int, GenerationLink] = {}
+        self._events: deque[ev.Event] = deque()
+        self._is_deciding = False
+        self._exit: int | None = None
+        self._ended: dict[int, Ended] = {}
+        """Sums of the workers that are gone, by worker id."""
+        self._suspects: set[tuple[int, int, int, int]] = set()
+        """Threads over the limit at the last look: generation, slot, thread, since."""
+        self._touch = TouchWatch(given.plan.touch_reload)
+        self._next_touch = self._clock() + INTERVAL_S
+        self._next_harakiri = self._clock()
+        self._lifeline_read, self._lifeline_write = os.pipe2(os.O_CLOEXEC)
+        self._handoff = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        self._stats: StatsServer | None = None
+        if given.stats is not None:
+            self._stats = StatsServer(given.stats.socket, self._selector, self.stats_text, self._clock)
+        self._control: control.ControlServer | None = None
+        if given.control is not None:
+            listener, path = given.control
+            self._control = control.ControlServer(listener, path, self._selector, self._command, self._clock)
+
+    def run(self, signals: SignalReader) -> int:
+        """Run the instance to its end; return the exit status."""
+        signals.register(self._selector, self._signals)
+        self.take(ev.Begin())
+        while self._exit is None:
+            for key, mask in self._selector.select(self._patience_s()):
+                # What was handled before in this round may have closed or replaced it.
+                now = self._selector.get_map().get(key.fd)
+                if now is not None and now.fileobj is key.fileobj:
+                    now.data(mask)
+            self._look_around()
+        return self._exit
+
+    def take(self, event: ev.Event) -> None:
+        """Let the policy decide about an event, and do what it says. What that brings about comes after it."""
+        self._events.append(event)
+        if self._is_deciding:
+            return
+        self._is_deciding = True
+        try:
+            while self._events and self._exit is None:
+                self.fleet, actions = step(self.fleet, self._events.popleft(), self._clock())
+                for action in actions:
+                    self._carry_out(action)
+        finally:
+            self._is_deciding = False
+
+    # --- time
+
+    def _patience_s(self) -> float | None:
+        deadlines = [self.fleet.next_deadline()]
+        deadlines += [server.next_deadline() for server in (self._stats, self._control) if server is not None]
+        if self._touch:
+            deadlines.append(self._next_touch)
+        if self._watches_requests():
+            deadlines.append(self._next_harakiri)
+        known = [one for one in deadlines if one is not None]
+        return max(0.0, min(known) - self._clock()) if known else None
+
+    def _look_around(self) -> None:
+        now = self._clock()
+        if self._touch and now >= self._next_touch:
+            self._next_touch = now + INTERVAL_S
+            for path in self._touch.changed():
+                self.take(ev.Touched(path))
+        if self._watches_requests() and now >= self._next_harakiri:
+            self._next_harakiri = now + HARAKIRI_INTERVAL_S
+            self._look_for_stuck_requests()
+        for server in (self._stats, self._control):
+            if server is not None:
+                server.expire()
+        deadline = self.fleet.next_deadline()
+        if deadline is not None and deadline <= self._clock():
+            self.take(ev.Tick())
+
+    def _watches_requests(self) -> bool:
+        return any(link.plan.harakiri_s for link in self._links.values())
+
+    def _look_for_stuck_requests(self) -> None:
+        now_us = time.monotonic_ns() // 1000
+        suspects: set[tuple[int, int, int, int]] = set()
+        for handle in self.fleet.workers:
+            link = self._links.get(handle.generation)
+            if link is None or not link.plan.harakiri_s or not handle.pid or handle.state == "killed":
+                continue
+            limit_us = link.plan.harakiri_s * 1_000_000
+            rows = link.scoreboard.threads_of(handle.slot, lines=False)
+            over = {
+                (handle.generation, handle.slot, number, row.since_us)
+                for number, row in enumerate(rows)
+                if row.state == IN_APP and row.since_us and now_us - row.since_us > limit_us
+            }
+            if over & self._suspects:
+                self.take(self._stuck(handle, link, {number for _, _, number, _ in over & self._suspects}, now_us))
+            else:
+                suspects |= over
+        self._suspects = suspects
+
+    @staticmethod
+    def _stuck(handle: WorkerHandle, link: GenerationLink, stuck: set[int], now_us: int) -> ev.RequestStuck:
+        cores = [
+            ev.BusyCore(
+                number, row.line, (now_us - row.since_us) / 1e6, row.since_epoch_us // 1_000_000, number in stuck
+            )
+            for number, row in enumerate(link.scoreboard.threads_of(handle.slot))
+            if row.state == IN_APP or number in stuck
+        ]
+        return ev.RequestStuck(handle.generation, handle.slot, tuple(cores))
+
+    # --- events: signals and ends of processes
+
+    def _signals(self, numbers: list[int]) -> None:
+        for number in numbers:
+            if number == signal.SIGCHLD:
+                self._reap()
+            else:
+                self.take(ev.Signal(name_of(number)))
+
+    def _reap(self) -> None:
+        """Collect every child that has ended: generations, their orphans, and as PID 1 anybody's."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._gone(pid, status)
+
+    def _gone(self, pid: int, status: int) -> None:
+        for link in self._links.values():
+            if link.pid == pid:
+                # Its last words are in the channel.
+                self._hear_generation(link)
+                link.pid = 0
+                self.take(ev.GenerationExited(link.number, status))
+                return
+            for worker in link.workers.values():
+                if worker.pid == pid:
+                    self._worker_gone(link, worker.slot, pid, status)
+                    return
+
+    def _worker_gone(self, link: GenerationLink, slot: int, pid: int, status: int | None) -> None:
+        worker = link.workers.get(slot)
+        if worker is not None and (not worker.pid or not pid or worker.pid == pid):
+            self._hear_worker(link, worker)
+            self.take(ev.WorkerExited(link.number, slot, pid, status))
+
+    # --- events: what generations and workers say
+
+    def _hear_generation(self, link: GenerationLink) -> None:
+        messages, is_open = link.receive()
+        for message in messages:
+            self._generation_said(link, message)
+        if not is_open:
+            self._unregister(link.channel)
+
+    def _generation_said(self, link: GenerationLink, message: dict[str, Any]) -> None:
+        match message.get("event"):
+            case "imported":
+                seconds = float(message.get("seconds", 0.0))
+                self.take(ev.Imported(link.number, seconds, lazy=bool(message.get("lazy"))))
+            case "import-failed":
+                exit_code = message.get("exit_code")
+                self.take(
+                    ev.ImportFailed(
+                        link.number,
+                        str(message.get("reason") or "the app could not be imported"),
+                        str(message.get("traceback") or ""),
+                        exit_code if isinstance(exit_code, int) else None,
+                        logged=True,
+                    )
+                )
+            case "spawned":
+                worker = link.workers.get(message["slot"])
+                if worker is not None and worker.process is None:
+                    worker.process = ProcessRef(message["pid"])
+                    self.take(ev.WorkerSpawned(link.number, message["slot"], message["pid"]))
+            case "exited":
+                self._worker_gone(link, message["slot"], message["pid"], message["status"])
+            case other:
+                log.write(f"generation {link.number} (pid: {link.pid}) said what nobody understands: {other!r}")
+
+    def _hear_worker(self, link: GenerationLink, worker: WorkerLink) -> None:
+        messages, is_open = worker.receive()
+        for message in messages:
+            if link.workers.get(worker.slot) is not worker:
+                return
+            word, _, rest = message.partition(" ")
+            match word:
+                case "ready":
+                    self.take(ev.WorkerReady(link.number, worker.slot))
+                case "failed":
+                    self.take(ev.WorkerFailed(link.number, worker.slot, rest))
+                case "recycle":
+                    self.take(ev.WorkerRecycle(link.number, worker.slot, rest))
+                case other:
+                    log.write(f"worker {worker.worker} (pid: {worker.pid}) said what nobody understands: {other!r}")
+        if not is_open:
+            self._unregister(worker.control)
+            if link.workers.get(worker.slot) is worker:
+                self.take(ev.WorkerClosed(link.number, worker.slot))
+
+    # --- events: the control socket
+
+    def _command(self, client: control.Client, request: dict[str, Any]) -> None:
+        done = {"ok": True, "status": 0}
+        server = self._control
+        if server is None:
+            return
+        match request["command"]:
+            case "status":
+                addresses = [one.url for one in self._listeners]
+                version = penstock.__version__
+                server.finish(
+                    client.number, {**done, "version": version, "addresses": addresses, "fleet": to_json(self.fleet)}
+                )
+            case "stats":
+                server.finish(client.number, {**done, "stats": document(self.view())})
+            case "reload":
+                if request.get("wait"):
+                    self.take(ev.ReloadRequested("reload command", client.number))
+                else:
+                    self.take(ev.ReloadRequested("reload command"))
+                    server.finish(client.number, done)
+            case "stop":
+                if not request.get("wait"):
+                    server.finish(client.number, done)
+                self.take(ev.StopRequested(now=bool(request.get("now"))))
+            case "pause" | "resume" as command:
+                self.take(ev.PauseRequested(command == "pause"))
+                server.finish(client.number, done)
+            case "stacks":
+                for link in self._links.values():
+                    for worker in link.workers.values():
+                        worker.signal(STACKS_SIGNAL)
+                server.finish(client.number, done)
+            case other:
+                server.finish(client.number, {"ok": False, "status": 1, "reason": f"there is no command {other!r}"})
+
+    # --- actions
+
+    def _carry_out(self, action: act.Action) -> None:
+        match action:
+            case act.Log(text):
+                self._log(text)
+            case act.StartGeneration():
+                self._start_generation(action)
+            case act.SpawnWorker():
+                self._spawn_worker(action)
+            case act.TellWorker(number, slot, word):
+                if worker := self._worker(number, slot):
+                    worker.tell(word)
+            case act.SignalWorker(number, slot, name):
+                if worker := self._worker(number, slot):
+                    worker.signal(signal.SIGKILL if name == "KILL" else STACKS_SIGNAL)
+            case act.EndGeneration(number):
+                self._send(self._links[number], {"op": "end"})
+            case act.KillGeneration(number):
+                # Not reaped yet, so the number is still this process's own.
+                if self._links[number].pid:
+                    os.kill(self._links[number].pid, signal.SIGKILL)
+            case act.ReleaseSlot():
+                self._release_slot(action)
+            case act.CommitGeneration(number):
+                self._commit(self._links[number])
+            case act.ForgetGeneration(number):
+                self._forget(number)
+            case act.DumpStatistics():
+                log.write("\n".join(dump_lines(self.view())))
+            case act.AnnounceReady():
+                self._log(self._ready_line())
+                self._given.starter.ready()
+            case act.AnnounceFailure(status, text):
+                self._given.starter.failed(status, text)
+            case act.NotifySupervisor(state, status):
+                self._given.supervisor.tell(state, status)
+            case act.AnswerReload():
+                self._answer_reload(action)
+            case act.CloseListeners():
+                for listener in self._listeners:
+                    listener.close(remove=False)
+            case act.Exit(status):
+                self._finish(status)
+
+    def _log(self, text: str) -> None:
+        log.write(text)
+        if self._control is not None:
+            self._control.progress(text)
+
+    def _worker(self, number: int, slot: int) -> WorkerLink | None:
+        link = self._links.get(number)
+        return link.workers.get(slot) if link else None
+
+    def _send(self, link: GenerationLink, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
+        link.send(message, descriptors)
+        self._watch_channel(link)
+
+    def _watch_channel(self, link: GenerationLink) -> None:
+        """Wait for room in the channel too, while there is something to send."""
+        if link.channel not in self._selector.get_map():
+            return
+        wanted = selectors.EVENT_READ | (0 if link.flush() else selectors.EVENT_WRITE)
+        self._selector.modify(link.channel, wanted, lambda mask: self._channel_ready(link, mask))
+
+    def _channel_ready(self, link: GenerationLink, mask: int) -> None:
+        if mask & selectors.EVENT_READ:
+            self._hear_generation(link)
+        if mask & selectors.EVENT_WRITE:
+            self._watch_channel(link)
+
+    def _unregister(self, connection: socket.socket) -> None:
+        if connection.fileno() >= 0 and connection in self._selector.get_map():
+            self._selector.unregister(connection)
+
+    def _start_generation(self, action: act.StartGeneration) -> None:
+        number = action.generation
+        try:
+            plan = self._given.reread() if action.reread else self._plan
+        except Exception as error:
+            # Whatever is wrong with the new configuration: what runs is not touched.
+            self.take(ev.ImportFailed(number, f"the configuration could not be read again: {error}", status=1))
+            return
+        try:
+            listeners = self._listeners_for(plan)
+        except StartError as error:
+            self.take(ev.ImportFailed(number, str(error), status=1))
+            return
+        if action.reread:
+            self._warn_of_fixed_parts(plan)
+        try:
+            link = self._launch(number, plan, listeners, is_reload=not action.first)
+        except OSError as error:
+            known = {id(one.socket) for one in self._listeners}
+            for one in listeners:
+                if id(one.socket) not in known:
+                    one.close(remove=True)
+            who = f" by user {os.geteuid()}" if error.errno == errno.EACCES else ""
+            reason = f"the app's interpreter {plan.app.interpreter} can not be started{who}: {error.strerror}"
+            self.take(ev.ImportFailed(number, reason, status=1))
+            return
+        self.take(ev.GenerationStarted(number, link.pid, Rules.of(plan)))
+
+    def _launch(self, number: int, plan: Plan, listeners: tuple[BoundListener, ...], is_reload: bool) -> GenerationLink:
+        """Start a generation's process and tell it everything."""
+        scoreboard = Scoreboard(self._given.layout, slots_for(plan.processes), plan.engine.threads)
+        channel, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        link = GenerationLink(number, plan, listeners, scoreboard, channel)
+        content = start_document(plan, listeners, is_reload)
+        plan_fd = child_fd = -1
+        try:
+            channel.setblocking(False)
+            plan_fd = memory_file("penstock-plan", json.dumps(content).encode())
+            child_fd = fcntl.fcntl(child_end, fcntl.F_DUPFD_CLOEXEC, FIRST_HIGH_FD)
+            link.pid = spawn_generation(plan.app.interpreter, child_fd, self._given.boot)
+            self._selector.register(channel, selectors.EVENT_READ, lambda mask: self._channel_ready(link, mask))
+            handoff_receive, handoff_send = self._handoff
+            descriptors = (
+                *(plan_fd, self._lifeline_read, scoreboard.fd, handoff_receive.fileno(), handoff_send.fileno(), 2),
+                *(one.fd for one in listeners),
+            )
+            self._send(link, {"op": "start", "generation": number}, descriptors)
+            self._links[number] = link
+        except OSError:
+            self._unregister(channel)
+            link.close()
+            raise
+        finally:
+            child_end.close()
+            for fd in (plan_fd, child_fd):
+                if fd >= 0:
+                    os.close(fd)
+        return link
+
+    def _spawn_worker(self, action: act.SpawnWorker) -> None:
+        link = self._links[action.generation]
+        try:
+            mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            log.write(f"worker {action.worker} can not be started: {error.strerror}")
+            self.take(ev.WorkerExited(action.generation, action.slot, 0, None))
+            return
+        mine.setblocking(False)
+        worker = WorkerLink(action.worker, action.slot, mine)
+        link.workers[action.slot] = worker
+        link.scoreboard.clear(action.slot)
+        self._selector.register(mine, selectors.EVENT_READ, lambda mask: self._hear_worker(link, worker))
+        self._send(link, {"op": "spawn", "worker": action.worker, "slot": action.slot}, (theirs.fileno(),))
+        theirs.close()
+
+    def _release_slot(self, action: act.ReleaseSlot) -> None:
+        link = self._links[action.generation]
+        row, threads = link.scoreboard.worker(action.slot), link.scoreboard.threads_of(action.slot, lines=False)
+        self._ended[action.worker] = self._ended.get(action.worker, Ended()).plus(row, threads)
+        link.scoreboard.clear(action.slot)
+        worker = link.workers.pop(action.slot, None)
+        if worker is not None:
+            self._unregister(worker.control)
+            worker.close()
+
+    def _commit(self, link: GenerationLink) -> None:
+        self._plan = link.plan
+        self._listeners = link.listeners
+        self._touch.watch(link.plan.touch_reload)
+        self._prune_listeners()
+
+    def _forget(self, number: int) -> None:
+        self._prune_listeners()
+        link = self._links.pop(number, None)
+        if link is not None:
+            self._unregister(link.channel)
+            for worker in link.workers.values():
+                self._unregister(worker.control)
+            link.close()
+
+    def _answer_reload(self, action: act.AnswerReload) -> None:
+        if self._control is None:
+            return
+        answer: dict[str, Any] = {"ok": action.ok, "status": 0 if action.ok else EXIT_RELOAD_FAILED}
+        answer |= {"generation": action.generation, "reason": action.reason, "error": action.error}
+        for ticket in action.tickets:
+            self._control.finish(ticket, answer)
+
+    def _finish(self, status: int) -> None:
+        """Leave nothing behind, then let the loop end."""
+        vacuum = self._plan.vacuum
+        for listener in self._listeners:
+            listener.close(remove=vacuum)
+        if self._stats is not None and self._given.stats is not None:
+            self._stats.close()
+            self._given.stats.close(remove=vacuum)
+        self._given.starter.failed(status or 1, "the instance ended before it was ready")
+        log.write("goodbye to Penstock.")
+        self._exit = status
+
+    def close(self) -> None:
+        """Give the rest back. The pid file is gone by now, so clients that wait for the end may be told."""
+        if self._control is not None:
+            self._control.close()
+        for link in self._links.values():
+            link.close()
+        os.close(self._lifeline_read)
+        os.close(self._lifeline_write)
+        for end in self._handoff:
+            end.close()
+        self._selector.close()
+
+    # --- listeners and plans that change
+
+    def _listeners_for(self, plan: Plan) -> tuple[BoundListener, ...]:
+        """Find or bind the sockets of a plan. Addresses that stay keep their socket, so nobody notices.
+
+        Raises:
+            StartError: a new address can not be bound.
+        """
+        free = list(self._listeners)
+        found: dict[int, BoundListener] = {}
+        for index, wanted in enumerate(plan.listeners):
+            same = next((one for one in free if is_same_address(one, wanted)), None)
+            if same is not None:
+                free.remove(same)
+                found[index] = replace(same, plan=wanted)
+                same.socket.listen(wanted.backlog)
+        new = iter(bind_all([one for n, one in enumerate(plan.listeners) if n not in found], self._given.owner))
+        listeners = []
+        for index in range(len(plan.listeners)):
+            if index not in found:
+                found[index] = next(new)
+                log.write(found[index].bound_line(index))
+            listeners.append(found[index])
+        return tuple(listeners)
+
+    def _prune_listeners(self) -> None:
+        """Close the sockets that no plan has any more which serves or may serve."""
+        coming = self.fleet.coming()
+        kept = {id(one.socket) for one in self._listeners}
+        for link in self._links.values():
+            if coming is not None and link.number == coming.number:
+                kept |= {id(one.socket) for one in link.listeners}
+        for link in self._links.values():
+            for one in link.listeners:
+                if id(one.socket) not in kept and one.socket.fileno() >= 0:
+                    log.write(f"{one.plan.protocol} socket {one.name} is closed")
+                    one.close(remove=True)
+
+    def _warn_of_fixed_parts(self, plan: Plan) -> None:
+        changed = [name for name in NOT_LIVE if getattr(plan, name) != getattr(self._plan, name)]
+        if changed:
+            log.write(f"*** a reload can not change {', '.join(changed)}: stop and start the instance for that ***")
+
+    # --- what the instance tells
+
+    def view(self) -> InstanceView:
+        """Gather everything that the statistics are made of."""
+        now, now_epoch = self._clock(), time.time()
+        fleet = self.fleet
+        serving = fleet.serving()
+        ids = []
+        for worker in range(1, fleet.rules.processes + 1):
+            handles = [one for one in fleet.workers if one.worker == worker]
+            current = max(
+                handles,
+                key=lambda one: (
+                    serving is not None and one.generation == serving.number,
+                    one.state == "ready",
+                    one.spawned_at,
+                ),
+                default=None,
+            )
+            record = fleet.record(worker)
+            ids.append(
+                IdView(
+                    worker,
+                    tuple(self._worker_view(one, one is current) for one in handles),
+                    self._ended.get(worker, Ended()),
+                    record.spawns,
+                    record.harakiris,
+                    int(now_epoch - (now - record.spawned_at)) if record.spawns else 0,
+                    int(serving.import_s) if serving else 0,
+                    fleet.paused,
+                )
+            )
+        sockets = [
+            SocketView(one.name, one.plan.protocol, *listen_queue(one.socket))
+            for one in self._listeners
+            if one.socket.fileno() >= 0
+        ]
+        return InstanceView(
+            penstock.__version__,
+            os.getpid(),
+            os.geteuid(),
+            os.getegid(),
+            self._plan.app.chdir,
+            self._plan.app.chdir,
+            tuple(sockets),
+            tuple(ids),
+            fleet.rules.threads,
+        )
+
+    def _worker_view(self, handle: WorkerHandle, is_current: bool) -> WorkerView:
+        scoreboard = self._links[handle.generation].scoreboard
+        rss, vsz = memory_bytes(handle.pid) if handle.pid else (0, 0)
+        return WorkerView(
+            handle.pid, is_current, scoreboard.worker(handle.slot), scoreboard.threads_of(handle.slot), rss, vsz
+        )
+
+    def stats_text(self) -> str:
+        """Write the statistics document."""
+        return to_text(document(self.view()))
+
+    def _ready_line(self) -> str:
+        addresses = ", ".join(one.url for one in self._listeners) or "no address"
+        rules = self.fleet.rules
+        workers = f"{rules.processes} worker{'s' if rules.processes != 1 else ''}"
+        threads = f"{rules.threads} thread{'s' if rules.threads != 1 else ''}"
+        return f"penstock {penstock.__version__} is ready: {addresses} (pid {os.getpid()}, {workers}, {threads} each)"

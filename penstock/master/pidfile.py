@@ -1,0 +1,119 @@
+"""The pid file: it names the master, for as long as the master lives.
+
+A lock on the open file tells two starts at the same moment apart; the command line of the process that it names tells
+a living instance from a number that another program has by now. uWSGI checks neither, and its `--stop` may hit anyone.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+
+from penstock.master.errors import StartError
+
+MODE = 0o644
+
+
+class PidFile:
+    """A pid file that this process owns."""
+
+    def __init__(self, path: str, fd: int) -> None:
+        self.path = path
+        self._fd = fd
+
+    @classmethod
+    def claim(cls, path: str, owner: tuple[int, int] | None = None) -> PidFile:
+        """Write this process's pid to `path`, replacing a stale one. `owner` is who may remove it later.
+
+        Raises:
+            StartError: the file names a living instance, or can not be written.
+        """
+        try:
+            fd = _open_locked(path)
+        except BlockingIOError as error:
+            raise _in_use(path, read(path)) from error
+        except OSError as error:
+            raise StartError(f"the pid file {path} can not be written: {error.strerror}") from error
+        named = read(path)
+        if named and named != os.getpid() and is_instance(named):
+            os.close(fd)
+            raise _in_use(path, named)
+        content = f"{os.getpid()}\n".encode()
+        try:
+            os.pwrite(fd, content, 0)
+            os.ftruncate(fd, len(content))
+            if owner is not None and os.geteuid() == 0:
+                os.fchown(fd, *owner)
+        except OSError as error:
+            os.close(fd)
+            raise StartError(f"the pid file {path} can not be written: {error.strerror}") from error
+        return cls(path, fd)
+
+    def release(self) -> None:
+        """Remove the file, if it is still ours; where only root may do that, leave it empty."""
+        try:
+            mine, there = os.fstat(self._fd), os.stat(self.path)
+            if (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino):
+                os.unlink(self.path)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            os.ftruncate(self._fd, 0)
+        os.close(self._fd)
+
+
+def read(path: str) -> int:
+    """Read the pid in a pid file; 0 if there is none."""
+    try:
+        with open(path, "rb") as file:
+            word = file.read(64).split()
+    except OSError:
+        return 0
+    return int(word[0]) if word and word[0].isdigit() else 0
+
+
+def is_instance(pid: int) -> bool:
+    """Tell whether a living process is a Penstock master, by its command line."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = [os.fsdecode(word) for word in file.read(4096).split(b"\0")]
+    except OSError:
+        return False
+    if any(word.endswith("penstock/worker/boot.py") for word in words[:4]):
+        return False
+    for index, word in enumerate(words[:4]):
+        if os.path.basename(word) == "penstock" or word.endswith("penstock/__main__.py"):
+            return True
+        if word == "-m" and words[index + 1 : index + 2] == ["penstock"]:
+            return True
+    return False
+
+
+def _open_locked(path: str) -> int:
+    """Open the file with the lock held; BlockingIOError if another process holds it."""
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                os.close(fd)
+                raise BlockingIOError(error.errno, error.strerror) from error
+            return fd  # A file system without locks: the command line has to do.
+        try:
+            mine, there = os.fstat(fd), os.stat(path)
+            if (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino):
+                return fd
+        except FileNotFoundError:
+            pass
+        # Its owner removed the file between our open and our lock.
+        os.close(fd)
+
+
+def _in_use(path: str, pid: int) -> StartError:
+    named = f"pid {pid}" if pid else "its pid is not written yet"
+    return StartError(
+        f"the pid file {path} belongs to an instance that is running ({named}): "
+        f"stop it with `penstock --stop {path}`, reload it with `penstock --reload {path}`, or use another pidfile"
+    )

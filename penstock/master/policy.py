@@ -1,0 +1,846 @@
+"""What the master decides: `step(fleet, event, now) -> (fleet, actions)`, and nothing else.
+
+Pure: no clock, no process, no file, no log. The loop turns what it sees into events and carries out the actions;
+every reload, crash loop and timeout is tested with a fake clock and without a fork.
+
+The rules in short:
+
+- Old code leaves only when new code serves. A generation must import the app and have every worker ready before the
+  one before it drains; if it does not come that far, the one before it goes on and nobody notices but the log.
+- A worker's replacement is ready before the worker leaves, if its leaving was planned; if it was not, it is replaced
+  at once, and later and later when that does not help. Nothing ever makes the master itself wait.
+- A stop lets requests end for as long as the plan says; whoever asks twice does not want to wait.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+
+from penstock.master import actions as act
+from penstock.master import events as ev
+from penstock.master.fleet import (
+    Fleet,
+    Generation,
+    Rules,
+    Timer,
+    TimerKind,
+    WorkerHandle,
+    WorkerRecord,
+    slots_for,
+)
+
+EXIT_ORDERLY = 0
+EXIT_FAILURE = 1
+EXIT_NO_APP = 22
+"""As uWSGI's `need-app`."""
+
+QUICK_DEATH_S = 5.0
+"""A worker (or a generation's process) that lived for less counts as a failure of what it runs, not as an accident."""
+
+BACKOFF_FIRST_S = 0.1
+BACKOFF_LONGEST_S = 30.0
+"""uWSGI sleeps two seconds in the master instead, and gunicorn respawns at once and burns a CPU."""
+
+MERCY_MARGIN_S = 2.0
+"""The engine cuts connections itself when a drain's time is over; the kill comes this much later."""
+
+STOP_MERCY_S = 2.0
+"""How long a worker that was told to leave now may take to leave by itself."""
+
+END_MERCY_S = 5.0
+"""How long the process of a generation may stay when its last worker is gone."""
+
+GONE_MERCY_S = 10.0
+"""How long a worker may live on after it closed its control pair: its `atexit` functions run in this time."""
+
+HARAKIRI_KILL_S = 0.3
+"""Between the stack dump and the kill."""
+
+IMPORT_NOTICE_S = 30.0
+"""How often an import that lasts is mentioned."""
+
+MOST_RETIRING = 3
+"""Generations that may still be finishing requests when another reload starts: each one holds a copy of the app."""
+
+
+def step(fleet: Fleet, event: ev.Event, now: float) -> tuple[Fleet, tuple[act.Action, ...]]:
+    """Decide what an event means.
+
+    `now` is CLOCK_MONOTONIC in seconds and never goes back.
+    """
+    turn = _Turn(fleet, now)
+    turn.take(event)
+    turn.finish()
+    return turn.fleet, tuple(turn.actions)
+
+
+def backoff_s(failures: int) -> float:
+    """Tell how long to wait before the next try after so many failures in a row.
+
+    >>> [backoff_s(n) for n in (0, 1, 2, 3, 100)]
+    [0.0, 0.1, 0.2, 0.4, 30.0]
+    """
+    if failures <= 0:
+        return 0.0
+    return min(BACKOFF_LONGEST_S, float(BACKOFF_FIRST_S * 2 ** min(failures - 1, 20)))
+
+
+def describe_status(status: int | None) -> str:
+    """Say how a process ended.
+
+    >>> describe_status(9), describe_status(256)
+    ('killed by signal 9 (SIGKILL)', 'exit status 1')
+    """
+    if status is None:
+        return "nobody saw how"
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"exit status {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = "unnamed"
+    return f"killed by signal {-code} ({name})"
+
+
+def recycled_at_once(processes: int) -> int:
+    """Tell how many workers may be in the middle of a planned replacement."""
+    return max(1, processes // 4)
+
+
+class _Turn:
+    """One step under way: the fleet so far and the actions so far."""
+
+    def __init__(self, fleet: Fleet, now: float) -> None:
+        self.fleet = fleet
+        self.now = now
+        self.actions: list[act.Action] = []
+
+    # --- events
+
+    def take(self, event: ev.Event) -> None:
+        """Apply one event."""
+        if self.fleet.mode == "ended":
+            return
+        match event:
+            case ev.Begin():
+                self.start_generation(first=True, reread=False)
+            case ev.Signal(name):
+                self.signal(name)
+            case ev.ReloadRequested(source, ticket):
+                self.reload(source, () if ticket is None else (ticket,))
+            case ev.Touched(path):
+                self.log(f"*** {path} has been touched... reloading !!! ***")
+                self.reload("touch-reload", ())
+            case ev.StopRequested(now):
+                if now:
+                    self.stop("stop now")
+                else:
+                    self.drain("stop")
+            case ev.PauseRequested(paused):
+                self.pause(paused)
+            case ev.GenerationStarted():
+                self.generation_started(event)
+            case ev.Imported():
+                self.imported(event)
+            case ev.ImportFailed():
+                self.import_failed(event)
+            case ev.GenerationExited(number, status):
+                self.generation_exited(number, status)
+            case ev.WorkerSpawned():
+                self.worker_spawned(event)
+            case ev.WorkerReady(generation, slot):
+                self.worker_ready(generation, slot)
+            case ev.WorkerFailed():
+                self.worker_failed(event)
+            case ev.WorkerRecycle():
+                self.worker_recycle(event)
+            case ev.WorkerClosed(generation, slot):
+                self.worker_closed(generation, slot)
+            case ev.WorkerExited():
+                self.worker_exited(event)
+            case ev.RequestStuck():
+                self.request_stuck(event)
+            case ev.Tick():
+                self.tick()
+
+    def finish(self) -> None:
+        """Do what may have become possible, whatever the event was."""
+        self.forget_empty_generations()
+        fleet = self.fleet
+        if fleet.mode == "serving" and fleet.reload_queued and self.retiring_count() < MOST_RETIRING:
+            tickets = fleet.queued_tickets
+            self.fleet = replace(fleet, reload_queued=False, queued_tickets=())
+            self.begin_reload("a reload that was asked for in the meantime", tickets)
+        self.advance_recycling()
+        if self.fleet.mode in ("draining", "stopping") and not self.fleet.workers and not self.fleet.generations:
+            self.fleet = replace(self.fleet, mode="ended", timers=())
+            self.do(act.Exit(self.fleet.exit_status))
+
+    # --- what people ask for
+
+    def signal(self, name: str) -> None:
+        match name:
+            case "SIGHUP":
+                self.log("SIGHUP received...")
+                self.reload("SIGHUP", ())
+            case "SIGTERM" if self.fleet.rules.term == "reload":
+                self.log("SIGTERM received... it reloads here (die-on-term = false)")
+                self.reload("SIGTERM", ())
+            case "SIGTERM" | "SIGINT":
+                self.drain(name)
+            case "SIGQUIT":
+                self.stop(name)
+            case "SIGUSR1":
+                self.do(act.DumpStatistics())
+            case "SIGTSTP":
+                self.pause(not self.fleet.paused)
+            case _:
+                self.log(f"{name} received: it means nothing here and is ignored")
+
+    def reload(self, source: str, tickets: tuple[int, ...]) -> None:
+        fleet = self.fleet
+        if fleet.mode in ("draining", "stopping"):
+            self.log(f"reload ({source}) ignored: the instance is stopping")
+            if tickets:
+                self.do(act.AnswerReload(tickets, 0, ok=False, reason="the instance is stopping"))
+        elif fleet.mode == "serving" and self.retiring_count() < MOST_RETIRING:
+            self.begin_reload(source, tickets)
+        else:
+            if not fleet.reload_queued:
+                waits_for = {
+                    "starting": "the start is not over yet",
+                    "reloading": "a reload is going on",
+                }.get(fleet.mode, "several older generations are still finishing requests")
+                self.log(f"reload ({source}) follows later: {waits_for}")
+            self.fleet = replace(fleet, reload_queued=True, queued_tickets=fleet.queued_tickets + tickets)
+
+    def drain(self, source: str) -> None:
+        """Stop accepting, let requests end, leave. Asked for twice, it means now."""
+        if self.fleet.mode in ("draining", "stopping"):
+            self.log(f"{source} received again: killing workers now...")
+            self.kill_all()
+            return
+        self.log(f"SIGINT/SIGTERM received ({source})...gracefully killing workers...")
+        self.begin_end("draining")
+        for handle in self.fleet.workers:
+            # One that is not ready yet has no request, unless it became ready this very moment.
+            self.drain_worker(handle, STOP_MERCY_S if handle.state == "starting" else None)
+
+    def stop(self, source: str) -> None:
+        """Leave at once, without waiting for requests."""
+        if self.fleet.mode == "stopping":
+            self.kill_all()
+            return
+        self.log(f"{source} received...killing workers...")
+        if self.fleet.mode != "draining":
+            self.begin_end("stopping")
+        self.fleet = replace(self.fleet, mode="stopping")
+        for handle in self.fleet.workers:
+            self.stop_worker(handle)
+
+    def pause(self, paused: bool) -> None:
+        if self.fleet.mode in ("draining", "stopping"):
+            self.log("pause and resume are ignored: the instance is stopping")
+            return
+        if self.fleet.paused == paused:
+            return
+        self.fleet = replace(self.fleet, paused=paused)
+        if paused:
+            self.log("*** PAUSE (send SIGTSTP again to resume) ***")
+        else:
+            self.log("*** RESUME ***")
+        for handle in self.fleet.workers:
+            if handle.state == "ready":
+                self.tell(handle, "pause" if paused else "resume")
+
+    # --- the end
+
+    def begin_end(self, mode: str) -> None:
+        """Do what a drain and a stop have in common."""
+        fleet = self.fleet
+        waiting = fleet.tickets + fleet.queued_tickets
+        was_starting = fleet.mode == "starting"
+        self.fleet = replace(
+            fleet,
+            mode="draining" if mode == "draining" else "stopping",
+            ending_since=self.now,
+            tickets=(),
+            queued_tickets=(),
+            reload_queued=False,
+            timers=tuple(one for one in fleet.timers if one.kind not in ("respawn", "recycle", "replace", "importing")),
+        )
+        self.do(act.NotifySupervisor("stopping", "stopping"))
+        self.do(act.CloseListeners())
+        if waiting:
+            self.do(act.AnswerReload(waiting, 0, ok=False, reason="the instance was stopped"))
+        if was_starting:
+            self.do(act.AnnounceFailure(EXIT_FAILURE, "the instance was stopped before it was ready"))
+        for one in self.fleet.generations:
+            if one.state != "retiring":
+                self.end_generation(one)
+
+    def end_generation(self, one: Generation) -> None:
+        """Let a generation's process go; its workers are the caller's."""
+        if one.pid and one.state in ("ready", "serving"):
+            self.do(act.EndGeneration(one.number))
+        elif one.pid:
+            # An import does not read the channel, and there is nothing in it to be finished.
+            self.do(act.KillGeneration(one.number))
+        self.put_generation(replace(one, state="retiring"))
+
+    def kill_all(self) -> None:
+        self.fleet = replace(self.fleet, mode="stopping")
+        for handle in self.fleet.workers:
+            self.kill_worker(handle)
+        for one in self.fleet.generations:
+            if one.pid:
+                self.do(act.KillGeneration(one.number))
+
+    # --- generations
+
+    def start_generation(self, first: bool, reread: bool) -> None:
+        number = self.fleet.last_number + 1
+        one = Generation(number, "starting", self.fleet.rules, self.now)
+        self.fleet = replace(self.fleet, last_number=number, generations=(*self.fleet.generations, one))
+        self.do(act.StartGeneration(number, first=first, reread=reread))
+
+    def begin_reload(self, source: str, tickets: tuple[int, ...], reread: bool = True) -> None:
+        number = self.fleet.last_number + 1
+        self.fleet = replace(self.fleet, mode="reloading", tickets=tickets)
+        self.clear_timers("replace")
+        self.log(f"*** reloading ({source}): starting generation {number} beside the one that serves ***")
+        self.do(act.NotifySupervisor("reloading", f"reloading: generation {number} is starting"))
+        self.start_generation(first=False, reread=reread)
+
+    def generation_started(self, event: ev.GenerationStarted) -> None:
+        one = self.fleet.generation(event.generation)
+        if one is None:
+            return
+        self.put_generation(replace(one, pid=event.pid, rules=event.rules))
+        if one.state != "starting":
+            # A stop came between the request and its answer.
+            self.do(act.KillGeneration(one.number))
+            return
+        self.put_generation(replace(one, state="importing", pid=event.pid, rules=event.rules))
+        self.set_timer(IMPORT_NOTICE_S, "importing", generation=one.number)
+
+    def imported(self, event: ev.Imported) -> None:
+        one = self.fleet.generation(event.generation)
+        if one is None or one.state != "importing":
+            return
+        self.clear_timers("importing", generation=one.number)
+        one = replace(one, state="ready", import_s=event.seconds)
+        self.put_generation(one)
+        if event.lazy:
+            self.log(f"generation {one.number} (pid: {one.pid}) lets each worker import the app itself (lazy-apps)")
+        else:
+            self.log(
+                f"generation {one.number} (pid: {one.pid}) is ready to fork workers after {event.seconds:.1f} seconds"
+            )
+        for worker in range(1, one.rules.processes + 1):
+            self.spawn(one, worker)
+
+    def import_failed(self, event: ev.ImportFailed) -> None:
+        one = self.fleet.generation(event.generation)
+        if one is None or not one.is_coming:
+            return
+        reason = event.reason
+        if event.exit_code is not None and f"exit({event.exit_code}" not in reason:
+            reason = f"the app called sys.exit({event.exit_code}) while it was imported: {reason}"
+        if not event.logged:
+            self.log(f"{event.traceback.rstrip()}\n{reason}" if event.traceback else reason)
+        if self.fleet.mode == "starting":
+            self.fail_start(one, reason, event.traceback, event.status, leaving=True)
+        else:
+            self.fail_reload(one, reason, event.traceback, leaving=True)
+
+    def generation_exited(self, number: int, status: int | None) -> None:
+        one = self.fleet.generation(number)
+        if one is None:
+            return
+        pid = one.pid
+        one = replace(one, pid=0)
+        self.put_generation(one)
+        self.clear_timers("end", generation=number)
+        self.clear_timers("importing", generation=number)
+        if one.is_coming:
+            reason = (
+                f"the process of generation {number} (pid: {pid}) died while it was starting: {describe_status(status)}"
+            )
+            if self.fleet.mode == "starting":
+                self.log(reason)
+                self.fail_start(one, reason, "", EXIT_NO_APP if one.state == "importing" else EXIT_FAILURE)
+            else:
+                self.fail_reload(one, reason, "")
+        elif one.state == "serving":
+            self.log(
+                f"DAMN ! the process of generation {number} (pid: {pid}) died: {describe_status(status)}; "
+                "its workers go on serving"
+            )
+            self.replace_generation(one)
+        # Workers that were asked for and never forked: nobody will report them.
+        for handle in self.fleet.workers_of(number):
+            if not handle.pid and not handle.connected:
+                self.bury(handle, None)
+
+    def replace_generation(self, lost: Generation) -> None:
+        """Start a generation for one whose process died, through the gates of a reload."""
+        if self.fleet.mode != "serving":
+            return
+        quick = self.now - lost.started_at - lost.import_s < QUICK_DEATH_S
+        failures = self.fleet.replacement_failures + 1 if quick else 0
+        self.fleet = replace(self.fleet, replacement_failures=failures)
+        delay = backoff_s(failures)
+        if delay:
+            self.set_timer(delay, "replace")
+        else:
+            self.begin_reload(f"generation {lost.number} lost its process", (), reread=False)
+
+    def commit(self, one: Generation) -> None:
+        """Every worker of a generation is ready: it serves, and what served before it leaves."""
+        first = self.fleet.mode == "starting"
+        before = [old for old in self.fleet.generations if old.state == "serving"]
+        self.put_generation(replace(one, state="serving"))
+        tickets = self.fleet.tickets
+        self.fleet = replace(
+            self.fleet,
+            mode="serving",
+            rules=one.rules,
+            tickets=(),
+            records=tuple(replace(record, failures=0) for record in self.fleet.records),
+        )
+        self.do(act.CommitGeneration(one.number))
+        # First of all: whoever is told that the reload is over shall meet no old code any more.
+        for old in before:
+            self.retire(old)
+        if first:
+            self.do(act.AnnounceReady())
+        else:
+            self.log(f"*** generation {one.number} serves; {self.retiring_words(before)} ***")
+        self.do(act.NotifySupervisor("ready", f"generation {one.number} serves"))
+        if tickets:
+            self.do(act.AnswerReload(tickets, one.number, ok=True))
+
+    @staticmethod
+    def retiring_words(before: list[Generation]) -> str:
+        """Name the generations that leave."""
+        numbers = " and ".join(str(old.number) for old in before)
+        return f"generation {numbers} finishes what it has in flight" if numbers else "nothing served before it"
+
+    def retire(self, one: Generation) -> None:
+        self.end_generation(one)
+        for timer in ("respawn", "recycle"):
+            self.clear_timers(timer, generation=one.number)
+        for handle in self.fleet.workers_of(one.number):
+            self.drain_worker(handle)
+
+    def abandon(self, one: Generation, leaving: bool) -> None:
+        """Take down a generation that never served; `leaving` if its process goes by itself."""
+        if leaving:
+            self.put_generation(replace(one, state="retiring"))
+        else:
+            self.end_generation(one)
+        self.clear_timers("importing", generation=one.number)
+        self.clear_timers("respawn", generation=one.number)
+        if one.pid:
+            self.set_timer(END_MERCY_S, "end", generation=one.number)
+        for handle in self.fleet.workers_of(one.number):
+            self.stop_worker(handle)
+
+    def fail_start(self, one: Generation, reason: str, traceback: str, status: int, leaving: bool = False) -> None:
+        """End the instance: it has never served. The reason is in the log already."""
+        text = f"{traceback.rstrip()}\n{reason}" if traceback else reason
+        self.do(act.AnnounceFailure(status, text))
+        waiting = self.fleet.tickets + self.fleet.queued_tickets
+        self.fleet = replace(
+            self.fleet,
+            mode="stopping",
+            ending_since=self.now,
+            exit_status=status,
+            timers=(),
+            tickets=(),
+            reload_queued=False,
+            queued_tickets=(),
+        )
+        if waiting:
+            self.do(act.AnswerReload(waiting, 0, ok=False, reason=reason, error=traceback))
+        self.do(act.NotifySupervisor("stopping", reason))
+        self.do(act.CloseListeners())
+        self.abandon(one, leaving)
+
+    def fail_reload(self, one: Generation, reason: str, traceback: str, leaving: bool = False) -> None:
+        """Give up a generation that was to replace the one that serves, which goes on."""
+        serving = self.fleet.serving()
+        keeps = f"generation {serving.number} keeps serving" if serving else "no generation serves"
+        self.log(f"*** the reload failed: generation {one.number} is given up, {keeps} ({reason}) ***")
+        tickets = self.fleet.tickets
+        self.fleet = replace(self.fleet, mode="serving", tickets=())
+        self.do(act.NotifySupervisor("ready", f"a reload failed, {keeps}: {reason}"))
+        if tickets:
+            number = serving.number if serving else 0
+            self.do(act.AnswerReload(tickets, number, ok=False, reason=f"{reason}; {keeps}", error=traceback))
+        self.abandon(one, leaving)
+        if serving is not None and not serving.pid:
+            failures = self.fleet.replacement_failures + 1
+            self.fleet = replace(self.fleet, replacement_failures=failures)
+            self.set_timer(backoff_s(failures), "replace")
+
+    def forget_empty_generations(self) -> None:
+        """Release generations that left; see to it that their processes do leave."""
+        for one in self.fleet.generations:
+            if one.state != "retiring" or self.fleet.workers_of(one.number):
+                continue
+            if not one.pid:
+                self.fleet = replace(
+                    self.fleet,
+                    generations=tuple(other for other in self.fleet.generations if other.number != one.number),
+                    timers=tuple(timer for timer in self.fleet.timers if timer.generation != one.number),
+                )
+                self.do(act.ForgetGeneration(one.number))
+            elif not any(timer.kind == "end" and timer.generation == one.number for timer in self.fleet.timers):
+                self.set_timer(END_MERCY_S, "end", generation=one.number)
+
+    def retiring_count(self) -> int:
+        return sum(one.state == "retiring" for one in self.fleet.generations)
+
+    # --- workers
+
+    def spawn(self, one: Generation, worker: int, replaces: int = -1) -> bool:
+        """Ask for a worker; False if the generation has no slot for it."""
+        taken = {handle.slot for handle in self.fleet.workers_of(one.number)}
+        slot = next((slot for slot in range(slots_for(one.rules.processes)) if slot not in taken), None)
+        if slot is None:
+            return False
+        handle = WorkerHandle(one.number, slot, worker, "starting", self.now, replaces=replaces)
+        record = self.fleet.record(worker)
+        self.put_worker(handle)
+        self.put_record(replace(record, spawns=record.spawns + 1, spawned_at=self.now))
+        self.do(act.SpawnWorker(one.number, worker, slot))
+        return True
+
+    def worker_spawned(self, event: ev.WorkerSpawned) -> None:
+        handle = self.fleet.worker(event.generation, event.slot)
+        if handle is None:
+            return
+        handle = replace(handle, pid=event.pid)
+        self.put_worker(handle)
+        one = self.fleet.generation(event.generation)
+        cores = one.rules.threads if one else self.fleet.rules.threads
+        self.log(f"spawned worker {handle.worker} (pid: {handle.pid}, cores: {cores})")
+        if handle.state == "killed":
+            self.do(act.SignalWorker(handle.generation, handle.slot, "KILL"))
+
+    def worker_ready(self, generation: int, slot: int) -> None:
+        handle = self.fleet.worker(generation, slot)
+        one = self.fleet.generation(generation)
+        if handle is None or one is None or handle.state != "starting":
+            return
+        handle = replace(handle, state="ready")
+        self.put_worker(handle)
+        if self.fleet.paused:
+            self.tell(handle, "pause")
+        if handle.replaces >= 0:
+            old = self.fleet.worker(generation, handle.replaces)
+            if old is not None and old.worker == handle.worker:
+                self.log(f"worker {old.worker} (pid: {old.pid}) is replaced ({old.recycle}) and finishes its requests")
+                self.drain_worker(old)
+            self.put_worker(replace(handle, replaces=-1))
+        if handle.worker in one.failed_workers:
+            one = replace(one, failed_workers=tuple(w for w in one.failed_workers if w != handle.worker))
+            self.put_generation(one)
+        if one.state == "ready":
+            ready = {other.worker for other in self.fleet.workers_of(generation) if other.state == "ready"}
+            if ready >= set(range(1, one.rules.processes + 1)):
+                self.commit(one)
+
+    def worker_failed(self, event: ev.WorkerFailed) -> None:
+        handle = self.fleet.worker(event.generation, event.slot)
+        one = self.fleet.generation(event.generation)
+        if handle is None or one is None:
+            return
+        handle = replace(handle, verdict="failed")
+        self.put_worker(handle)
+        reason = f"worker {handle.worker} (pid: {handle.pid}) could not import the app"
+        if one.state == "ready" and self.fleet.mode == "reloading":
+            self.fail_reload(one, reason, event.traceback)
+            return
+        failed = tuple(sorted({*one.failed_workers, handle.worker}))
+        self.put_generation(replace(one, failed_workers=failed))
+        if self.fleet.mode == "starting" and one.rules.need_app and len(failed) >= one.rules.processes:
+            self.fail_start(replace(one, failed_workers=failed), reason, event.traceback, EXIT_NO_APP)
+            return
+        if self.fleet.mode not in ("draining", "stopping"):
+            self.log(f"OOPS ! failed loading app in worker {handle.worker} (pid: {handle.pid}) :( trying again...")
+
+    def worker_recycle(self, event: ev.WorkerRecycle) -> None:
+        handle = self.fleet.worker(event.generation, event.slot)
+        if handle is None or handle.state != "ready" or handle.recycle:
+            return
+        self.put_worker(replace(handle, recycle=event.reason or "it asked for it"))
+        wait = handle.spawned_at + self.fleet.rules.min_worker_lifetime_s - self.now
+        if wait > 0:
+            self.set_timer(wait, "recycle", handle.generation, handle.slot, handle.worker)
+
+    def advance_recycling(self) -> None:
+        """Start planned replacements, a few at a time."""
+        fleet = self.fleet
+        one = fleet.serving()
+        if one is None or not one.pid or fleet.mode not in ("serving", "reloading"):
+            return
+        under_way = {handle.replaces for handle in fleet.workers_of(one.number) if handle.state == "starting"} - {-1}
+        for handle in fleet.workers_of(one.number):
+            if len(under_way) >= recycled_at_once(one.rules.processes):
+                return
+            if not handle.recycle or handle.state != "ready" or handle.slot in under_way:
+                continue
+            if handle.spawned_at + fleet.rules.min_worker_lifetime_s > self.now:
+                continue
+            if self.is_expected(handle.worker):
+                # Its last replacement died; the back-off decides when the next one is tried.
+                continue
+            if not self.spawn(one, handle.worker, replaces=handle.slot):
+                return
+            under_way.add(handle.slot)
+
+    def is_expected(self, worker: int) -> bool:
+        """Whether a timer will spawn a worker of this id."""
+        return any(timer.kind == "respawn" and timer.worker == worker for timer in self.fleet.timers)
+
+    def worker_closed(self, generation: int, slot: int) -> None:
+        handle = self.fleet.worker(generation, slot)
+        one = self.fleet.generation(generation)
+        if handle is None or not handle.connected:
+            return
+        self.put_worker(replace(handle, connected=False))
+        if not handle.pid and (one is None or not one.pid):
+            self.bury(handle, None)
+        else:
+            self.set_timer(GONE_MERCY_S, "gone", generation, slot)
+
+    def worker_exited(self, event: ev.WorkerExited) -> None:
+        handle = self.fleet.worker(event.generation, event.slot)
+        if handle is not None and (not handle.pid or not event.pid or handle.pid == event.pid):
+            self.bury(handle, event.status)
+
+    def bury(self, handle: WorkerHandle, status: int | None) -> None:
+        """A worker is gone: free its slot and decide whether another one takes its place."""
+        self.fleet = replace(
+            self.fleet,
+            workers=tuple(one for one in self.fleet.workers if one is not handle and not _same(one, handle)),
+            timers=tuple(
+                timer
+                for timer in self.fleet.timers
+                if timer.slot < 0 or (timer.generation, timer.slot) != (handle.generation, handle.slot)
+            ),
+        )
+        self.do(act.ReleaseSlot(handle.generation, handle.slot, handle.worker))
+        one = self.fleet.generation(handle.generation)
+        name = f"worker {handle.worker}"
+        if self.fleet.mode in ("draining", "stopping"):
+            self.log(f"{name} buried after {int(self.now - self.fleet.ending_since)} seconds")
+            return
+        if one is None or one.state == "retiring":
+            self.log(f"{name} of generation {handle.generation} killed successfully (pid: {handle.pid})")
+            return
+        if handle.state == "draining":
+            self.log(f"{name} killed successfully (pid: {handle.pid})")
+        elif handle.verdict in ("", "harakiri"):
+            end = describe_status(status)
+            self.log(f"DAMN ! {name} (pid: {handle.pid}) died, {end} :( trying respawn ...")
+        if one.state == "ready" and self.fleet.mode == "reloading":
+            self.fail_reload(one, f"{name} (pid: {handle.pid}) died before it was ready: {describe_status(status)}", "")
+            return
+        self.respawn(one, handle)
+
+    def respawn(self, one: Generation, gone: WorkerHandle) -> None:
+        """See to it that an id has a worker again: now, later, or when the generation is replaced."""
+        others = [other for other in self.fleet.workers_of(one.number) if other.worker == gone.worker]
+        if any(other.state in ("starting", "ready") for other in others) and gone.replaces < 0:
+            return
+        record = self.fleet.record(gone.worker)
+        surprise = gone.state in ("starting", "ready")
+        quick = surprise and self.now - gone.spawned_at < QUICK_DEATH_S
+        failures = record.failures + 1 if quick else 0
+        self.put_record(replace(record, failures=failures))
+        if not one.pid:
+            self.log(f"worker {gone.worker} comes back when generation {one.number} is replaced: its process is gone")
+            return
+        delay = backoff_s(failures)
+        if any(other.state in ("starting", "ready") for other in others):
+            # It was a replacement; the worker that it should have replaced still serves.
+            if delay:
+                self.set_timer(delay, "respawn", one.number, -1, gone.worker)
+        elif delay:
+            if failures > 1:
+                self.log(f"worker {gone.worker} dies too fast: the next try is in {delay:g} seconds")
+            self.set_timer(delay, "respawn", one.number, -1, gone.worker)
+        elif not self.spawn(one, gone.worker):
+            self.set_timer(BACKOFF_FIRST_S, "respawn", one.number, -1, gone.worker)
+
+    def request_stuck(self, event: ev.RequestStuck) -> None:
+        handle = self.fleet.worker(event.generation, event.slot)
+        if handle is None or handle.state == "killed" or not handle.pid:
+            return
+        record = self.fleet.record(handle.worker)
+        record = replace(record, harakiris=record.harakiris + 1)
+        self.put_record(record)
+        name = f"worker {handle.worker}"
+        limit = self.fleet.rules.harakiri_s
+        self.log(
+            f"*** HARAKIRI ON WORKER {handle.worker} (pid: {handle.pid}, try: {record.harakiris}, limit: {limit} s) ***"
+        )
+        self.log(f"HARAKIRI !!! {name} status !!!")
+        for core in event.cores:
+            self.log(f"HARAKIRI [core {core.core}] {core.line} since {core.since_epoch_s} ({core.elapsed_s:.1f} s)")
+        self.log(f"HARAKIRI !!! end of {name} status !!!")
+        for core in event.cores:
+            if core.stuck:
+                self.log(f"HARAKIRI triggered by {name} core {core.core} !!!")
+        self.do(act.SignalWorker(handle.generation, handle.slot, "STACKS"))
+        if handle.state != "draining":
+            # Its listeners belong to the others from now on.
+            self.tell(handle, "drain")
+        self.put_worker(replace(handle, state="killed", verdict="harakiri"))
+        self.clear_timers("kill", handle.generation, handle.slot)
+        self.set_timer(HARAKIRI_KILL_S, "kill", handle.generation, handle.slot)
+
+    def drain_worker(self, handle: WorkerHandle, mercy_s: float | None = None) -> None:
+        """Let a worker finish its requests and leave; kill it when its time is over."""
+        if handle.state in ("draining", "killed"):
+            return
+        self.tell(handle, "drain")
+        self.put_worker(replace(handle, state="draining"))
+        self.clear_timers("recycle", handle.generation, handle.slot)
+        if mercy_s is None:
+            one = self.fleet.generation(handle.generation)
+            mercy_s = (one.rules if one else self.fleet.rules).drain_timeout_s + MERCY_MARGIN_S
+        self.set_timer(mercy_s, "kill", handle.generation, handle.slot)
+
+    def stop_worker(self, handle: WorkerHandle) -> None:
+        """Let a worker leave without its requests."""
+        if handle.state == "killed":
+            return
+        self.tell(handle, "stop")
+        self.put_worker(replace(handle, state="draining"))
+        self.clear_timers("kill", handle.generation, handle.slot)
+        self.set_timer(STOP_MERCY_S, "kill", handle.generation, handle.slot)
+
+    def kill_worker(self, handle: WorkerHandle) -> None:
+        if handle.pid:
+            self.do(act.SignalWorker(handle.generation, handle.slot, "KILL"))
+        self.clear_timers("kill", handle.generation, handle.slot)
+        self.put_worker(replace(handle, state="killed"))
+
+    # --- time
+
+    def tick(self) -> None:
+        due = sorted((one for one in self.fleet.timers if one.at <= self.now), key=lambda one: one.at)
+        for timer in due:
+            if timer in self.fleet.timers:
+                self.fleet = replace(self.fleet, timers=tuple(one for one in self.fleet.timers if one is not timer))
+                self.fire(timer)
+
+    def fire(self, timer: Timer) -> None:
+        handle = self.fleet.worker(timer.generation, timer.slot) if timer.slot >= 0 else None
+        one = self.fleet.generation(timer.generation)
+        match timer.kind:
+            case "kill":
+                if handle is not None:
+                    if handle.verdict != "harakiri":
+                        self.log(
+                            f"worker {handle.worker} (pid: {handle.pid}) is taking too much time to die...NO MERCY !!!"
+                        )
+                        self.put_worker(replace(handle, verdict="mercy"))
+                        handle = replace(handle, verdict="mercy")
+                    self.kill_worker(handle)
+            case "gone":
+                if handle is not None:
+                    if handle.pid:
+                        self.do(act.SignalWorker(handle.generation, handle.slot, "KILL"))
+                    self.bury(handle, None)
+            case "respawn":
+                self.fire_respawn(timer)
+            case "end":
+                if one is not None and one.pid:
+                    self.do(act.KillGeneration(one.number))
+            case "replace":
+                if self.fleet.mode == "serving":
+                    self.begin_reload("the generation that serves has lost its process", (), reread=False)
+            case "importing":
+                if one is not None and one.state == "importing":
+                    waited = int(self.now - one.started_at)
+                    self.log(
+                        f"generation {one.number} (pid: {one.pid}) is still importing the app after {waited} seconds"
+                    )
+                    self.set_timer(IMPORT_NOTICE_S, "importing", generation=one.number)
+            case "recycle":
+                pass  # `finish` looks for workers whose time has come.
+
+    def fire_respawn(self, timer: Timer) -> None:
+        one = self.fleet.generation(timer.generation)
+        if one is None or not one.pid or one.state not in ("ready", "serving"):
+            return
+        alive = [other for other in self.fleet.workers_of(one.number) if other.worker == timer.worker]
+        if any(other.state in ("starting", "ready") for other in alive):
+            return
+        if not self.spawn(one, timer.worker):
+            self.set_timer(1.0, "respawn", one.number, -1, timer.worker)
+
+    # --- the fleet's parts
+
+    def do(self, action: act.Action) -> None:
+        self.actions.append(action)
+
+    def log(self, text: str) -> None:
+        self.actions.append(act.Log(text))
+
+    def tell(self, handle: WorkerHandle, word: act.Word) -> None:
+        self.do(act.TellWorker(handle.generation, handle.slot, word))
+
+    def put_generation(self, one: Generation) -> None:
+        self.fleet = replace(
+            self.fleet,
+            generations=tuple(one if other.number == one.number else other for other in self.fleet.generations),
+        )
+
+    def put_worker(self, handle: WorkerHandle) -> None:
+        others = tuple(other for other in self.fleet.workers if not _same(other, handle))
+        if len(others) == len(self.fleet.workers):
+            self.fleet = replace(self.fleet, workers=(*others, handle))
+        else:
+            workers = tuple(handle if _same(other, handle) else other for other in self.fleet.workers)
+            self.fleet = replace(self.fleet, workers=workers)
+
+    def put_record(self, record: WorkerRecord) -> None:
+        others = tuple(other for other in self.fleet.records if other.worker != record.worker)
+        records = tuple(sorted((*others, record), key=lambda one: one.worker))
+        self.fleet = replace(self.fleet, records=records)
+
+    def set_timer(self, delay_s: float, kind: TimerKind, generation: int = 0, slot: int = -1, worker: int = 0) -> None:
+        timer = Timer(self.now + delay_s, kind, generation, slot, worker)
+        self.fleet = replace(self.fleet, timers=(*self.fleet.timers, timer))
+
+    def clear_timers(self, kind: str, generation: int | None = None, slot: int | None = None) -> None:
+        self.fleet = replace(
+            self.fleet,
+            timers=tuple(
+                timer
+                for timer in self.fleet.timers
+                if timer.kind != kind
+                or (generation is not None and timer.generation != generation)
+                or (slot is not None and timer.slot != slot)
+            ),
+        )
+
+
+def _same(one: WorkerHandle, other: WorkerHandle) -> bool:
+    """Whether two values are of the same worker."""
+    return (one.generation, one.slot) == (other.generation, other.slot)
+
+
+def new_fleet(rules: Rules) -> Fleet:
+    """Make the fleet of an instance that has not begun."""
+    return Fleet(rules)

@@ -1,0 +1,94 @@
+"""Who the instance is: the user and group of the master and of everything that it starts.
+
+Whatever needs root (ports, pid file, log, limits) happens before; after `drop` nothing here can be undone.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import resource
+from dataclasses import dataclass
+
+from penstock.master.errors import StartError
+from penstock.master.sockets import group_id, user_id
+
+OPEN_FILES_WANTED = 1 << 20
+"""Connections count as open files. The limit is only raised, never above the hard one, and nothing is sized by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The user to become."""
+
+    uid: int
+    gid: int
+    name: str
+    """The user's name, whose additional groups are taken; empty for a uid that has none."""
+
+
+def resolve(uid: str | None, gid: str | None) -> Identity | None:
+    """Turn the `uid` and `gid` options into an identity; None if there is nothing to change.
+
+    Raises:
+        StartError: there is no such user or group.
+    """
+    if uid is None and gid is None:
+        return None
+    try:
+        number = user_id(uid) if uid is not None else os.geteuid()
+        group = group_id(gid) if gid is not None else None
+    except LookupError as error:
+        raise StartError(f"uid/gid: {error}") from error
+    try:
+        entry = pwd.getpwuid(number)
+    except KeyError:
+        return Identity(number, number if group is None else group, "")
+    return Identity(number, entry.pw_gid if group is None else group, entry.pw_name)
+
+
+def drop(identity: Identity | None) -> list[str]:
+    """Become `identity` for good; say what was done, for the log.
+
+    Raises:
+        StartError: this process may not.
+    """
+    if os.geteuid() != 0:
+        if identity is not None and (identity.uid, identity.gid) != (os.geteuid(), os.getegid()):
+            raise StartError(
+                f"uid/gid: only root can become user {identity.uid} and group {identity.gid}; "
+                f"this is user {os.geteuid()}, group {os.getegid()}"
+            )
+        return []
+    lines = []
+    if identity is not None:
+        try:
+            if identity.name:
+                os.initgroups(identity.name, identity.gid)
+            else:
+                os.setgroups([identity.gid])
+            os.setgid(identity.gid)
+            lines.append(f"setgid() to {identity.gid}")
+            if identity.uid != 0:
+                os.setuid(identity.uid)
+                lines.append(f"setuid() to {identity.uid}")
+        except OSError as error:
+            raise StartError(
+                f"uid/gid: becoming user {identity.uid}, group {identity.gid} failed: {error.strerror}"
+            ) from error
+    if os.geteuid() == 0:
+        lines.append("*** WARNING: you are running Penstock as root !!! (use the --uid flag) ***")
+    return lines
+
+
+def raise_file_limit() -> int:
+    """Raise the soft limit of open files as far as the hard one allows; return what it is now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES_WANTED if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES_WANTED)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+        except (OSError, ValueError):
+            return soft
+    return soft

@@ -1,0 +1,86 @@
+"""Starting and ending processes: the system calls that the master needs and `subprocess` would hide.
+
+Reaping happens in the loop only, in one place. What is here never waits.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+
+CHANNEL_FD = 3
+"""The descriptor on which a generation finds its channel."""
+
+FIRST_HIGH_FD = 10
+"""Descriptors that are to become CHANNEL_FD in a child are moved up to here first."""
+
+STACKS_SIGNAL = signal.SIGRTMIN + 1
+"""Makes a worker write the Python stacks of all its threads to the log."""
+
+PR_SET_CHILD_SUBREAPER = 36
+"""prctl(2): orphaned descendants become children of this process."""
+
+BOOT = Path(__file__).resolve().parent.parent / "worker" / "boot.py"
+"""What a generation's interpreter runs."""
+
+
+def become_subreaper() -> bool:
+    """Let workers whose generation died become children of the master, so that it sees their ends.
+
+    Returns False where the kernel refuses; their closed control pairs have to do there.
+    """
+    library = ctypes.CDLL(None, use_errno=True)
+    return bool(library.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+
+
+def spawn_generation(interpreter: str, channel_fd: int, boot: Path = BOOT) -> int:
+    """Start a generation's process with its channel on CHANNEL_FD and everything else closed; return its pid.
+
+    Signal handlers and the signal mask are reset: a mask would outlive the exec, and so would what is ignored.
+
+    Raises:
+        OSError: there is no such interpreter, or no more processes.
+    """
+    every_signal = {number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)}
+    return os.posix_spawn(
+        interpreter,
+        [interpreter, str(boot)],
+        os.environ,
+        file_actions=[(os.POSIX_SPAWN_DUP2, channel_fd, CHANNEL_FD)],
+        setsigdef=every_signal,
+        setsigmask=[],
+    )
+
+
+class ProcessRef:
+    """One process, never another one that got its number later (pidfd_open(2))."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        try:
+            self._fd = os.pidfd_open(pid)
+        except OSError:
+            # Gone already, or a kernel that is older than 5.3.
+            self._fd = -1
+
+    def send(self, number: int) -> None:
+        """Send a signal; nothing happens if the process is gone."""
+        try:
+            if self._fd >= 0:
+                signal.pidfd_send_signal(self._fd, number)
+        except OSError:
+            return
+
+    def close(self) -> None:
+        """Give the reference back."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def python_version() -> str:
+    """The version line of the interpreter that runs the master."""
+    return sys.version.replace("\n", " ")

@@ -1,0 +1,299 @@
+"""The listening sockets: bound by the master before anything is imported, and passed on from there.
+
+Only binding, naming and removing live here. Nothing here accepts: a client that connects while the app is imported
+waits in the kernel's queue.
+"""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+import socket
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from penstock.master.errors import StartError
+from penstock.plan.types import Family, ListenerPlan
+
+UNIX_PATH_BYTES = 107
+"""Longest path of a unix socket on Linux (unix(7), `sun_path` without its final NUL)."""
+
+STATS_BACKLOG = 100
+
+
+@dataclass(frozen=True, slots=True)
+class BoundListener:
+    """A listening socket and what it is called."""
+
+    plan: ListenerPlan
+    socket: socket.socket
+    name: str
+    """`127.0.0.1:8001`, `[::1]:8001`, `/run/app.sock`, `@name`; with the port that the kernel chose for port 0."""
+    inode: tuple[int, int] | None
+    """Device and inode of a unix socket's file, by which it is known again."""
+
+    @property
+    def fd(self) -> int:
+        """The descriptor in the master."""
+        return self.socket.fileno()
+
+    @property
+    def url(self) -> str:
+        """The address as a person would type it."""
+        scheme = "http" if self.plan.protocol == "http" else "uwsgi"
+        if self.plan.family in ("unix", "abstract"):
+            return f"{scheme}+unix:{self.name}"
+        host = self.name.rpartition(":")[0]
+        return f"{scheme}://{self.name}" if host else f"{scheme}://0.0.0.0{self.name}"
+
+    @property
+    def server_port(self) -> str:
+        """The SERVER_PORT of requests that come over HTTP."""
+        if self.plan.family in ("unix", "abstract"):
+            return "80"
+        return self.name.rpartition(":")[2]
+
+    def bound_line(self, index: int) -> str:
+        """Say in the log what was bound, in the words that uWSGI's users look for."""
+        if self.plan.family in ("unix", "abstract"):
+            return f"{self.plan.protocol} socket {index} bound to UNIX address {self.name} fd {self.fd}"
+        chosen = " (port auto-assigned)" if self.plan.port == 0 else ""
+        return f"{self.plan.protocol} socket {index} bound to TCP address {self.name}{chosen} fd {self.fd}"
+
+    def close(self, remove: bool) -> None:
+        """Close the master's copy; with `remove`, unlink the file of a unix socket if it is still this one."""
+        self.socket.close()
+        if remove:
+            remove_socket_file(self.name, self.inode)
+
+
+def remove_socket_file(path: str, inode: tuple[int, int] | None) -> None:
+    """Unlink a unix socket's file unless another socket has taken its place."""
+    if inode is None:
+        return
+    try:
+        found = os.lstat(path)
+        if (found.st_dev, found.st_ino) == inode:
+            os.unlink(path)
+    except OSError:
+        # Gone already, or in a directory that only root may write to: a stale socket is replaced at the next start.
+        return
+
+
+def is_same_address(bound: BoundListener, plan: ListenerPlan) -> bool:
+    """Whether a socket that is bound already is what a new plan asks for. Port 0 stays the port that was chosen."""
+    before = bound.plan
+    if plan.family in ("inet", "inet6") and plan.port == 0 and before.protocol != plan.protocol:
+        return False
+    return (before.family, before.host, before.port) == (plan.family, plan.host, plan.port)
+
+
+def stats_plan(address: str) -> ListenerPlan:
+    """Read the address of the statistics socket: `host:port`, `:port`, `[v6]:port`, `@name` or a path.
+
+    Raises:
+        StartError: it is none of these.
+    """
+    host, colon, port = address.rpartition(":")
+    if address.startswith("@"):
+        return ListenerPlan("http", address, "abstract", address, 0, STATS_BACKLOG, None, None, "stats")
+    if not colon or "/" in port:
+        path = os.path.abspath(address)
+        return ListenerPlan("http", address, "unix", path, 0, STATS_BACKLOG, None, None, "stats")
+    if not port.isdecimal() or int(port) > 65535:
+        raise StartError(f"stats = {address}: the port {port!r} is no number from 0 to 65535")
+    bare = host.removeprefix("[").removesuffix("]")
+    family: Family = "inet6" if ":" in bare else "inet"
+    return ListenerPlan("http", address, family, bare, int(port), STATS_BACKLOG, None, None, "stats")
+
+
+def bind_stats(address: str, owner: tuple[int, int] | None = None) -> BoundListener:
+    """Bind the statistics socket; StartError if that is not possible."""
+    try:
+        return bind(stats_plan(address), owner)
+    except StartError as error:
+        raise StartError(str(error).replace("the http socket", "the stats socket", 1)) from error
+
+
+def bind_all(plans: Iterable[ListenerPlan], owner: tuple[int, int] | None = None) -> tuple[BoundListener, ...]:
+    """Bind every listener, or none.
+
+    `owner` is the uid and gid that unix sockets get which name no owner of their own.
+
+    Raises:
+        StartError: one of them can not be bound; those that were are closed and removed again.
+    """
+    wanted = tuple(plans)
+    any_v4 = {plan.port for plan in wanted if plan.family == "inet" and plan.host in ("", "0.0.0.0") and plan.port}
+    bound: list[BoundListener] = []
+    try:
+        for plan in wanted:
+            # An IPv6 wildcard also takes IPv4, as everywhere on Linux, unless IPv4 was asked for on the same port.
+            bound.append(bind(plan, owner, v6_only=plan.family == "inet6" and plan.port in any_v4))
+    except StartError:
+        for one in bound:
+            one.close(remove=True)
+        raise
+    return tuple(bound)
+
+
+def bind(plan: ListenerPlan, owner: tuple[int, int] | None = None, v6_only: bool = False) -> BoundListener:
+    """Bind one listener and listen.
+
+    Raises:
+        StartError: it can not be bound; the text names the address, where it was written, the reason and the cure.
+    """
+    if plan.family == "unix":
+        return _bind_unix(plan, owner)
+    if plan.family == "abstract":
+        return _bind_abstract(plan)
+    return _bind_tcp(plan, v6_only)
+
+
+def _bind_tcp(plan: ListenerPlan, v6_only: bool) -> BoundListener:
+    family = socket.AF_INET6 if plan.family == "inet6" else socket.AF_INET
+    shown = _tcp_name(plan.host, plan.port)
+    try:
+        found = socket.getaddrinfo(
+            plan.host or None, plan.port, family, socket.SOCK_STREAM, socket.IPPROTO_TCP, socket.AI_PASSIVE
+        )
+    except socket.gaierror as error:
+        raise _failure(plan, shown, f"the host {plan.host!r} has no address: {error.strerror}") from error
+    listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(v6_only))
+        listener.bind(found[0][4])
+        listener.listen(plan.backlog)
+    except OSError as error:
+        listener.close()
+        raise _failure(plan, shown, _why_not_bound(error, shown)) from error
+    port = listener.getsockname()[1]
+    return BoundListener(plan, listener, _tcp_name(plan.host, port), None)
+
+
+def _tcp_name(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _bind_abstract(plan: ListenerPlan) -> BoundListener:
+    shown = "@" + plan.host.removeprefix("@")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        listener.bind(b"\0" + os.fsencode(shown[1:]))
+        listener.listen(plan.backlog)
+    except OSError as error:
+        listener.close()
+        raise _failure(plan, shown, _why_not_bound(error, shown)) from error
+    return BoundListener(plan, listener, shown, None)
+
+
+def _bind_unix(plan: ListenerPlan, owner: tuple[int, int] | None) -> BoundListener:
+    path = plan.host
+    if len(os.fsencode(path)) > UNIX_PATH_BYTES:
+        reason = f"the path has {len(os.fsencode(path))} bytes and Linux allows {UNIX_PATH_BYTES}: choose a shorter one"
+        raise _failure(plan, path, reason)
+    _remove_stale(plan, path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        listener.bind(path)
+        found = os.lstat(path)
+        inode = (found.st_dev, found.st_ino)
+    except OSError as error:
+        listener.close()
+        raise _failure(plan, path, _why_not_bound(error, path)) from error
+    bound = BoundListener(plan, listener, path, inode)
+    try:
+        # Before `listen`: until then nobody can connect, whatever the mode.
+        if plan.mode is not None:
+            os.chmod(path, plan.mode)
+        uid, gid = resolve_owner(plan.owner, owner)
+        if (uid, gid) != (-1, -1):
+            os.chown(path, uid, gid)
+        listener.listen(plan.backlog)
+    except (OSError, LookupError) as error:
+        bound.close(remove=True)
+        detail = error.strerror if isinstance(error, OSError) else str(error)
+        raise _failure(plan, path, f"its owner or mode can not be set: {detail}") from error
+    return bound
+
+
+def _remove_stale(plan: ListenerPlan, path: str) -> None:
+    """Unlink a socket that nobody listens on any more; refuse to touch anything else.
+
+    uWSGI unlinks whatever is there, and so takes the address away from a living instance.
+    """
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise _failure(plan, path, "there is a file of this name that is no socket: remove it or choose another path")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        error = probe.connect_ex(path)
+    if error in (0, errno.EAGAIN, errno.EPROTOTYPE):
+        raise _failure(plan, path, f"probably another instance is running on the same address ({path})")
+    if error == errno.ECONNREFUSED:
+        try:
+            os.unlink(path)
+        except OSError as problem:
+            reason = f"the stale socket there can not be removed: {problem.strerror}"
+            raise _failure(plan, path, reason) from problem
+
+
+def resolve_owner(owner: str | None, default: tuple[int, int] | None) -> tuple[int, int]:
+    """Turn `user[:group]`, by name or number, into uid and gid; -1 stands for no change.
+
+    Raises:
+        LookupError: there is no such user or group on this machine.
+    """
+    if not owner:
+        return default or (-1, -1)
+    user, _, group = owner.partition(":")
+    return (user_id(user) if user else -1, group_id(group) if group else -1)
+
+
+def user_id(name: str) -> int:
+    """Turn a user's name or number into a uid; LookupError if there is none."""
+    if name.isdecimal():
+        return int(name)
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError as error:
+        raise LookupError(f"there is no user {name!r} on this machine") from error
+
+
+def group_id(name: str) -> int:
+    """Turn a group's name or number into a gid; LookupError if there is none."""
+    if name.isdecimal():
+        return int(name)
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError as error:
+        raise LookupError(f"there is no group {name!r} on this machine") from error
+
+
+def _why_not_bound(error: OSError, shown: str) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"probably another instance is running on the same address ({shown})"
+        case errno.EACCES:
+            return (
+                "permission denied: a port below 1024 needs root (or CAP_NET_BIND_SERVICE), "
+                "a path needs a directory that this user may write to"
+            )
+        case errno.EADDRNOTAVAIL:
+            return "this machine has no such address"
+        case errno.ENOENT:
+            return f"the directory {os.path.dirname(shown) or '.'} does not exist"
+        case _:
+            return error.strerror or str(error)
+
+
+def _failure(plan: ListenerPlan, shown: str, reason: str) -> StartError:
+    origin = f" ({plan.origin})" if plan.origin else ""
+    return StartError(f"the {plan.protocol} socket {shown}{origin} can not be bound: {reason}")

@@ -1,0 +1,186 @@
+"""The start of an instance, in the order that matters: what needs root, then who to be, then the loop.
+
+Log and background; limits; pid file; sockets, all before anything is imported; control and statistics sockets; user
+and group; and only then a process that runs foreign code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import penstock
+from penstock.master import control, daemon, log, privileges, processes
+from penstock.master.control_path import make_directory
+from penstock.master.errors import StartError
+from penstock.master.loop import Belongings, Master
+from penstock.master.notify import Supervisor
+from penstock.master.pidfile import PidFile
+from penstock.master.signals import SignalReader
+from penstock.master.sockets import BoundListener, bind_all, bind_stats
+from penstock.observe.scoreboard import Layout
+from penstock.plan.types import Plan
+
+EXIT_FAILURE = 1
+
+
+def start(
+    plan: Plan,
+    reread: Callable[[], Plan],
+    catalogue: Callable[[], dict[str, Any]],
+    boot: Path = processes.BOOT,
+) -> int:
+    """Run an instance from its start to its end and return the exit status of this process.
+
+    With `daemonize` that is the status of the start: 0 as soon as the instance is ready. `reread` makes the plan of a
+    reload; `catalogue` is the engine's; `boot` is what the interpreter of a generation runs.
+    """
+    if plan.daemonize is None:
+        return _start(plan, reread, catalogue, boot, None)
+    parent = daemon.detach()
+    if isinstance(parent, int):
+        return parent
+    daemon.forever(lambda: _start(plan, reread, catalogue, boot, parent))
+
+
+@dataclass(slots=True)
+class _Made:
+    """What has been made so far, to be taken back if the start fails."""
+
+    pid_file: PidFile | None = None
+    listeners: tuple[BoundListener, ...] = ()
+    stats: BoundListener | None = None
+    others: list[Callable[[], None]] = field(default_factory=list)
+
+    def take_back(self) -> None:
+        """Leave nothing behind."""
+        for listener in (*self.listeners, *((self.stats,) if self.stats else ())):
+            listener.close(remove=True)
+        if self.pid_file is not None:
+            self.pid_file.release()
+
+
+def _start(
+    plan: Plan,
+    reread: Callable[[], Plan],
+    catalogue: Callable[[], dict[str, Any]],
+    boot: Path,
+    parent: daemon.ParentPipe | None,
+) -> int:
+    starter: daemon.Starter = parent or daemon.Terminal()
+    made = _Made()
+    with SignalReader() as signals:
+        try:
+            log_file = plan.logto or plan.daemonize
+            if log_file is not None:
+                if parent is None:
+                    starter = daemon.Terminal(os.dup(2))
+                log.redirect(log_file)
+            given = _prepare(plan, reread, catalogue, boot, starter, made)
+        except StartError as error:
+            log.write(str(error))
+            made.take_back()
+            starter.failed(error.status, str(error))
+            return error.status
+        master = Master(given)
+        try:
+            return master.run(signals)
+        finally:
+            if made.pid_file is not None:
+                made.pid_file.release()
+            master.close()
+
+
+def _prepare(
+    plan: Plan,
+    reread: Callable[[], Plan],
+    catalogue: Callable[[], dict[str, Any]],
+    boot: Path,
+    starter: daemon.Starter,
+    made: _Made,
+) -> Belongings:
+    """Make everything that a master needs.
+
+    Raises:
+        StartError: something can not be made; what was made so far is in `made`.
+    """
+    if plan.umask is not None:
+        os.umask(plan.umask)
+    identity = privileges.resolve(plan.uid, plan.gid)
+    owner = (identity.uid, identity.gid) if identity is not None and os.geteuid() == 0 else None
+    _banner(plan)
+    if plan.pidfile is not None:
+        log.write(f"writing pidfile to {plan.pidfile}")
+        made.pid_file = PidFile.claim(plan.pidfile, owner)
+    layout = _layout(catalogue)
+    log.write(f"detected max file descriptor number: {privileges.raise_file_limit()}")
+    made.listeners = bind_all(plan.listeners, owner)
+    for index, listener in enumerate(made.listeners):
+        log.write(listener.bound_line(index))
+    if plan.stats is not None:
+        made.stats = bind_stats(plan.stats, owner)
+        log.write(f"*** Stats server enabled on {made.stats.name} fd: {made.stats.fd} ***")
+    control_socket = _control_socket(owner)
+    for line in privileges.drop(identity):
+        log.write(line)
+    if not processes.become_subreaper():
+        log.write("*** WARNING: this kernel can not make the master a subreaper: orphaned workers are found later ***")
+    log.write(_mode_line(plan))
+    log.write(f"spawned Penstock master process (pid: {os.getpid()})")
+    return Belongings(
+        plan,
+        reread,
+        layout,
+        made.listeners,
+        starter,
+        Supervisor.take(),
+        owner,
+        made.stats,
+        control_socket,
+        boot,
+    )
+
+
+def _layout(catalogue: Callable[[], dict[str, Any]]) -> Layout:
+    try:
+        return Layout.of(catalogue()["scoreboard"])
+    except ImportError as error:
+        raise StartError(
+            f"the engine of Penstock can not be loaded by {sys.executable} "
+            f"({platform.python_version()}): {error}. Install Penstock for this interpreter: pip install penstock"
+        ) from error
+
+
+def _control_socket(owner: tuple[int, int] | None) -> tuple[Any, Path] | None:
+    uid, gid = owner or (os.geteuid(), os.getegid())
+    directory = make_directory(uid, gid)
+    if directory is not None:
+        with contextlib.suppress(OSError):
+            return control.bind(directory, owner)
+    log.write(
+        "*** WARNING: no directory for the control socket: set XDG_RUNTIME_DIR. Commands that wait do not work, "
+        "signals do ***"
+    )
+    return None
+
+
+def _banner(plan: Plan) -> None:
+    log.write(f"*** Starting Penstock {penstock.__version__} ({platform.architecture()[0]}) on [{time.ctime()}] ***")
+    log.write(f"Python version of the master: {processes.python_version()}")
+    log.write(f"detected number of CPU cores: {len(os.sched_getaffinity(0))}")
+    log.write(f"current working directory: {os.getcwd()}")
+    for note in plan.notes:
+        log.write(note)
+
+
+def _mode_line(plan: Plan) -> str:
+    parts = ["preforking"] if plan.processes > 1 else []
+    parts += ["threaded"] if plan.engine.threads > 1 else []
+    return f"*** Operational MODE: {'+'.join(parts) or 'single process'} ***"

@@ -1,0 +1,166 @@
+"""The scoreboard as the master sees it: made here, written by the workers' engines, read here.
+
+The engine describes the layout (`catalogue()["scoreboard"]`); there is no second copy of it. Every cell is written
+atomically and none is locked: a reader sees each number whole, and two numbers of slightly different moments.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+FREE, STARTING, ACCEPTING, PAUSED, DRAINING = range(5)
+"""States of a worker."""
+
+IN_APP = 1
+"""State of a thread that is in the app."""
+
+LINE_TRIES = 3
+"""Reads of a request line before it is given up as being written just now."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """One worker's cells. Counters start at 0 with its process; times are microseconds."""
+
+    pid: int = 0
+    state: int = FREE
+    started_at_us: int = 0
+    requests: int = 0
+    exceptions: int = 0
+    tx_bytes: int = 0
+    running_time_us: int = 0
+    average_response_us: int = 0
+    connections: int = 0
+    refused: int = 0
+    signals: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadRow:
+    """One app thread's cells."""
+
+    state: int = 0
+    since_us: int = 0
+    """When the current or last request entered the app; CLOCK_MONOTONIC."""
+    since_epoch_us: int = 0
+    requests: int = 0
+    static_requests: int = 0
+    read_errors: int = 0
+    write_errors: int = 0
+    exceptions: int = 0
+    line: str = ""
+    """`METHOD URI`, with what can not be printed replaced; empty if it could not be read whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where everything is, as the engine tells it."""
+
+    magic: int
+    version: int
+    header_bytes: int
+    worker_bytes: int
+    thread_bytes: int
+    header_fields: Mapping[str, tuple[int, str]]
+    worker_fields: Mapping[str, tuple[int, str]]
+    thread_fields: Mapping[str, tuple[int, str]]
+
+    @classmethod
+    def of(cls, description: Mapping[str, Any]) -> Layout:
+        """Take the engine's description, whose fields are name -> [offset, type]."""
+        numbers = {key: int(description[key]) for key in _NUMBERS}
+        blocks = {
+            key: {name: (int(place[0]), str(place[1])) for name, place in description[key].items()} for key in _BLOCKS
+        }
+        return cls(**numbers, **blocks)  # type: ignore[arg-type]
+
+    def slot_bytes(self, threads: int) -> int:
+        """Size of one worker and its threads."""
+        return self.worker_bytes + threads * self.thread_bytes
+
+
+_NUMBERS = ("magic", "version", "header_bytes", "worker_bytes", "thread_bytes")
+_BLOCKS = ("header_fields", "worker_fields", "thread_fields")
+_FORMATS = {"u32": struct.Struct("=I"), "u64": struct.Struct("=Q")}
+_WORKER_NAMES = tuple(field.name for field in fields(WorkerRow))
+_THREAD_NAMES = tuple(field.name for field in fields(ThreadRow) if field.name != "line")
+
+
+class Scoreboard:
+    """The shared memory of one generation."""
+
+    def __init__(self, layout: Layout, slots: int, threads: int) -> None:
+        """Make it, all zero but for its header.
+
+        Raises:
+            OSError: no memory, or no more descriptors.
+        """
+        self.layout = layout
+        self.slots = slots
+        self.threads = threads
+        size = layout.header_bytes + slots * layout.slot_bytes(threads)
+        self.fd = os.memfd_create("penstock-scoreboard", os.MFD_CLOEXEC)
+        try:
+            os.ftruncate(self.fd, size)
+            self._memory = mmap.mmap(self.fd, size)
+        except OSError:
+            os.close(self.fd)
+            raise
+        header = {"magic": layout.magic, "version": layout.version, "slots": slots, "threads": threads}
+        for name, value in header.items():
+            offset, kind = layout.header_fields[name]
+            _FORMATS[kind].pack_into(self._memory, offset, value)
+
+    def worker(self, slot: int) -> WorkerRow:
+        """Read a worker's cells."""
+        return WorkerRow(**self._read(self._base(slot), self.layout.worker_fields, _WORKER_NAMES))
+
+    def threads_of(self, slot: int, lines: bool = True) -> tuple[ThreadRow, ...]:
+        """Read the cells of a worker's threads; their request lines only where somebody wants them."""
+        rows = []
+        for thread in range(self.threads):
+            base = self._base(slot) + self.layout.worker_bytes + thread * self.layout.thread_bytes
+            cells = self._read(base, self.layout.thread_fields, _THREAD_NAMES)
+            rows.append(ThreadRow(**cells, line=self._line(base) if lines else ""))
+        return tuple(rows)
+
+    def clear(self, slot: int) -> None:
+        """Make a slot as new. Only for a slot whose worker is gone."""
+        start = self._base(slot)
+        size = self.layout.slot_bytes(self.threads)
+        self._memory[start : start + size] = bytes(size)
+
+    def close(self) -> None:
+        """Give the memory back; workers that still have it keep it."""
+        self._memory.close()
+        os.close(self.fd)
+
+    def _base(self, slot: int) -> int:
+        return self.layout.header_bytes + slot * self.layout.slot_bytes(self.threads)
+
+    def _read(self, base: int, places: Mapping[str, tuple[int, str]], names: tuple[str, ...]) -> dict[str, int]:
+        return {name: self._cell(base, places[name]) for name in names if name in places}
+
+    def _cell(self, base: int, place: tuple[int, str]) -> int:
+        offset, kind = place
+        value: int = _FORMATS[kind].unpack_from(self._memory, base + offset)[0]
+        return value
+
+    def _line(self, base: int) -> str:
+        places = self.layout.thread_fields
+        if "line" not in places:
+            return ""
+        offset, kind = places["line"]
+        room = int(kind.removeprefix("bytes"))
+        for _ in range(LINE_TRIES):
+            before = self._cell(base, places["line_sequence"])
+            length = min(self._cell(base, places["line_length"]), room)
+            text = self._memory[base + offset : base + offset + length]
+            if before % 2 == 0 and self._cell(base, places["line_sequence"]) == before:
+                return "".join(c if c.isprintable() else "?" for c in text.decode("latin-1"))
+        return ""

@@ -1,0 +1,112 @@
+"""Options of workers: how many, with how many threads, and when one is replaced."""
+
+from __future__ import annotations
+
+from penstock.options.option import Option, at_least
+
+TITLE = "Workers"
+
+OPTIONS = (
+    Option(
+        name="enable-threads",
+        short="T",
+        type="flag",
+        tier=1,
+        help="let the application start threads of its own",
+        verdict="not-needed",
+        note="threads always work",
+    ),
+    Option(
+        name="harakiri",
+        short="t",
+        type="seconds",
+        default=0,
+        tier=1,
+        check=at_least(0),
+        words=(("false", 0), ("no", 0), ("off", 0)),
+        help="kill a worker whose request takes longer, after logging its Python stacks; 0 for no limit",
+        verdict="differs",
+        note="each request has its own deadline, with threads too",
+    ),
+    Option(
+        name="lazy-apps",
+        type="flag",
+        tier=1,
+        help="import the application in each worker instead of once for all",
+    ),
+    Option(
+        name="master",
+        short="M",
+        type="flag",
+        default=True,
+        tier=1,
+        applies="restart",
+        help="supervise the workers",
+        verdict="not-needed",
+        note="Penstock always supervises its workers",
+    ),
+    Option(
+        name="max-requests",
+        short="R",
+        type="integer",
+        default=0,
+        tier=1,
+        check=at_least(0),
+        help="replace a worker after this many requests; 0 for never",
+        verdict="differs",
+        note="the replacement is started first, so no request waits or is lost",
+    ),
+    Option(
+        name="min-worker-lifetime",
+        type="seconds",
+        default=10,
+        check=at_least(0),
+        help="do not replace a worker that is younger than this",
+    ),
+    Option(
+        name="no-orphans",
+        type="flag",
+        help="end the workers when the master dies",
+        verdict="not-needed",
+        note="workers always end with their master",
+    ),
+    Option(
+        name="processes",
+        aliases=("workers",),
+        short="p",
+        type="integer",
+        default=1,
+        tier=1,
+        check=at_least(1),
+        words=(("auto", -1),),
+        metavar="N|auto",
+        help="number of workers; auto (or %k in a file) is one for each usable CPU",
+    ),
+    Option(
+        name="reaper",
+        short="r",
+        type="flag",
+        tier=3,
+        help="collect exited child processes after each request",
+        verdict="not-needed",
+        note="the master collects every process that ends",
+    ),
+    Option(
+        name="threads",
+        type="integer",
+        default=1,
+        tier=1,
+        check=at_least(1),
+        help="threads in each worker that run the application",
+    ),
+    Option(
+        name="worker-reload-mercy",
+        type="seconds",
+        default=60,
+        tier=1,
+        check=at_least(0),
+        help="how long a worker may finish its requests when it is reloaded or stopped",
+        verdict="differs",
+        note="counts for stopping too, where uWSGI cuts requests at once",
+    ),
+)

@@ -1,0 +1,149 @@
+"""Rules over several options, as rows: what must not be said together, why, and what to do about it.
+
+A predicate sees only what was said (no machine, no files); rules that need the machine are in `penstock.plan.resolve`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from penstock.options.option import Value
+
+
+class Said(Protocol):
+    """What a rule may ask: the values of options, by their name (never an alias)."""
+
+    def given(self, name: str) -> bool:
+        """Whether the option was written anywhere."""
+        ...
+
+    def value(self, name: str) -> Value | None:
+        """The value that counts, or the default."""
+        ...
+
+    def values(self, name: str) -> tuple[Value, ...]:
+        """Every value of a repeatable option, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row: when `broken` holds, `why` is said with `fix` as the cure, at the origin of `about`."""
+
+    id: str
+    level: Literal["error", "warning"]
+    about: str
+    broken: Callable[[Said], bool]
+    why: str
+    fix: str
+    exit_status: int = 1
+
+
+def _no_listener(said: Said) -> bool:
+    return not any(said.values(name) for name in ("http", "http-socket", "socket"))
+
+
+def _no_app(said: Said) -> bool:
+    return bool(said.value("need-app")) and not said.given("module") and not said.given("wsgi-file")
+
+
+def _http_to_elsewhere(said: Said) -> bool:
+    return any(address not in said.values("socket") for address in said.values("http-to"))
+
+
+def _is_built_in(plugin: str) -> bool:
+    name = plugin.strip().rpartition("/")[2].removesuffix(".so").removesuffix("_plugin")
+    return name in ("", "http", "logfile") or name.rstrip("0123456789.") in ("python", "py")
+
+
+def _no_unix_socket(said: Said) -> bool:
+    addresses = [str(a) for name in ("http", "http-socket", "socket") for a in said.values(name)]
+    return bool(addresses) and all(":" in address for address in addresses)
+
+
+def _header_limit_too_high(said: Said) -> bool:
+    limit = int(said.value("header-limit") or 0)
+    return limit > max(65536, int(said.value("buffer-size") or 0))
+
+
+def _plugin_not_there(said: Said) -> bool:
+    return not all(_is_built_in(name) for value in said.values("plugins") for name in str(value).split(","))
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        id="no-listener",
+        level="error",
+        about="http",
+        broken=_no_listener,
+        why="no address to serve on was given",
+        fix="add http = :8000, or socket = /run/app.sock for nginx's uwsgi_pass",
+    ),
+    Rule(
+        id="no-app",
+        level="error",
+        about="module",
+        broken=_no_app,
+        why="no application was given",
+        fix="add module = PROJECT.wsgi or wsgi-file = FILE (need-app = false starts without one)",
+        exit_status=22,
+    ),
+    Rule(
+        id="two-apps",
+        level="warning",
+        about="wsgi-file",
+        broken=lambda said: said.given("module") and said.given("wsgi-file"),
+        why="module is given as well and is the one that is served",
+        fix="remove one of module and wsgi-file",
+    ),
+    Rule(
+        id="http-to-elsewhere",
+        level="error",
+        about="http-to",
+        broken=_http_to_elsewhere,
+        why="Penstock has no HTTP router process, so requests can not be passed on to another address",
+        fix="remove http-to: the workers serve http themselves; to reach another instance use nginx's uwsgi_pass",
+    ),
+    Rule(
+        id="chmod-without-unix-socket",
+        level="warning",
+        about="chmod-socket",
+        broken=lambda said: said.given("chmod-socket") and _no_unix_socket(said),
+        why="no unix socket is listened on, so chmod-socket changes nothing",
+        fix="remove it, or use a path as the address",
+    ),
+    Rule(
+        id="chown-without-unix-socket",
+        level="warning",
+        about="chown-socket",
+        broken=lambda said: said.given("chown-socket") and _no_unix_socket(said),
+        why="no unix socket is listened on, so chown-socket changes nothing",
+        fix="remove it, or use a path as the address",
+    ),
+    Rule(
+        id="header-limit-without-effect",
+        level="warning",
+        about="header-limit",
+        broken=_header_limit_too_high,
+        why="header-limit only lowers the limit, and this is above it",
+        fix="raise buffer-size instead",
+    ),
+    Rule(
+        id="daemonize-is-no-file",
+        level="warning",
+        about="daemonize",
+        broken=lambda said: str(said.value("daemonize")).lower() in ("1", "on", "true", "yes"),
+        why="daemonize takes the name of a log file, and this one will be written in the directory of the start",
+        fix="write daemonize = /path/to/app.log",
+    ),
+    Rule(
+        id="plugin-not-there",
+        level="warning",
+        about="plugins",
+        broken=_plugin_not_there,
+        why="Penstock has Python and HTTP built in and loads no other plugin",
+        fix="remove the plugins it does not need; what they do is not available",
+    ),
+)

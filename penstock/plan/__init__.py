@@ -1,0 +1,1 @@
+"""Settings + this machine -> Plan: what will be done."""

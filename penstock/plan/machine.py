@@ -1,0 +1,84 @@
+"""What the plan needs to know about this machine; the only place of `plan` that looks.
+
+Paths are checked by the plan itself: they are part of what the user said.
+"""
+
+from __future__ import annotations
+
+import grp
+import mimetypes
+import os
+import pwd
+import socket
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock.config.surroundings import usable_cpus
+
+SOMAXCONN = "/proc/sys/net/core/somaxconn"
+SYSTEM_MIME_TYPES = "/etc/mime.types"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """Facts about the machine and about the process that was started."""
+
+    cpus: int
+    """That this process may use."""
+    hostname: str
+    cwd: str
+    euid: int
+    somaxconn: int
+    """Largest backlog that the kernel accepts."""
+    interpreter: str
+    """The Python that runs Penstock."""
+    temp_dir: str
+    mime_types: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def here(cls) -> Machine:
+        """Look at the real machine."""
+        return cls(
+            cpus=usable_cpus(),
+            hostname=socket.gethostname(),
+            cwd=os.getcwd(),
+            euid=os.geteuid(),
+            somaxconn=_somaxconn(),
+            interpreter=sys.executable,
+            temp_dir=tempfile.gettempdir(),
+            mime_types=_mime_types(),
+        )
+
+    def user_id(self, name: str) -> int | None:
+        """Find the id of a user given by name or number; None if there is none."""
+        if name.isascii() and name.isdigit():
+            return int(name)
+        try:
+            return pwd.getpwnam(name).pw_uid
+        except KeyError:
+            return None
+
+    def group_id(self, name: str) -> int | None:
+        """Find the id of a group given by name or number; None if there is none."""
+        if name.isascii() and name.isdigit():
+            return int(name)
+        try:
+            return grp.getgrnam(name).gr_gid
+        except KeyError:
+            return None
+
+
+def _somaxconn() -> int:
+    try:
+        return int(Path(SOMAXCONN).read_text())
+    except (OSError, ValueError):
+        return socket.SOMAXCONN
+
+
+def _mime_types() -> tuple[tuple[str, str], ...]:
+    """Python's own table, with the system's on top where there is one."""
+    files = [SYSTEM_MIME_TYPES] if os.path.exists(SYSTEM_MIME_TYPES) else []
+    table = mimetypes.MimeTypes(files).types_map[True]
+    return tuple(sorted((extension.lstrip(".").lower(), kind) for extension, kind in table.items()))

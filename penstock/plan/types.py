@@ -1,0 +1,178 @@
+"""The Plan: what will be done, resolved against this machine.
+
+Only values live here: no I/O, no defaults that depend on the machine. `penstock.plan.resolve` makes a Plan from
+Settings; the master carries it out; a `WorkerPlan` is the part that crosses into the engine, read there by field
+name. Durations are seconds, sizes are bytes, and the unit is the end of the name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Protocol = Literal["http", "uwsgi"]
+Family = Literal["inet", "inet6", "unix", "abstract"]
+StopReason = Literal["drained", "stopped", "orphaned"]
+"""Why a worker's engine ended: its work was done, it was told to leave at once, or its master is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerPlan:
+    """A socket that the master binds before anything is imported."""
+
+    protocol: Protocol
+    name: str
+    """The address as the user wrote it; `origin` is where."""
+    family: Family
+    host: str
+    """Numeric or symbolic host; empty for every address of the family; for unix families the path or name."""
+    port: int
+    """0 lets the kernel choose; unused for unix families."""
+    backlog: int
+    mode: int | None
+    """Permission bits of a unix socket; None leaves them to the umask."""
+    owner: str | None
+    """`user[:group]` of a unix socket."""
+    origin: str
+
+    @property
+    def is_unix(self) -> bool:
+        """Whether the socket is a unix socket with a path in the file system."""
+        return self.family == "unix"
+
+
+@dataclass(frozen=True, slots=True)
+class AppPlan:
+    """Which application a generation imports, and in what surroundings."""
+
+    kind: Literal["module", "file", "none"]
+    target: str
+    """Module name or file path."""
+    callable: str
+    """Attribute that holds the application; may be dotted and may end in `()`."""
+    chdir: str
+    """Absolute directory that the generation works in."""
+    pythonpath: tuple[str, ...]
+    """Directories for the front of `sys.path`, in the order they shall stand there."""
+    environment: tuple[tuple[str, str], ...]
+    """`env` options in order."""
+    interpreter: str
+    """The Python executable of the generation."""
+    home: str | None
+    """The virtual environment that was asked for, if any."""
+    options: tuple[tuple[str, str | None], ...]
+    """Every option and placeholder as written, for `uwsgi.opt`; None for a flag that came without a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePlan:
+    """Limits and behaviour of the engine that are the same for every worker."""
+
+    threads: int
+    multiprocess: bool
+    server_name: str
+    """Host name, the `SERVER_NAME` of requests that came over HTTP."""
+    head_limit_bytes: int
+    """Largest request line plus header section over HTTP; a uwsgi block is always taken up to 65,535."""
+    header_limit_count: int
+    body_limit_bytes: int
+    """`limit-post`; 0 for none."""
+    body_memory_bytes: int
+    """A request body up to this size stays in memory, a larger one is spooled under `spool_dir`."""
+    spool_dir: str
+    response_buffer_bytes: int
+    """What is kept in memory for a slow client before the app's thread has to wait."""
+    header_timeout_s: float
+    body_timeout_s: float
+    """Longest pause between two pieces of a request body."""
+    write_timeout_s: float
+    """Longest time without progress while a response is written."""
+    keepalive_timeout_s: float
+    max_requests: int
+    """Recycle a worker after this many requests; 0 for never."""
+    min_worker_lifetime_s: float
+    drain_timeout_s: float
+    """How long a drain may take before the connections that are left are cut."""
+    trusted_proxies: tuple[str, ...]
+    """`unix` and address ranges in CIDR notation whose X-Forwarded-* headers are believed."""
+    static_maps: tuple[tuple[str, str], ...]
+    """(URL prefix, absolute directory or file)."""
+    static_safe: tuple[str, ...]
+    """Absolute directories that static files may resolve into beside their own root."""
+    mime_types: tuple[tuple[str, str], ...]
+    """(extension without dot, in lower case; content type)."""
+    log_requests: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerHandle:
+    """A bound socket as a worker sees it."""
+
+    fd: int
+    protocol: Protocol
+    name: str
+    """The bound address, as in logs and statistics: `127.0.0.1:8001`, `/run/app.sock`, `@name`."""
+    server_port: str
+    """The `SERVER_PORT` of requests that came over HTTP: the port, or `80` for a unix socket."""
+    is_unix: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPlan:
+    """Everything that one worker's engine is told."""
+
+    engine: EnginePlan
+    worker_id: int
+    """1 for the first worker."""
+    listeners: tuple[ListenerHandle, ...]
+    control_fd: int
+    """The worker's end of a SOCK_SEQPACKET pair. The master writes `drain` (finish, then end), `retire` (the same, but
+    others go on: idle connections go to them), `stop`, `pause` or `resume`; the worker writes `ready` and
+    `recycle REASON`."""
+    lifeline_fd: int
+    """Read end of a pipe whose write end only the master holds: end of file means that the master is gone."""
+    scoreboard_fd: int
+    """memfd of the generation's scoreboard."""
+    scoreboard_slot: int
+    handoff_receive_fd: int
+    handoff_send_fd: int
+    """A SOCK_SEQPACKET pair shared by all workers: a connection that this one can not serve goes to one that can."""
+    log_fd: int
+    """Where request lines are written; opened for appending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one instance does, from the master's point of view."""
+
+    listeners: tuple[ListenerPlan, ...]
+    app: AppPlan
+    engine: EnginePlan
+    processes: int
+    lazy_apps: bool
+    need_app: bool
+    pidfile: str | None
+    daemonize: str | None
+    """Absolute path of the log file if the master goes to the background."""
+    logto: str | None
+    vacuum: bool
+    term: Literal["stop", "reload"]
+    """What SIGTERM does."""
+    stats: str | None
+    """Address of the statistics socket, as written."""
+    touch_reload: tuple[str, ...]
+    uid: str | None
+    gid: str | None
+    umask: int | None
+    harakiri_s: int
+    """Longest time that a request may take; 0 for no limit."""
+    drain_timeout_s: float
+    """`worker-reload-mercy`."""
+    notes: tuple[str, ...]
+    """Lines to print once at start: what was adjusted to this machine, and what differs from uWSGI."""
+
+
+def to_json_value(plan: Any) -> Any:
+    """Turn a plan (or a part of one) into values that `json.dumps` takes."""
+    return dataclasses.asdict(plan)

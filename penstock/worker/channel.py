@@ -1,0 +1,154 @@
+"""The generation's end of its channel to the master: JSON datagrams, with descriptors beside them.
+
+Only the wire form of the process protocol lives here; what the messages do is in `generation`.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+from penstock.plan.types import AppPlan, EnginePlan, ListenerHandle
+
+DATAGRAM_LIMIT_BYTES = 60_000
+"""Of what is sent: a SOCK_SEQPACKET datagram has to fit into the socket's buffer, whose smallest default is 208 KiB."""
+DESCRIPTOR_LIMIT = 250
+"""Descriptors in one datagram; Linux allows 253 (SCM_MAX_FD)."""
+
+
+class MasterGone(Exception):
+    """The other end of the channel is closed."""
+
+
+class Channel:
+    """The descriptor that the master left open for this generation."""
+
+    def __init__(self, descriptor: int) -> None:
+        """Take over `descriptor`, a SOCK_SEQPACKET unix socket."""
+        os.set_inheritable(descriptor, False)
+        self._socket = socket.socket(fileno=descriptor)
+
+    def fileno(self) -> int:
+        """Return the descriptor, for poll."""
+        return self._socket.fileno()
+
+    def receive(self) -> tuple[dict[str, Any], list[int]]:
+        """Wait for the next message and its descriptors, which belong to the caller.
+
+        Raises MasterGone at end of file.
+        """
+        # Not socket.recv_fds: in Python 3.11 it drops the flags, and programs that the app starts would get everything.
+        try:
+            data, ancillary, _, _ = self._socket.recvmsg(
+                1 << 18, socket.CMSG_LEN(4 * DESCRIPTOR_LIMIT), socket.MSG_CMSG_CLOEXEC
+            )
+        except ConnectionError as error:
+            raise MasterGone from error
+        if not data:
+            raise MasterGone
+        descriptors = array.array("i")
+        for level, kind, content in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                descriptors.frombytes(content[: len(content) - len(content) % descriptors.itemsize])
+        return json.loads(data), list(descriptors)
+
+    def send(self, event: dict[str, Any]) -> None:
+        """Report `event`. A traceback that is too long for one datagram loses its middle.
+
+        Raises MasterGone if nobody listens any more.
+        """
+        data = json.dumps(event).encode("ascii")
+        if len(data) > DATAGRAM_LIMIT_BYTES:
+            # \uXXXX makes six bytes of one character at worst, and there are two texts.
+            kept = DATAGRAM_LIMIT_BYTES // 13
+            texts = {key: shorten(value, kept) for key, value in event.items() if isinstance(value, str)}
+            data = json.dumps({**event, **texts}).encode("ascii")
+        try:
+            self._socket.send(data)
+        except ConnectionError as error:
+            raise MasterGone from error
+
+    def close(self) -> None:
+        """Close it in a process that has no business with it."""
+        self._socket.close()
+
+
+def shorten(text: str, limit: int) -> str:
+    """Keep both ends of `text`: the first frames say where it began, the last lines what went wrong."""
+    if len(text) <= limit:
+        return text
+    return f"{text[: limit // 3]}\n  [... {len(text) - limit} characters left out ...]\n{text[-(limit - limit // 3) :]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What the first message told, with its descriptors where they belong."""
+
+    generation: int
+    app: AppPlan
+    engine: EnginePlan
+    listeners: tuple[ListenerHandle, ...]
+    lazy_apps: bool
+    need_app: bool
+    umask: int | None
+    processes: int
+    master_pid: int
+    is_reload: bool
+    lifeline_fd: int
+    scoreboard_fd: int
+    handoff_receive_fd: int
+    handoff_send_fd: int
+    log_fd: int
+
+
+def read_start(message: dict[str, Any], descriptors: list[int]) -> Start:
+    """Make a Start of the `start` message.
+
+    The plan comes as the first descriptor, a memfd, because it has no size limit there. A message of another shape is
+    a defect of Penstock and ends as the KeyError or TypeError that it gives.
+    """
+    plan_fd, lifeline, scoreboard, handoff_receive, handoff_send, log, *sockets = descriptors
+    plan = json.loads(_read_all(plan_fd))
+    os.close(plan_fd)
+    app, engine = _tuples(plan["app"]), _tuples(plan["engine"])
+    listeners = [ListenerHandle(fd=fd, **handle) for fd, handle in zip(sockets, plan["listeners"], strict=True)]
+    return Start(
+        generation=message["generation"],
+        app=AppPlan(**app),
+        engine=EnginePlan(**engine),
+        listeners=tuple(listeners),
+        lazy_apps=plan["lazy_apps"],
+        need_app=plan["need_app"],
+        umask=plan["umask"],
+        processes=plan["processes"],
+        master_pid=plan["master_pid"],
+        is_reload=plan["is_reload"],
+        lifeline_fd=lifeline,
+        scoreboard_fd=scoreboard,
+        handoff_receive_fd=handoff_receive,
+        handoff_send_fd=handoff_send,
+        log_fd=log,
+    )
+
+
+def _read_all(descriptor: int) -> bytes:
+    # By position: the writer's file offset, which is shared, stands at the end.
+    pieces: list[bytes] = []
+    position = 0
+    while piece := os.pread(descriptor, 1 << 20, position):
+        pieces.append(piece)
+        position += len(piece)
+    return b"".join(pieces)
+
+
+def _tuples(value: Any) -> Any:
+    """Undo what JSON does to tuples, at every depth."""
+    if isinstance(value, list):
+        return tuple(_tuples(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,290 @@
+"""A generation: one import of the app, and the processes that are forked from it.
+
+`serve` speaks the process protocol with the master and returns twice over, so to say: in the generation with its exit
+status, and in every worker that it forked with that worker's Assignment. It decides nothing: which workers there are
+and what becomes of them is the master's policy. What a worker does with its Assignment is `worker`.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import sys
+import threading
+import time
+import warnings
+from dataclasses import dataclass
+from typing import NoReturn
+
+from penstock.plan.types import WorkerPlan
+from penstock.worker import signals, surroundings
+from penstock.worker.channel import Channel, MasterGone, Start, read_start
+from penstock.worker.lifeline import Watch
+from penstock.worker.loader import App, AppNotLoaded, load_app, no_app
+from penstock.worker.server_log import say
+from penstock.worker.uwsgi_module import Modules
+
+EXIT_NO_APP = 22
+REAP_INTERVAL_S = 0.2
+"""How often exits are looked for where the kernel has no pidfd (before Linux 5.3)."""
+STATUS_UNKNOWN = 1 << 8
+"""Reported, as exit code 1, for a worker whose status somebody else has collected, or that could not be forked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a forked worker starts from."""
+
+    plan: WorkerPlan
+    app: App | None
+    """None: the worker has to import it (lazy-apps)."""
+    start: Start
+    modules: Modules
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerHandle:
+    """A worker as its generation sees it."""
+
+    worker: int
+    slot: int
+    pid: int
+    pidfd: int | None
+
+
+def serve(channel: Channel) -> int | Assignment:
+    """Be a generation until the master ends it: return the exit status, or in a forked worker its assignment."""
+    try:
+        message, descriptors = channel.receive()
+        start = read_start(message, descriptors)
+        surroundings.take_streams(start.log_fd)
+        modules = Modules(start)
+        try:
+            surroundings.prepare(start)
+        except surroundings.Unfit as error:
+            failure = AppNotLoaded(str(error))
+            log_failure(failure, need_app=True)
+            _report_failure(channel, failure)
+            return EXIT_NO_APP
+        app = None
+        if start.lazy_apps:
+            channel.send({"event": "imported", "seconds": 0.0, "lazy": True})
+        else:
+            began = time.monotonic()
+            try:
+                app = import_app(start, channel.fileno())
+            except AppNotLoaded as failure:
+                _report_failure(channel, failure)
+                return EXIT_NO_APP
+            settle()
+            channel.send({"event": "imported", "seconds": round(time.monotonic() - began, 3)})
+        return _Forker(channel, start, modules, app).run()
+    except MasterGone:
+        return 0
+
+
+def leave(status: int) -> NoReturn:
+    """End the generation. Exit handlers do not run here: they belong to the workers, which serve on."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            pass  # Closed or replaced by the app; there is nothing left to lose.
+    os._exit(status)
+
+
+def import_app(start: Start, *watched: int) -> App:
+    """Import the app and say so in the log; the process ends at once if the master or a `watched` peer goes meanwhile.
+
+    Raises AppNotLoaded, logged already. Where `need-app` is off an app that does not load is replaced by one that
+    answers 500, except in a reload: there the old code is better than none.
+    """
+    began = time.monotonic()
+    try:
+        with Watch(start.lifeline_fd, *watched):
+            app = load_app(start.app)
+    except AppNotLoaded as failure:
+        required = start.need_app or (start.is_reload and start.app.kind != "none")
+        log_failure(failure, need_app=required)
+        if required:
+            raise
+        return no_app
+    finally:
+        overruled = signals.ignore()
+    seconds = int(time.monotonic() - began)
+    say(
+        f"WSGI app 0 (mountpoint='') ready in {seconds} seconds on interpreter {id(sys.modules):#x} "
+        f"pid: {os.getpid()} (default app)"
+    )
+    if overruled:
+        say(f"the app's handler of {', '.join(overruled)} is not used: the master alone is signalled")
+    return app
+
+
+def log_failure(failure: AppNotLoaded, need_app: bool) -> None:
+    """Write what an operator of uWSGI looks for, and then the cause and the cure."""
+    if failure.traceback:
+        say(failure.traceback)
+    say("unable to load app 0 (mountpoint='') (callable not found or import error)")
+    say(str(failure))
+    say("*** no app loaded. GAME OVER ***" if need_app else "*** no app loaded. going in full dynamic mode ***")
+
+
+def settle() -> None:
+    """Make the imported app fit to be forked: one heap for all workers, and nothing that can not be shared."""
+    _close_database_connections()
+    gc.collect()
+    # Every object so far leaves the collector's sight: collecting in a worker would otherwise touch, and so copy,
+    # each page that the workers share.
+    gc.freeze()
+    threads = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+    if threads:
+        say(
+            f"*** WARNING: importing the app started {len(threads)} thread(s) that no worker will have: "
+            f"{', '.join(threads)}. Start them in uwsgidecorators.postfork, or set lazy-apps = true ***"
+        )
+
+
+def _close_database_connections() -> None:
+    """Close what Django opened while it was imported; each worker opens its own at its first query.
+
+    A connection shared by several processes mixes up their answers.
+    """
+    database = sys.modules.get("django.db")
+    if database is None:
+        return
+    try:
+        database.connections.close_all()
+    except Exception as error:
+        say(f"database connections of the import could not be closed: {error!r}")
+
+
+def _report_failure(channel: Channel, failure: AppNotLoaded) -> None:
+    channel.send(
+        {
+            "event": "import-failed",
+            "traceback": failure.traceback,
+            "exit_code": failure.exit_code,
+            "reason": str(failure),
+        }
+    )
+
+
+class _Forker:
+    """The generation after its import: forks on request, reaps its own children, reports both."""
+
+    def __init__(self, channel: Channel, start: Start, modules: Modules, app: App | None) -> None:
+        self._channel = channel
+        self._start = start
+        self._modules = modules
+        self._app = app
+        self._workers: list[WorkerHandle] = []
+        self._ending = False
+        self._poller = select.poll()
+        self._poller.register(channel.fileno(), select.POLLIN)
+        self._poller.register(start.lifeline_fd, 0)
+
+    def run(self) -> int | Assignment:
+        """Loop until the end (an exit status) or until this process is a worker (its assignment)."""
+        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+            # The app ignores its children; then the kernel would throw away how ours ended.
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        while not (self._ending and not self._workers):
+            ready = {descriptor for descriptor, _ in self._poller.poll(self._timeout_ms())}
+            if self._start.lifeline_fd in ready:
+                return 0
+            self._reap()
+            if self._channel.fileno() in ready:
+                assignment = self._obey()
+                if assignment is not None:
+                    return assignment
+        return 0
+
+    def _timeout_ms(self) -> int | None:
+        return int(REAP_INTERVAL_S * 1000) if any(each.pidfd is None for each in self._workers) else None
+
+    def _obey(self) -> Assignment | None:
+        message, descriptors = self._channel.receive()
+        if message["op"] == "end":
+            self._ending = True
+        elif message["op"] == "spawn" and not self._ending:
+            return self._spawn(message["worker"], message["slot"], descriptors[0])
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return None
+
+    def _spawn(self, worker: int, slot: int, control_fd: int) -> Assignment | None:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()  # An unfinished line would be written once more by each child.
+        try:
+            with warnings.catch_warnings():
+                # Python warns of threads at a fork; settle() has said so, with their names and a cure.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                pid = os.fork()
+        except OSError as error:
+            say(f"*** worker {worker} can not be forked: {error.strerror} ***")
+            os.close(control_fd)
+            self._channel.send({"event": "exited", "worker": worker, "slot": slot, "pid": 0, "status": STATUS_UNKNOWN})
+            return None
+        if pid == 0:
+            return self._become_worker(worker, slot, control_fd)
+        os.close(control_fd)
+        handle = WorkerHandle(worker, slot, pid, _open_pidfd(pid))
+        self._workers.append(handle)
+        if handle.pidfd is not None:
+            self._poller.register(handle.pidfd, select.POLLIN)
+        self._channel.send({"event": "spawned", "worker": worker, "slot": slot, "pid": pid})
+        return None
+
+    def _become_worker(self, worker: int, slot: int, control_fd: int) -> Assignment:
+        """Let go of what is the generation's alone."""
+        self._channel.close()
+        for handle in self._workers:
+            if handle.pidfd is not None:
+                os.close(handle.pidfd)
+        start = self._start
+        plan = WorkerPlan(
+            engine=start.engine,
+            worker_id=worker,
+            listeners=start.listeners,
+            control_fd=control_fd,
+            lifeline_fd=start.lifeline_fd,
+            scoreboard_fd=start.scoreboard_fd,
+            scoreboard_slot=slot,
+            handoff_receive_fd=start.handoff_receive_fd,
+            handoff_send_fd=start.handoff_send_fd,
+            log_fd=start.log_fd,
+        )
+        return Assignment(plan, self._app, start, self._modules)
+
+    def _reap(self) -> None:
+        """Collect the workers that have ended, and only them: the app may have children of its own."""
+        for handle in list(self._workers):
+            try:
+                pid, status = os.waitpid(handle.pid, os.WNOHANG)
+            except ChildProcessError:
+                pid, status = handle.pid, STATUS_UNKNOWN
+            if pid == 0:
+                continue
+            self._workers.remove(handle)
+            if handle.pidfd is not None:
+                self._poller.unregister(handle.pidfd)
+                os.close(handle.pidfd)
+            self._channel.send(
+                {
+                    "event": "exited",
+                    "worker": handle.worker,
+                    "slot": handle.slot,
+                    "pid": handle.pid,
+                    "status": status,
+                }
+            )
+
+
+def _open_pidfd(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None

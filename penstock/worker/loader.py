@@ -1,0 +1,325 @@
+"""From an AppPlan to the callable that answers requests, or to an explanation that a person can act on.
+
+Importing and looking up only; what surrounds the import is `surroundings`, what follows from a failure is
+`generation` and `worker`. A failure names the first cause, the line of the user's own code nearest to it, and a cure.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.machinery
+import importlib.util
+import inspect
+import linecache
+import os
+import sys
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from types import ModuleType, TracebackType
+from typing import Any
+
+from penstock.plan.types import AppPlan
+
+App = Callable[..., Any]
+
+USUAL_NAMES = ("application", "app", "wsgi_app", "wsgi", "api", "server", "site")
+"""What projects call their application, the most common first."""
+USUAL_FACTORIES = ("get_wsgi_application", "create_app", "make_app", "build_app", "get_app", "create_application")
+
+
+@dataclass(frozen=True)
+class AppNotLoaded(Exception):
+    """The application could not be had."""
+
+    reason: str
+    """What happened and where; one line, for a person who has not seen the log."""
+    advice: tuple[str, ...] = ()
+    """What to do about it, the most likely cure first."""
+    traceback: str = ""
+    """Without Penstock's own frames; empty where no code of the user's failed."""
+    exit_code: int | None = None
+    """The status that `sys.exit` was called with, if that is what ended the import."""
+
+    def __str__(self) -> str:
+        """Everything a person needs, in reading order."""
+        return "\n".join([self.reason, *(f"cure: {line}" for line in self.advice)])
+
+
+def load_app(plan: AppPlan) -> App:
+    """Import what `plan` names and return the application. Raises AppNotLoaded."""
+    if plan.kind == "none":
+        raise AppNotLoaded(
+            "no application is configured",
+            (
+                "name it with module=project.wsgi or wsgi-file=path/to/wsgi.py; "
+                "need-app = false serves without one (static files, and 500 for the rest)",
+            ),
+        )
+    target, callable_path = plan.target, plan.callable
+    if plan.kind == "module" and ":" in target:
+        target, _, callable_path = target.partition(":")
+    try:
+        module = import_file(target) if plan.kind == "file" else import_module(target)
+        found = find_callable(module, callable_path or "application")
+    except AppNotLoaded:
+        raise
+    except SystemExit as error:
+        raise _exited(error) from error
+    except BaseException as error:
+        raise _failed(error, plan, target) from error
+    return found
+
+
+def import_module(name: str) -> ModuleType:
+    """Import a module by its dotted name."""
+    # Not importlib.import_module: only the plain import leaves the import system's frames out of the traceback.
+    __import__(name)
+    return sys.modules[name]
+
+
+class _PlainFile(importlib.machinery.SourceFileLoader):
+    """Runs a source file of any suffix, and leaves no byte code: app.wsgi and app.py would share one cache file."""
+
+    def get_code(self, fullname: str) -> Any:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
+def module_name(path: str) -> str:
+    """Name the module of a `wsgi-file` as uWSGI does: `/app/main.py` is `uwsgi_file__app_main`."""
+    for suffix in (".py", ".wsgi"):
+        path = path.removesuffix(suffix)
+    return "uwsgi_file_" + path.replace("/", "_").replace(".", "_")
+
+
+def import_file(path: str) -> ModuleType:
+    """Execute the file at `path` as a module; a relative path counts from the working directory."""
+    name = module_name(path)
+    loader = _PlainFile(name, os.path.abspath(path))
+    spec = importlib.util.spec_from_file_location(name, loader.path, loader=loader)
+    if spec is None:
+        raise ImportError(f"no module can be made of {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    return module
+
+
+def find_callable(module: ModuleType, path: str) -> App:
+    """Follow `path` from `module`: dotted attributes, of which each may be called by a trailing `()`.
+
+    Raises AppNotLoaded, or whatever a factory raises.
+    """
+    place: Any = module
+    for part in path.split("."):
+        name = part.removesuffix("()")
+        try:
+            found = getattr(place, name)
+        except AttributeError as error:
+            raise _no_attribute(place, name) from error
+        place = found() if part.endswith("()") else found
+    if not callable(place):
+        raise AppNotLoaded(
+            f"{path} of {_name_of(module)} is of type {type(place).__name__} and can not be called",
+            ("callable= names the WSGI application; a factory is called by writing callable = name()",),
+        )
+    if _is_asgi(place):
+        raise AppNotLoaded(
+            f"{path} of {_name_of(module)} is an ASGI application, and this server calls WSGI applications",
+            ("a Django project has both: module = project.wsgi instead of project.asgi",),
+        )
+    return place  # type: ignore[no-any-return]
+
+
+def no_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Stand in for an application that did not load, where `need-app` is off: every request is answered 500."""
+    environ["wsgi.errors"].write("--- no python application found, check your startup logs for errors ---\n")
+    body = b"Internal Server Error\n"
+    start_response("500 Internal Server Error", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def _is_asgi(candidate: Any) -> bool:
+    if inspect.isclass(candidate):
+        return False
+    return inspect.iscoroutinefunction(candidate) or inspect.iscoroutinefunction(type(candidate).__call__)
+
+
+def _name_of(place: Any) -> str:
+    if not isinstance(place, ModuleType):
+        return f"the {type(place).__name__} object"
+    path = getattr(place, "__file__", None)
+    return str(path) if path and place.__name__.startswith("uwsgi_file_") else f"module {place.__name__}"
+
+
+def _no_attribute(place: Any, name: str) -> AppNotLoaded:
+    names = [each for each in vars(place) if not each.startswith("_")] if hasattr(place, "__dict__") else []
+    candidates = [each for each in names if _could_be_app(place, each)]
+    likely = [each for each in USUAL_NAMES if each in candidates]
+    likely += [f"{each}()" for each in USUAL_FACTORIES if each in candidates]
+    likely += [each for each in difflib.get_close_matches(name, candidates, 2) if not {each, f"{each}()"} & set(likely)]
+    reason = f"{_name_of(place)} has no attribute {name}"
+    if likely:
+        return AppNotLoaded(
+            f"{reason}; did you mean {' or '.join(likely[:3])}?",
+            (f"callable = {likely[0]} (or module = {getattr(place, '__name__', 'name')}:{likely[0]})",)
+            if isinstance(place, ModuleType) and not place.__name__.startswith("uwsgi_file_")
+            else (f"callable = {likely[0]}",),
+        )
+    return AppNotLoaded(reason, (f"define it there, or name the one that is there: callable = ... ({_some(names)})",))
+
+
+def _could_be_app(place: Any, name: str) -> bool:
+    try:
+        return callable(getattr(place, name))
+    except Exception:  # A property or a lazy attribute may do anything.
+        return False
+
+
+def _some(names: list[str]) -> str:
+    return "it has " + ", ".join(names[:8]) + (" ..." if len(names) > 8 else "") if names else "it defines no name"
+
+
+def _exited(error: SystemExit) -> AppNotLoaded:
+    code = error.code
+    status = 0 if code is None else code if isinstance(code, int) else 1
+    shown = "" if code is None else repr(code)
+    return AppNotLoaded(
+        f"sys.exit({shown}) was called during the import{_at(_users_frame(error))}",
+        ("what ends the program belongs under: if __name__ == '__main__'",),
+        _format(error),
+        status,
+    )
+
+
+def _failed(error: BaseException, plan: AppPlan, target: str) -> AppNotLoaded:
+    first = _first_cause(error)
+    reason = _describe(error)
+    if first is not error:
+        reason += f"; first cause: {_describe(first)}"
+    return AppNotLoaded(reason, tuple(_advice(first, plan, target)), _format(error))
+
+
+def _describe(error: BaseException) -> str:
+    # The last line of the formatted exception names the module of the type, as a traceback does.
+    line = traceback.format_exception_only(error)[-1].strip().partition("\n")[0]
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{line} at {error.filename}:{error.lineno}"
+    return line + _at(_users_frame(error))
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """Follow the chain that the traceback would print to its beginning."""
+    seen = {id(error)}
+    while True:
+        before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        if before is None or id(before) in seen:
+            return error
+        seen.add(id(before))
+        error = before
+
+
+def _users_frame(error: BaseException) -> tuple[str, int] | None:
+    """Find the innermost frame that is the user's own code; failing that, the innermost of a library."""
+    place = None
+    fallback = None
+    for frame, line in traceback.walk_tb(_trimmed(error.__traceback__)):
+        path = frame.f_code.co_filename
+        if path.startswith("<"):
+            continue
+        fallback = (path, line)
+        if not _is_library(path):
+            place = fallback
+    return place or fallback
+
+
+def _is_library(path: str) -> bool:
+    return (
+        f"{os.sep}site-packages{os.sep}" in path
+        or f"{os.sep}dist-packages{os.sep}" in path
+        or path.startswith((sysconfig.get_path("stdlib") + os.sep, sysconfig.get_path("platstdlib") + os.sep))
+    )
+
+
+def _at(place: tuple[str, int] | None) -> str:
+    if place is None:
+        return ""
+    path, line = place
+    source = linecache.getline(path, line).strip()
+    return f" at {path}:{line}" + (f" ({source})" if source else "")
+
+
+def _trimmed(tb: TracebackType | None) -> TracebackType | None:
+    """Leave out this file's own frames, which stand at the beginning."""
+    while tb is not None and tb.tb_frame.f_code.co_filename in (
+        __file__,
+        "<frozen importlib._bootstrap_external>",
+        "<frozen importlib._bootstrap>",
+    ):
+        tb = tb.tb_next
+    return tb
+
+
+def _format(error: BaseException) -> str:
+    text = "".join(traceback.format_exception(type(error), error, _trimmed(error.__traceback__)))
+    # One line alone, where no code of the user's ran, is the reason once more.
+    return text if text.count("\n") > 1 else ""
+
+
+def _advice(error: BaseException, plan: AppPlan, target: str) -> list[str]:
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        if plan.kind == "module" and (target == error.name or target.startswith(error.name + ".")):
+            return _advice_for_target(plan, target)
+        return _advice_for_library(plan, error.name)
+    if isinstance(error, FileNotFoundError) and plan.kind == "file" and error.filename == os.path.abspath(target):
+        return [f"wsgi-file counts from the directory {plan.chdir} (chdir); is the name right?"]
+    return []
+
+
+def _advice_for_target(plan: AppPlan, target: str) -> list[str]:
+    if target.endswith(".py"):
+        return [
+            f"module takes a dotted name: module = {target.removesuffix('.py').replace('/', '.')}, "
+            f"or wsgi-file = {target}"
+        ]
+    advice = []
+    top = target.partition(".")[0]
+    for directory in _directories_with(plan.chdir, top):
+        advice.append(f"{top} is in {directory}: chdir = {directory}")
+    advice.append(
+        f"the import looks in {', '.join([*plan.pythonpath, plan.chdir])} (pythonpath, chdir) "
+        f"and in the packages of {plan.interpreter}"
+    )
+    return advice
+
+
+def _directories_with(directory: str, name: str) -> list[str]:
+    """Look for a package or module one level above and below `directory`: where it is when chdir is a little off."""
+    places = [os.path.dirname(directory)]
+    try:
+        places += sorted(entry.path for entry in os.scandir(directory) if entry.is_dir())
+    except OSError:
+        pass
+    return [
+        place
+        for place in places
+        if os.path.isdir(os.path.join(place, name)) or os.path.isfile(os.path.join(place, f"{name}.py"))
+    ][:2]
+
+
+def _advice_for_library(plan: AppPlan, name: str) -> list[str]:
+    if plan.home is None:
+        around = [plan.chdir, os.path.dirname(plan.chdir)]
+        homes = [os.path.join(place, each) for place in around for each in ("venv", ".venv", "env")]
+        for home in homes:
+            if os.path.isfile(os.path.join(home, "pyvenv.cfg")):
+                return [f"there is a virtual environment beside the project: home = {home}"]
+    return [
+        f"{name} is not installed for {sys.executable}: {sys.executable} -m pip install ..., "
+        "or name the virtual environment that has it: home = DIRECTORY"
+    ]

@@ -1,0 +1,153 @@
+"""A worker: the process in which the engine runs and the app answers.
+
+From the assignment of a freshly forked process to its last exit handler. The engine does everything between `ready`
+and the reason why it stopped; nothing here is on the way of a request.
+"""
+
+from __future__ import annotations
+
+import atexit
+import faulthandler
+import gc
+import os
+import sys
+import threading
+import time
+import traceback
+from typing import NoReturn
+
+from penstock._engine import Engine
+from penstock.worker import signals
+from penstock.worker.channel import shorten
+from penstock.worker.generation import Assignment, import_app, leave
+from penstock.worker.loader import AppNotLoaded
+from penstock.worker.server_log import say
+
+EXIT_FAILED = 1
+EXIT_NO_APP = 22
+REPORT_LIMIT = 40_000
+"""Characters of a traceback in one datagram to the master."""
+EXIT_DEADLINE_S = {"drained": 5.0, "stopped": 1.0, "orphaned": 0.3}
+"""How long exit handlers may take, by the reason of leaving: nobody waits for a worker that was told to go now."""
+
+
+def run(assignment: Assignment) -> NoReturn:
+    """Be that worker, and end the process."""
+    status = EXIT_FAILED
+    try:
+        status = _serve(assignment)
+    except BaseException:
+        say(f"worker {assignment.plan.worker_id} (pid: {os.getpid()}) failed:\n{traceback.format_exc()}")
+    finally:
+        leave(status)
+
+
+def _serve(assignment: Assignment) -> int:
+    plan, modules = assignment.plan, assignment.modules
+    modules.enter_worker(plan.worker_id)
+    signals.ignore()
+    faulthandler.register(signals.STACK_DUMP, file=plan.log_fd, all_threads=True)
+    app = assignment.app
+    if app is None:
+        try:
+            app = import_app(assignment.start)
+        except AppNotLoaded as failure:
+            tell_master(plan.control_fd, f"failed {shorten(f'{failure.traceback}{failure}', REPORT_LIMIT)}")
+            return EXIT_NO_APP
+        gc.collect()
+        gc.freeze()
+    # After the import, so that hooks which a lazily imported app defines run too.
+    modules.run_postfork_hooks()
+    signals.restore_in_forks(lambda: _let_go(assignment))
+    engine = Engine(plan, app)
+    threads = [
+        threading.Thread(target=_run_app_thread, args=(engine, number), name=_thread_name(plan.worker_id, number))
+        for number in range(1, plan.engine.threads)
+    ]
+    tell_master(plan.control_fd, "ready")
+    for thread in threads:
+        thread.daemon = True
+        thread.start()
+    reason = engine.run(0)
+    _finish(assignment, threads, EXIT_DEADLINE_S[reason], wait=reason == "drained")
+    return 0
+
+
+def tell_master(control_fd: int, text: str) -> None:
+    """Send one datagram over the control pair; a master that is gone is the engine's and the lifeline's concern."""
+    try:
+        os.write(control_fd, text.encode("utf-8", "backslashreplace"))
+    except ConnectionError:
+        pass
+
+
+def _thread_name(worker_id: int, number: int) -> str:
+    return f"uWSGIWorker{worker_id}Core{number}"
+
+
+def _run_app_thread(engine: Engine, number: int) -> None:
+    try:
+        engine.run(number)
+    except BaseException:
+        # An app's exception never comes here: the engine itself is broken, and a worker that is short of a thread
+        # would go on unnoticed.
+        say(f"app thread {number} (pid: {os.getpid()}) failed:\n{traceback.format_exc()}")
+        leave(EXIT_FAILED)
+
+
+def _let_go(assignment: Assignment) -> None:
+    """In a process that the app forked: neither keep the listeners bound, nor the worker seemingly alive."""
+    plan = assignment.plan
+    for descriptor in (
+        plan.control_fd,
+        plan.handoff_receive_fd,
+        plan.handoff_send_fd,
+        *(listener.fd for listener in plan.listeners),
+    ):
+        try:
+            os.close(descriptor)
+        except OSError:
+            pass  # The engine has closed it already, as it does with the listeners of a worker that drains.
+
+
+def _finish(assignment: Assignment, threads: list[threading.Thread], deadline_s: float, wait: bool) -> None:
+    """Run the exit handlers, in the order in which Python runs them, within `deadline_s` seconds.
+
+    With `wait`, work that was handed to other threads gets half of that time to end, as at the end of any program.
+    """
+    worker_id = assignment.plan.worker_id
+
+    def give_up() -> None:
+        others = [each.name for each in threading.enumerate() if each is not threading.current_thread()]
+        say(
+            f"worker {worker_id} (pid: {os.getpid()}) does not wait any longer for its exit handlers and threads: "
+            f"{', '.join(others)}"
+        )
+        leave(0)
+
+    timer = threading.Timer(deadline_s, give_up)
+    timer.daemon = True
+    timer.start()
+    if wait:
+        _join(threads, deadline_s / 2)
+        _join_others(deadline_s / 2)
+    assignment.modules.run_atexit()
+    atexit._run_exitfuncs()
+    timer.cancel()
+
+
+def _join(threads: list[threading.Thread], within_s: float) -> None:
+    until = time.monotonic() + within_s
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+
+
+def _join_others(within_s: float) -> None:
+    """Wait for the app's own threads, except its daemon threads."""
+    pools = sys.modules.get("concurrent.futures.thread")
+    if pools is not None and hasattr(pools, "_python_exit"):
+        # Idle threads of a pool end only when they are told to, which Python does at its own exit. It may wait for a
+        # task without an end, therefore beside this thread.
+        threading.Thread(target=pools._python_exit, daemon=True, name="penstock pool exit").start()
+    mine = (threading.current_thread(), threading.main_thread())
+    _join([each for each in threading.enumerate() if each not in mine and not each.daemon], within_s)

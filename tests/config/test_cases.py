@@ -1,0 +1,108 @@
+"""Every configuration of tests/cases/config gives what its .json says.
+
+A file that is no UTF-8 text stands in the .json itself, as `latin1`. `settings` are values (a list for an option that
+may be repeated; null for one that is not said), `errors` and `warnings` are [code, line], `says` are pieces of the
+messages, `entries` are raw pairs. `{cwd}` and `{file}` stand for the directory of the start and the name of the file.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import penstock
+from penstock.config.argv import parse_argv
+from penstock.config.deviations import DEVIATIONS
+from penstock.config.files import FileReader
+from penstock.config.findings import CODES, ConfigError, Finding
+from penstock.config.load import Sources, load
+from penstock.config.settings import Settings
+from tests.config.support import surroundings
+
+CASES = Path(__file__).parent.parent / "cases" / "config"
+NAMES = sorted(path.stem for path in CASES.glob("*.json"))
+
+
+def test_each_case_has_its_expectation() -> None:
+    assert {path.stem for path in CASES.glob("*.ini")} <= set(NAMES)
+    assert len(NAMES) > 30
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_case(name: str, tmp_path: Path) -> None:
+    (tmp_path / "cfg").mkdir()
+    expected = json.loads((CASES / f"{name}.json").read_text())
+    data = expected["latin1"].encode("latin1") if "latin1" in expected else (CASES / f"{name}.ini").read_bytes()
+    (tmp_path / "cfg" / f"{name}.ini").write_bytes(data)
+    for path, text in expected.get("files", {}).items():
+        (tmp_path / path).write_text(text)
+
+    def fill(value: Any) -> Any:
+        if isinstance(value, str):
+            value = value.replace("{cwd}", str(tmp_path)).replace("{version}", penstock.__version__)
+            return value.replace("{file}", f"cfg/{name}.ini")
+        return [fill(item) for item in value] if isinstance(value, list) else value
+
+    sources = Sources(
+        parse_argv(fill(expected.get("argv", ["{file}"]))),
+        expected.get("environ", {}),
+        surroundings(tmp_path),
+        FileReader(str(tmp_path)),
+    )
+    findings: tuple[Finding, ...]
+    settings: Settings | None
+    try:
+        settings = load(sources)
+        findings = settings.findings
+    except ConfigError as error:
+        settings = None
+        findings = error.findings
+    assert shown(findings, "error") == sorted(expected.get("errors", []))
+    if "warnings" in expected:
+        assert shown(findings, "warning") == sorted(expected["warnings"])
+    text = "\n".join(map(str, findings))
+    for piece in expected.get("says", []):
+        assert piece in text
+    assert {finding.code for finding in findings} <= CODES.keys()
+    if settings is None:
+        return
+    for option, value in fill_all(expected.get("settings", {}), fill).items():
+        if value is None:
+            assert not settings.given(option)
+        elif isinstance(value, list):
+            assert list(settings.texts(option)) == value
+        else:
+            assert settings.value(option) == value
+    for key, value in expected.get("entries", {}).items():
+        assert [entry.value for entry in settings.entries if entry.key == key] == [value]
+
+
+def fill_all(values: dict[str, Any], fill: Any) -> dict[str, Any]:
+    return {name: fill(value) for name, value in values.items()}
+
+
+def shown(findings: tuple[Finding, ...], level: str) -> list[list[Any]]:
+    """[code, line], the line only where it is one of the case's own file."""
+    return sorted(
+        [finding.code, finding.origin.line if finding.origin else 0] for finding in findings if finding.level == level
+    )
+
+
+@pytest.mark.parametrize("row", DEVIATIONS, ids=lambda row: row.id)
+def test_each_deviation_has_a_case(row: Any) -> None:
+    assert row.case in NAMES
+    assert row.uwsgi and row.penstock and row.why
+
+
+def test_deviations_have_names_of_their_own() -> None:
+    assert len({row.id for row in DEVIATIONS}) == len(DEVIATIONS)
+
+
+def test_every_code_is_in_a_case_or_a_test() -> None:
+    here = Path(__file__).parent
+    text = "".join(path.read_text() for path in [*here.glob("*.py"), *CASES.glob("*.json")])
+    missing = {code for code in CODES if f'"{code}"' not in text}
+    assert not missing

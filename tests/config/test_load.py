@@ -1,0 +1,193 @@
+"""The order of sources, and everything about reading that is not in a single file."""
+
+from __future__ import annotations
+
+import io
+import random
+import string
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from penstock.config.files import FileReader
+from penstock.config.findings import CODES, ConfigError
+from penstock.config.settings import NOTHING_SAID
+from penstock.options.table import BY_NAME
+from tests.config.support import read
+
+CASES = Path(__file__).parent.parent / "cases" / "config"
+
+
+def write(directory: Path, **files: str) -> None:
+    for name, text in files.items():
+        (directory / f"{name}.ini").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("argv", "processes"),
+    [
+        (["--processes", "9", "a.ini"], 4),
+        (["a.ini", "--processes", "9"], 4),
+        (["--ini", "a.ini", "--processes", "9"], 9),
+        (["--processes", "9", "--ini", "a.ini"], 4),
+        (["a.ini", "b.ini"], 5),
+        (["b.ini", "a.ini"], 4),
+        ([], 7),
+    ],
+)
+def test_precedence(tmp_path: Path, argv: list[str], processes: int) -> None:
+    write(tmp_path, a="[uwsgi]\nprocesses = 4\n", b="[uwsgi]\nprocesses = 5\n")
+    settings = read(*argv, cwd=tmp_path, environ={"UWSGI_PROCESSES": "7"})
+    assert settings.number("processes") == processes
+
+
+def test_every_value_keeps_its_origin(tmp_path: Path) -> None:
+    write(tmp_path, a="[uwsgi]\n\nthreads = 4\n")
+    settings = read("a.ini", "-p", "2", "--http=:1", cwd=tmp_path, environ={"PENSTOCK_CHDIR": "/"})
+    assert str(settings.origin("threads")) == "a.ini:3"
+    assert str(settings.origin("processes")) == "-p"
+    assert str(settings.origin("http")) == "--http"
+    assert str(settings.origin("chdir")) == "environment variable PENSTOCK_CHDIR"
+    assert str(settings.origin("harakiri")) == "default of harakiri"
+
+
+def test_files_in_files_stand_in_place(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        a="[uwsgi]\nenv = A=1\nini = b.ini\nenv = A=3\nini = :more\n[more]\nenv = A=4\nthreads = 2\n",
+        b="[uwsgi]\nenv = A=2\nini = :more\n[more]\nenv = A=2b\n",
+    )
+    settings = read("a.ini", cwd=tmp_path)
+    # As in uWSGI, `:more` is a section of the file that was opened last, which is b.ini both times.
+    assert settings.texts("env") == ("A=1", "A=2", "A=2b", "A=3", "A=2b")
+    assert settings.files == ("a.ini", "b.ini", "b.ini:more", "b.ini:more")
+
+
+def test_a_placeholder_works_in_the_name_of_a_file(tmp_path: Path) -> None:
+    write(tmp_path, a="[uwsgi]\nname = b\nini = $(D)/%(name).ini\n", b="[uwsgi]\nthreads = 2\n")
+    assert read("a.ini", cwd=tmp_path, environ={"D": str(tmp_path)}).number("threads") == 2
+
+
+def test_a_section_is_named_after_a_colon_and_a_file_may_hold_one(tmp_path: Path) -> None:
+    (tmp_path / "a:b.ini").write_text("[uwsgi]\nthreads = 2\n")
+    write(tmp_path, a="[dev]\nthreads = 3\n")
+    assert read("a:b.ini", cwd=tmp_path).number("threads") == 2
+    assert read("--ini", "a.ini:dev", cwd=tmp_path).number("threads") == 3
+    assert read("a.ini:dev", cwd=tmp_path).number("threads") == 3
+
+
+def test_magic_of_an_included_file_is_its_own_and_capitals_are_of_the_first(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    write(tmp_path, a="[uwsgi]\nini = sub/b.ini\nenv = %s%S\n")
+    write(tmp_path / "sub", b="[uwsgi]\nenv = X=%s %S %c %n\n")
+    assert read("a.ini", cwd=tmp_path).texts("env")[0] == "X=b.ini a.ini sub b"
+
+
+def test_values_of_the_command_line_have_no_magic() -> None:
+    assert read("--env", "A=%d%%").texts("env") == ("A=%d%%",)
+
+
+def test_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = FileReader("/")
+    stdin = io.TextIOWrapper(io.BytesIO(b"[uwsgi]\nthreads = 2\n"))
+    monkeypatch.setitem(vars(__import__("sys")), "stdin", SimpleNamespace(buffer=stdin.buffer))
+    assert reader.read("-").text == reader.read("-").text == "[uwsgi]\nthreads = 2\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "piece"),
+    [
+        (["app.yaml"], "unsupported-format", "yaml files are not supported yet"),
+        (["app.py"], "not-a-config-file", "--wsgi-file app.py"),
+        (["--master", "true"], "not-a-config-file", "--FLAG=true"),
+        (["whatever"], "not-a-config-file", "end in .ini"),
+        (["nowhere.ini"], "no-file", "looked for in"),
+        (["--ini", "/nowhere.ini"], "no-file", "can not read /nowhere.ini"),
+        (["--ini", ":sec"], "no-file", "no file is named"),
+        (["--ini", "http://x/y.ini"], "unsupported-scheme", "schemes"),
+        (["--bogus"], "unknown-flag", "no such option"),
+        (["--chdir", "a\0b"], "not-text", "zero byte"),
+    ],
+)
+def test_refused(argv: list[str], code: str, piece: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(*argv, cwd=tmp_path)
+    assert [finding.code for finding in caught.value.findings] == [code]
+    assert piece in str(caught.value)
+
+
+def test_everything_that_is_wrong_is_said_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read("--processes=x", "--threads=y", "--bogus", "nowhere.ini")
+    assert len(caught.value.findings) == 4
+
+
+def test_a_key_used_by_a_placeholder_is_no_slip(tmp_path: Path) -> None:
+    write(tmp_path, a="[uwsgi]\nproces = 3\nenv = N=%(proces)\nextra = 1\nenv = S=%(extra + 1)\n")
+    assert read("a.ini", cwd=tmp_path).findings == ()
+
+
+def test_nothing_said_has_the_defaults() -> None:
+    assert NOTHING_SAID.number("processes") == 1
+    assert NOTHING_SAID.flag("need-app") and not NOTHING_SAID.flag("vacuum")
+    assert NOTHING_SAID.text("chdir") is None
+    assert not NOTHING_SAID.given("workers")
+    with pytest.raises(KeyError):
+        NOTHING_SAID.value("no-such-option")
+
+
+def test_what_is_not_needed_is_accepted_in_silence(tmp_path: Path) -> None:
+    lines = (
+        "thunder-lock = true\nplugins = python3\nhttp-auto-chunked = 1\nsingle-interpreter\nwsgi-env-behavior = holy\n"
+    )
+    write(tmp_path, a=f"[uwsgi]\n{lines}")
+    assert read("a.ini", cwd=tmp_path).findings == ()
+
+
+def codes_of(*argv: str, cwd: Path, environ: dict[str, str] | None = None) -> set[str]:
+    """Read a configuration that may be anything, and tell what was found; only ConfigError may be raised."""
+    try:
+        findings = read(*argv, cwd=cwd, environ=environ).findings
+    except ConfigError as error:
+        findings = error.findings
+        assert any(finding.level == "error" for finding in findings)
+    assert all(str(finding) for finding in findings)
+    return {finding.code for finding in findings}
+
+
+def mutations(chance: random.Random, seeds: list[bytes]) -> bytes:
+    """One of the corpus with a few changes; more of them keep the grammar than not."""
+    data = bytearray(chance.choice(seeds))
+    for _ in range(chance.randint(1, 6)):
+        place = chance.randint(0, len(data))
+        what = chance.randint(0, 4)
+        if what == 0:
+            data[place:place] = chance.choice(
+                [b"%(", b")", b"$(", b"@(", b"%", b"=", b"[", b"]", b"\n", b"#", b"\xff", b"((", b"%(a + "]
+            )
+        elif what == 1 and data:
+            del data[place : place + chance.randint(1, 8)]
+        elif what == 2:
+            data[place:place] = chance.choice(sorted(BY_NAME)).encode() + b" = "
+        elif what == 3 and data:
+            data[place % len(data)] = chance.randrange(256)
+        else:
+            data[place:place] = "".join(chance.choices(string.printable, k=4)).encode()
+    return bytes(data)
+
+
+def test_no_file_makes_it_fail_in_any_other_way(tmp_path: Path) -> None:
+    chance = random.Random(7)
+    seeds = [path.read_bytes() for path in sorted(CASES.glob("*.ini"))]
+    for _ in range(400):
+        (tmp_path / "a.ini").write_bytes(mutations(chance, seeds))
+        assert codes_of("a.ini", cwd=tmp_path, environ={"A": "%(a) $(A) ("}) <= CODES.keys()
+
+
+@pytest.mark.parametrize(
+    "value", ["%(" * 5000, "%(" + "(" * 5000 + ")" * 5000 + ")", "$(" * 5000, "%(a " * 3000 + ")" * 3000]
+)
+def test_deep_placeholders_end(tmp_path: Path, value: str) -> None:
+    write(tmp_path, a=f"[uwsgi]\nenv = X={value}\n")
+    assert codes_of("a.ini", cwd=tmp_path) <= CODES.keys()

@@ -1,0 +1,1 @@
+"""Tests of the bundled Django project, without a server."""

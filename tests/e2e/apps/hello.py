@@ -1,0 +1,6 @@
+"""The tutorial's hello world."""
+
+
+def application(env, start_response):
+    start_response("200 OK", [("Content-Type", "text/html")])
+    return [b"Hello world"]

@@ -1,0 +1,115 @@
+"""The stats socket, as uwsgitop and `--connect-and-read` read it."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+from tests.e2e.clients import get
+from tests.e2e.harness import APPS, Gate, Penstock, read_stats, run_penstock, until
+
+TOP = {"version", "listen_queue", "listen_queue_errors", "signal_queue", "load", "pid", "uid", "gid", "cwd", "locks",
+       "sockets", "workers"}  # fmt: skip
+WORKER = {"id", "pid", "accepting", "requests", "delta_requests", "exceptions", "harakiri_count", "signals",
+          "signal_queue", "status", "rss", "vsz", "running_time", "last_spawn", "respawn_count", "tx", "avg_rt", "apps",
+          "cores"}  # fmt: skip
+CORE = {"id", "requests", "static_requests", "routed_requests", "offloaded_requests", "write_errors", "read_errors",
+        "in_request", "vars", "req_info"}  # fmt: skip
+
+
+def start(stats: str) -> Penstock:
+    return Penstock(
+        "--http", "127.0.0.1:0", "--wsgi-file", APPS / "cases.py", "--master", "--processes", "2", "--threads", "2",
+        "--stats", stats,
+    )  # fmt: skip
+
+
+def test_every_field_that_readers_expect(short_dir: Path) -> None:
+    with start(f"{short_dir}/stats") as instance:
+        document = read_stats(f"{short_dir}/stats")
+        assert document.keys() >= TOP
+        assert document["pid"] == instance.pid
+        assert [worker["id"] for worker in document["workers"]] == [1, 2]
+        for worker in document["workers"]:
+            assert worker.keys() >= WORKER
+            assert worker["pid"] in instance.workers()
+            assert (worker["accepting"], worker["status"], worker["respawn_count"]) == (1, "idle", 1)
+            assert worker["rss"] > 1_000_000
+            assert [core["id"] for core in worker["cores"]] == [0, 1]
+            for core in worker["cores"]:
+                assert core.keys() >= CORE
+        (listener,) = document["sockets"]
+        assert listener["name"] == instance.http
+        assert listener["proto"] == "http"
+        assert listener["max_queue"] > 0
+
+
+def test_the_counters(short_dir: Path) -> None:
+    with start(f"{short_dir}/stats") as instance:
+        for target in ("/hello",) * 5 + ("/raise-before",):
+            get(instance.http, target)
+
+        def totals() -> list[int]:
+            workers = read_stats(f"{short_dir}/stats")["workers"]
+            return [sum(worker[key] for worker in workers) for key in ("requests", "exceptions")]
+
+        until("6 requests, 1 exception", lambda: totals() == [6, 1])
+        workers = read_stats(f"{short_dir}/stats")["workers"]
+        assert sum(worker["tx"] for worker in workers) > 6 * 50
+        assert sum(core["requests"] for worker in workers for core in worker["cores"]) == 6
+
+
+def test_a_request_in_progress(short_dir: Path, gate: Gate) -> None:
+    from tests.e2e.clients import Connection, request_bytes
+
+    with start(f"{short_dir}/stats") as instance, Connection(instance.http) as connection:
+        connection.send(request_bytes("GET", gate.target))
+        pid = gate.entered()
+
+        def busy() -> bool:
+            (worker,) = (worker for worker in read_stats(f"{short_dir}/stats")["workers"] if worker["pid"] == pid)
+            cores = [core for core in worker["cores"] if core["in_request"]]
+            return bool(worker["status"] == "busy" and len(cores) == 1 and cores[0]["req_info"].get("request_start"))
+
+        until("one busy core", busy)
+        gate.open()
+        assert connection.read().body == b"waited"
+
+
+def test_connect_and_read(short_dir: Path) -> None:
+    with start(f"{short_dir}/stats") as instance:
+        result = run_penstock("--connect-and-read", f"{short_dir}/stats")
+        assert result.returncode == 0
+        assert json.loads(result.stdout or result.stderr)["pid"] == instance.pid
+
+
+def test_connect_and_read_without_a_server(short_dir: Path) -> None:
+    result = run_penstock("--connect-and-read", f"{short_dir}/nobody")
+    assert result.returncode == 1
+    assert "nobody" in result.stderr
+
+
+def test_over_tcp() -> None:
+    with start("127.0.0.1:0") as instance:
+        address = instance.wait_log(r"(?i)stats server.* (\S+:\d+)")[1]
+        assert read_stats(address)["pid"] == instance.pid
+
+
+def test_a_silent_reader_stops_nobody(short_dir: Path) -> None:
+    from tests.e2e.clients import connect
+
+    with start(f"{short_dir}/stats"):
+        silent = [connect(f"{short_dir}/stats") for _ in range(20)]
+        assert read_stats(f"{short_dir}/stats")["workers"]
+        for sock in silent:
+            sock.close()
+
+
+def test_usr1_dumps_the_statistics(short_dir: Path) -> None:
+    with start(f"{short_dir}/stats") as instance:
+        get(instance.http, "/hello")
+        since = len(instance.log)
+        instance.send(signal.SIGUSR1)
+        instance.wait_log(r"(?i)worker 1\b.*request", since=since)
+        assert get(instance.http, "/hello").status == 200

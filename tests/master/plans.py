@@ -1,0 +1,90 @@
+"""Plans for tests of the master, and back from JSON for masters in processes of their own."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import Any
+
+from penstock.plan.types import AppPlan, EnginePlan, ListenerPlan, Plan
+
+
+def app_plan(target: str, chdir: str = "/") -> AppPlan:
+    return AppPlan("file", target, "application", chdir, (), (), sys.executable, None, ())
+
+
+def engine_plan() -> EnginePlan:
+    return EnginePlan(
+        threads=2,
+        multiprocess=True,
+        server_name="host",
+        head_limit_bytes=65536,
+        header_limit_count=100,
+        body_limit_bytes=0,
+        body_memory_bytes=65536,
+        spool_dir="/tmp",
+        response_buffer_bytes=1 << 20,
+        header_timeout_s=10.0,
+        body_timeout_s=10.0,
+        write_timeout_s=10.0,
+        keepalive_timeout_s=10.0,
+        max_requests=0,
+        min_worker_lifetime_s=0.0,
+        drain_timeout_s=60.0,
+        trusted_proxies=(),
+        static_maps=(),
+        static_safe=(),
+        mime_types=(),
+        log_requests=True,
+    )
+
+
+def listener_plan(host: str = "127.0.0.1", port: int = 0, **changes: Any) -> ListenerPlan:
+    base = ListenerPlan("http", f"{host}:{port}", "inet", host, port, 64, None, None, "test")
+    return replace(base, **changes)
+
+
+def unix_plan(path: str, **changes: Any) -> ListenerPlan:
+    return listener_plan(path, protocol="uwsgi", name=path, family="unix", **changes)
+
+
+def make_plan(target: str, **changes: Any) -> Plan:
+    base = Plan(
+        listeners=(listener_plan(),),
+        app=app_plan(target),
+        engine=engine_plan(),
+        processes=2,
+        lazy_apps=False,
+        need_app=True,
+        pidfile=None,
+        daemonize=None,
+        logto=None,
+        vacuum=True,
+        term="stop",
+        stats=None,
+        touch_reload=(),
+        uid=None,
+        gid=None,
+        umask=None,
+        harakiri_s=0,
+        drain_timeout_s=60.0,
+        notes=(),
+    )
+    return replace(base, **changes)
+
+
+def from_json(value: dict[str, Any]) -> Plan:
+    """Undo `to_json_value`."""
+    plan = _tuples(value)
+    plan["listeners"] = tuple(ListenerPlan(**one) for one in plan["listeners"])
+    plan["app"] = AppPlan(**plan["app"])
+    plan["engine"] = EnginePlan(**plan["engine"])
+    return Plan(**plan)
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_tuples(one) for one in value)
+    if isinstance(value, dict):
+        return {key: _tuples(one) for key, one in value.items()}
+    return value

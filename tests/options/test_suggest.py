@@ -1,0 +1,57 @@
+"""Suggestions for slips that were really made."""
+
+from __future__ import annotations
+
+import pytest
+
+from penstock.options.suggest import distance, nearest
+
+
+@pytest.mark.parametrize(
+    ("slip", "meant"),
+    [
+        ("work", "workers"),
+        ("proceses", "processes"),
+        ("http_socket", "http-socket"),
+        ("harakari", "harakiri"),
+        ("vaccum", "vacuum"),
+        ("daemon", "daemonize"),
+        ("logfile", "logto"),
+        ("Master", "master"),
+        ("--processes", "processes"),
+        ("theads", "threads"),
+        ("chmod_socket", "chmod-socket"),
+        ("static_map", "static-map"),
+        ("touch-relaod", "touch-reload"),
+        ("bind", "http"),
+    ],
+)
+def test_slips(slip: str, meant: str) -> None:
+    assert nearest(slip) == meant
+
+
+@pytest.mark.parametrize("word", ["", "x", "my-very-own-variable", "django", "<<<<<<< HEAD", "日本"])
+def test_no_guess_is_better_than_a_wild_one(word: str) -> None:
+    assert nearest(word) is None
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "steps"),
+    [
+        ("", "", 0),
+        ("a", "", 1),
+        ("", "ab", 2),
+        ("abc", "abc", 0),
+        ("ab", "ba", 1),
+        ("vaccum", "vacuum", 1),
+        ("abcd", "axd", 2),
+    ],
+)
+def test_distance(left: str, right: str, steps: int) -> None:
+    assert distance(left, right) == steps
+    assert distance(right, left) == steps
+
+
+def test_other_names_may_be_searched() -> None:
+    assert nearest("chidr", {"chdir", "base"}) == "chdir"
+    assert nearest("chidr", set()) is None

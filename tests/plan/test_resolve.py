@@ -1,0 +1,280 @@
+"""Settings and a machine that is always the same, to a plan."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from penstock.plan.machine import Machine
+from penstock.plan.resolve import PlanError, resolve
+from penstock.plan.types import Plan, to_json_value
+from tests.config.support import read
+
+
+class FakeMachine(Machine):
+    """Three CPUs, a short backlog, and two users."""
+
+    def user_id(self, name: str) -> int | None:
+        return {"root": 0, "www-data": 33, "33": 33}.get(name)
+
+    def group_id(self, name: str) -> int | None:
+        return {"root": 0, "www-data": 33}.get(name)
+
+
+def machine(cwd: Path | str, euid: int = 1000, somaxconn: int = 4096) -> FakeMachine:
+    return FakeMachine(
+        cpus=3,
+        hostname="web1",
+        cwd=str(cwd),
+        euid=euid,
+        somaxconn=somaxconn,
+        interpreter="/usr/bin/python3",
+        temp_dir="/tmp",
+        mime_types=(("css", "text/css"),),
+    )
+
+
+SERVE = ("--http", ":8000", "--module", "app")
+
+
+def plan(*argv: str, cwd: Path | str = "/", **about: int) -> Plan:
+    """A plan for `SERVE` and some more options."""
+    return resolve(read(*SERVE, *argv, cwd=cwd), machine(cwd, **about))
+
+
+def refusal(*argv: str, cwd: Path | str = "/", **about: int) -> PlanError:
+    """Why there is no plan for exactly these options."""
+    with pytest.raises(PlanError) as caught:
+        resolve(read(*argv, cwd=cwd), machine(cwd, **about))
+    return caught.value
+
+
+def test_the_defaults() -> None:
+    made = plan()
+    engine = made.engine
+    assert (made.processes, engine.threads, engine.multiprocess) == (1, 1, False)
+    assert made.listeners[0].backlog == 1024
+    assert (engine.head_limit_bytes, engine.header_limit_count, engine.body_limit_bytes) == (65536, 128, 0)
+    assert (engine.body_memory_bytes, engine.response_buffer_bytes, engine.spool_dir) == (262144, 1048576, "/tmp")
+    assert (engine.header_timeout_s, engine.body_timeout_s, engine.write_timeout_s) == (10, 60, 60)
+    assert (engine.keepalive_timeout_s, engine.min_worker_lifetime_s, made.drain_timeout_s) == (75, 10, 60)
+    assert engine.trusted_proxies == ("unix", "127.0.0.0/8", "::1/128")
+    assert engine.mime_types == (("css", "text/css"),)
+    assert made.need_app and not made.lazy_apps and not made.vacuum and engine.log_requests
+    assert (made.pidfile, made.daemonize, made.logto, made.stats) == (None, None, None, None)
+    assert (made.uid, made.gid, made.umask, made.harakiri_s, made.term) == (None, None, None, 0, "stop")
+    assert made.app.interpreter == "/usr/bin/python3" and made.app.home is None
+
+
+def test_a_plan_can_be_sent_as_json() -> None:
+    import json
+
+    assert json.loads(json.dumps(to_json_value(plan())))["processes"] == 1
+
+
+def test_listeners_of_both_kinds() -> None:
+    made = plan("--http-socket", "[::1]:81", "--socket", "@app", "--uwsgi-socket", "a.sock", "--chmod-socket", "660")
+    assert [(one.protocol, one.family, one.host, one.port) for one in made.listeners] == [
+        ("http", "inet", "", 8000),
+        ("http", "inet6", "::1", 81),
+        ("uwsgi", "abstract", "app", 0),
+        ("uwsgi", "unix", "/a.sock", 0),
+    ]
+    assert [one.mode for one in made.listeners] == [None, None, None, 0o660]
+    assert made.listeners[1].origin == "--http-socket" and made.listeners[1].name == "[::1]:81"
+
+
+def test_the_protocol_of_socket() -> None:
+    assert {one.protocol for one in plan("--socket", ":3031", "--protocol", "http").listeners} == {"http"}
+
+
+def test_port_0_may_be_given_twice_and_other_addresses_may_not() -> None:
+    assert len(plan("--http", ":0", "--http", ":0").listeners) == 3
+    assert "already served" in str(refusal(*SERVE, "--http-socket", ":8000"))
+    assert "already served" in str(refusal(*SERVE, "--socket", "a", "--socket", "/a"))
+
+
+def test_paths_before_and_after_chdir(tmp_path: Path) -> None:
+    (tmp_path / "site" / "static").mkdir(parents=True)
+    made = plan(
+        *("--chdir", "site", "--pidfile", "a.pid", "--logto", "a.log", "--daemonize", "d.log", "--stats", "st.sock"),
+        *(
+            "--touch-reload",
+            "r",
+            "--socket",
+            "s.sock",
+            "--pythonpath",
+            "lib",
+            "--pythonpath",
+            "/x",
+            "--static-safe",
+            ".",
+        ),
+        *("--static-map", "/static/=static/", "--spool-dir", "static"),
+        cwd=tmp_path,
+    )
+    site = f"{tmp_path}/site"
+    assert (made.pidfile, made.logto, made.daemonize) == tuple(
+        f"{tmp_path}/{name}" for name in ("a.pid", "a.log", "d.log")
+    )
+    assert made.app.chdir == site
+    assert made.stats == f"{site}/st.sock"
+    assert made.touch_reload == (f"{site}/r",)
+    assert made.listeners[1].host == f"{site}/s.sock"
+    assert made.app.pythonpath == ("/x", f"{site}/lib")
+    assert made.engine.static_maps == (("/static", f"{site}/static"),)
+    assert made.engine.spool_dir == f"{site}/static"
+
+
+def test_python_path_may_be_a_pattern(tmp_path: Path) -> None:
+    for name in ("a1", "a2"):
+        (tmp_path / name).mkdir()
+    made = plan("--pythonpath", "a*", "--pythonpath", "none*", cwd=tmp_path)
+    assert made.app.pythonpath == (f"{tmp_path}/none*", f"{tmp_path}/a2", f"{tmp_path}/a1")
+
+
+@pytest.mark.parametrize(
+    ("argv", "kind", "target", "name"),
+    [
+        (["--module", "a.b"], "module", "a.b", "application"),
+        (["--module", "a.b:app"], "module", "a.b", "app"),
+        (["--module", "a.b", "--callable", "app"], "module", "a.b", "app"),
+        (["--module", "a.b:make()", "--callable", "app"], "module", "a.b", "make()"),
+        (["--module", "a.b:"], "module", "a.b", "application"),
+        (["--wsgi-file", "a/b.py"], "file", "a/b.py", "application"),
+        (["--wsgi-file", "a.py", "--callable", "app"], "file", "a.py", "app"),
+        (["--need-app=false"], "none", "", "application"),
+    ],
+)
+def test_the_app(argv: list[str], kind: str, target: str, name: str) -> None:
+    app = resolve(read("--http", ":0", *argv, cwd="/"), machine("/")).app
+    assert (app.kind, app.target, app.callable) == (kind, target, name)
+
+
+def test_environment_and_options_as_written() -> None:
+    app = plan("--env", "A=1=2", "--env", "B=", "--master", "--set", "mine=x").app
+    assert app.environment == (("A", "1=2"), ("B", ""))
+    assert {("master", None), ("mine", "x"), ("http", ":8000")} <= set(app.options)
+
+
+def test_home_must_have_an_interpreter(tmp_path: Path) -> None:
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    assert "no bin/python" in str(refusal(*SERVE, "--home", "venv", cwd=tmp_path))
+    os.symlink("/bin/sh", tmp_path / "venv" / "bin" / "python")
+    app = plan("--home", "venv", cwd=tmp_path).app
+    assert (app.home, app.interpreter) == (f"{tmp_path}/venv", f"{tmp_path}/venv/bin/python")
+
+
+@pytest.mark.parametrize(
+    ("argv", "field", "value"),
+    [
+        (["--buffer-size", "4096"], "head_limit_bytes", 65536),
+        (["--buffer-size", "128k"], "head_limit_bytes", 131072),
+        (["--header-limit", "8k"], "head_limit_bytes", 8192),
+        (["--max-vars", "100"], "header_limit_count", 200),
+        (["--max-vars", "10"], "header_limit_count", 128),
+        (["--limit-post", "75m"], "body_limit_bytes", 78643200),
+        (["--post-buffering", "1"], "body_memory_bytes", 262144),
+        (["--post-buffering", "8192"], "body_memory_bytes", 8192),
+        (["--socket-timeout", "4"], "header_timeout_s", 4),
+        (["--socket-timeout", "600"], "header_timeout_s", 60),
+        (["--socket-timeout", "600"], "body_timeout_s", 600),
+        (["--socket-timeout", "600"], "write_timeout_s", 600),
+        (["--socket-timeout", "30", "--http-timeout", "300"], "write_timeout_s", 300),
+        (["--http-headers-timeout", "20", "--socket-timeout", "5"], "header_timeout_s", 20),
+        (["--http-keepalive"], "keepalive_timeout_s", 75),
+        (["--http-keepalive", "30"], "keepalive_timeout_s", 30),
+        (["--http-keepalive=0"], "keepalive_timeout_s", 0),
+        (["--worker-reload-mercy", "5"], "drain_timeout_s", 5),
+        (["--disable-logging"], "log_requests", False),
+        (["--trusted-proxies", "10.0.0.7/8,unix"], "trusted_proxies", ("unix", "127.0.0.0/8", "::1/128", "10.0.0.0/8")),
+        (["--trusted-proxies", "none"], "trusted_proxies", ()),
+        (["--trusted-proxies", "none", "--trusted-proxies", "all"], "trusted_proxies", ("unix", "0.0.0.0/0", "::/0")),
+        (["--static-safe", "/a"], "static_safe", ("/a",)),
+        (["-p", "2"], "multiprocess", True),
+    ],
+)  # fmt: skip
+def test_engine_values(argv: list[str], field: str, value: object) -> None:
+    assert getattr(plan(*argv).engine, field) == value
+
+
+@pytest.mark.parametrize(("text", "count"), [("auto", 3), ("7", 7)])
+def test_processes(text: str, count: int) -> None:
+    assert plan("--processes", text).processes == count
+
+
+def test_a_backlog_above_the_systems_is_lowered_and_said() -> None:
+    made = plan("--listen", "2048", somaxconn=128)
+    assert made.listeners[0].backlog == 128
+    assert any("listen = 2048: the system allows 128" in note and "somaxconn=2048" in note for note in made.notes)
+    assert plan("--listen", "64", somaxconn=128).listeners[0].backlog == 64
+    assert plan(somaxconn=128).listeners[0].backlog == 128
+
+
+@pytest.mark.parametrize(
+    ("argv", "term", "said"),
+    [([], "stop", True), (["--die-on-term"], "stop", False), (["--die-on-term=false"], "reload", False)],
+)
+def test_what_term_does(argv: list[str], term: str, said: bool) -> None:
+    made = plan(*argv)
+    assert made.term == term
+    assert any("SIGTERM" in note for note in made.notes) == said
+
+
+def test_notes() -> None:
+    assert any("root" in note for note in plan(euid=0).notes)
+    assert not any("root" in note for note in plan("--uid", "www-data", euid=0).notes)
+    assert any("always supervises" in note for note in plan("--master=false").notes)
+    assert plan("--master", "--die-on-term").notes == ()
+    assert any("/nowhere does not exist" in note for note in plan("--static-map", "/s=/nowhere").notes)
+    assert any("one of module and wsgi-file" in note for note in plan("--wsgi-file", "a.py").notes)
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "status", "piece"),
+    [
+        (["--module", "a"], "no-listener", 1, "http = :8000"),
+        (["--http", ":1"], "no-app", 22, "wsgi-file"),
+        ([*SERVE, "--http-to", ":9"], "http-to-elsewhere", 1, "router process"),
+        ([*SERVE, "--http", "8000"], "bad-address", 1, "write :8000"),
+        ([*SERVE, "--stats", "9191"], "bad-address", 1, "write :9191"),
+        ([*SERVE, "--chdir", "/nowhere"], "no-directory", 1, "/nowhere"),
+        ([*SERVE, "--chdir", "/etc/passwd"], "no-directory", 1, "is not a directory"),
+        ([*SERVE, "--spool-dir", "/nowhere"], "no-directory", 1, "spool-dir"),
+        ([*SERVE, "--home", "/nowhere"], "no-interpreter", 1, "python3 -m venv /nowhere"),
+        ([*SERVE, "--uid", "nobody-at-all"], "no-user", 1, "nobody-at-all"),
+        ([*SERVE, "--gid", "nobody-at-all"], "no-group", 1, "nobody-at-all"),
+        ([*SERVE, "--uid", "www-data"], "not-root", 1, "only root"),
+    ],
+)
+def test_refused(argv: list[str], code: str, status: int, piece: str) -> None:
+    error = refusal(*argv)
+    assert [finding.code for finding in error.findings] == [code]
+    assert error.exit_status == status
+    assert piece in str(error)
+
+
+def test_http_to_the_own_socket_is_fine() -> None:
+    assert len(plan("--socket", "/a.sock", "--http-to", "/a.sock").listeners) == 2
+
+
+def test_all_errors_at_once_and_then_the_status_is_plain() -> None:
+    error = refusal("--chdir", "/nowhere")
+    assert [finding.code for finding in error.findings] == ["no-listener", "no-app", "no-directory"]
+    assert error.exit_status == 1
+
+
+def test_the_own_user_needs_no_root() -> None:
+    assert plan("--uid", "33", euid=33).uid == "33"
+
+
+def test_the_real_machine() -> None:
+    here = Machine.here()
+    assert here.cpus >= 1 and here.somaxconn >= 1
+    assert dict(here.mime_types)["css"] == "text/css"
+    assert here.user_id("root") == 0 and here.group_id("root") == 0
+    assert here.user_id("4711") == 4711 and here.user_id("nobody at all") is None
+    assert here.group_id("4711") == 4711 and here.group_id("nobody at all") is None
+    assert resolve(read(*SERVE, cwd="/"), here).listeners

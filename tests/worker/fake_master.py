@@ -1,0 +1,184 @@
+"""Plays the master's part of the process protocol against a real, exec'd generation with a fake engine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import penstock
+from penstock.plan.types import AppPlan, EnginePlan, to_json_value
+
+WAIT_S = 30
+
+
+def install(directory: Path, engine: bool = True) -> Path:
+    """Copy the part of the package that a generation needs, with the fake engine in it; return the boot file."""
+    source = Path(penstock.__file__).parent
+    package = directory / "penstock"
+    shutil.copytree(source / "worker", package / "worker", ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "plan").mkdir()
+    for name in ("__init__.py", "plan/__init__.py", "plan/types.py"):
+        shutil.copy(source / name, package / name)
+    if engine:
+        shutil.copy(Path(__file__).with_name("fake_engine.py"), package / "_engine.py")
+    return package / "worker" / "boot.py"
+
+
+def engine_plan(**changes: Any) -> EnginePlan:
+    """Make a plan as resolve makes it, with what a test changes."""
+    values: dict[str, Any] = {
+        "threads": 1, "multiprocess": False, "server_name": "host", "head_limit_bytes": 65536,
+        "header_limit_count": 200, "body_limit_bytes": 0, "body_memory_bytes": 65536, "spool_dir": "/tmp",
+        "response_buffer_bytes": 1 << 20, "header_timeout_s": 10.0, "body_timeout_s": 10.0, "write_timeout_s": 10.0,
+        "keepalive_timeout_s": 30.0, "max_requests": 0, "min_worker_lifetime_s": 10.0, "drain_timeout_s": 60.0,
+        "trusted_proxies": ("unix",), "static_maps": (("/static", "/srv/static"),), "static_safe": (),
+        "mime_types": (), "log_requests": True,
+    }  # fmt: skip
+    return EnginePlan(**{**values, **changes})
+
+
+def app_plan(directory: Path, target: str = "shop_site", **changes: Any) -> AppPlan:
+    """Make a plan for a module in `directory`."""
+    values: dict[str, Any] = {
+        "kind": "module", "target": target, "callable": "application", "chdir": str(directory), "pythonpath": (),
+        "environment": (), "interpreter": sys.executable, "home": None, "options": (("processes", "2"),),
+    }  # fmt: skip
+    return AppPlan(**{**values, **changes})
+
+
+class FakeMaster:
+    """One generation and what its master holds of it."""
+
+    def __init__(self, boot: Path, directory: Path, interpreter: str = sys.executable) -> None:
+        """Exec a generation, as the master does, with its log in `directory`."""
+        self.log_path = directory / "server.log"
+        self._log_fd = os.open(self.log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self.channel, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.channel.settimeout(WAIT_S)
+        self.lifeline_read, self.lifeline_write = os.pipe()
+        self.handoff = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        # As the master makes them; an engine that waits in one accept serves nobody.
+        for each in (*self.handoff, self.listener):
+            each.setblocking(False)
+        self.controls: list[socket.socket] = []
+        self.pids: list[int] = []
+        moved = os.dup(other.fileno())
+        if moved < 10:  # Never the case in pytest, but dup2 onto itself would leave close-on-exec set.
+            raise RuntimeError("descriptors below 10 are free")
+        self.pid = os.posix_spawn(
+            interpreter,
+            [interpreter, str(boot)],
+            {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, moved, 3),
+                (os.POSIX_SPAWN_DUP2, self._log_fd, 2),
+            ],
+            setsigdef=[signal.SIGINT, signal.SIGTERM],
+            setsigmask=[],
+        )
+        os.close(moved)
+        other.close()
+        self._reaped: int | None = None
+
+    def start(
+        self, app: AppPlan, engine: EnginePlan | None = None, scoreboard_fd: int | None = None, **changes: Any
+    ) -> None:
+        """Send the first message; the fake engine does not look into its scoreboard, a real one does."""
+        plan = {
+            "app": to_json_value(app), "engine": to_json_value(engine or engine_plan()),
+            "listeners": [{"protocol": "http", "name": "127.0.0.1:0", "server_port": "0", "is_unix": False}],
+            "lazy_apps": False, "need_app": True, "umask": None, "uid": None, "gid": None, "harakiri_s": 0,
+            "master_pid": os.getpid(), "is_reload": False, "processes": 2, **changes,
+        }  # fmt: skip
+        memfd = os.memfd_create("plan")
+        os.write(memfd, json.dumps(plan).encode())
+        scoreboard = os.memfd_create("scoreboard") if scoreboard_fd is None else os.dup(scoreboard_fd)
+        descriptors = [
+            memfd, self.lifeline_read, scoreboard, self.handoff[0].fileno(), self.handoff[1].fileno(), self._log_fd,
+            self.listener.fileno(),
+        ]  # fmt: skip
+        # A real master sends its own plan beside it as a convenience; nothing may depend on that copy.
+        message = json.dumps({"op": "start", "generation": 1, "plan": {}}).encode()
+        socket.send_fds(self.channel, [message], descriptors)
+        os.close(memfd)
+        os.close(scoreboard)
+
+    def event(self) -> dict[str, Any]:
+        """Wait for the next report; fail the test at end of file."""
+        data = self.channel.recv(1 << 18)
+        assert data, f"the generation hung up; its log: {self.log()}"
+        result: dict[str, Any] = json.loads(data)
+        if result["event"] == "spawned":
+            self.pids.append(result["pid"])
+        return result
+
+    def spawn(self, worker: int = 1, slot: int = 0, ready: bool = True) -> socket.socket:
+        """Ask for a worker; return the control pair's end, after `spawned` and (with `ready`) its `ready`."""
+        mine, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        mine.settimeout(WAIT_S)
+        message = json.dumps({"op": "spawn", "worker": worker, "slot": slot}).encode()
+        socket.send_fds(self.channel, [message], [other.fileno()])
+        other.close()
+        self.controls.append(mine)
+        assert self.event()["event"] == "spawned"
+        if ready:
+            assert mine.recv(65536) == b"ready", self.log()
+        return mine
+
+    def end(self) -> None:
+        """Tell the generation to end when its workers have."""
+        self.channel.send(json.dumps({"op": "end"}).encode())
+
+    def exit_code(self) -> int:
+        """Wait for the generation itself."""
+        if self._reaped is None:
+            pidfd = os.pidfd_open(self.pid)
+            ready, _, _ = select.select([pidfd], [], [], WAIT_S)
+            os.close(pidfd)
+            assert ready, f"the generation goes on; its log: {self.log()}"
+            self._reaped = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self._reaped
+
+    def log(self) -> str:
+        """Return what was logged so far."""
+        return self.log_path.read_text()
+
+    def cut_lifeline(self) -> None:
+        """Do what the death of the master does."""
+        if self.lifeline_write >= 0:
+            os.close(self.lifeline_write)
+            self.lifeline_write = -1
+
+    def close(self) -> None:
+        """Leave nothing behind: not even a worker that a failing test has left in the middle of something."""
+        for pid in self.pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if self._reaped is None:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        self.cut_lifeline()
+        for each in (self.channel, *self.handoff, self.listener, *self.controls):
+            each.close()
+        os.close(self.lifeline_read)
+        os.close(self._log_fd)
+
+
+def ask(control: socket.socket, order: str) -> str:
+    """Give a worker's fake engine an order and return its answer."""
+    control.send(order.encode())
+    return control.recv(65536).decode()
+
+
+def value(control: socket.socket, expression: str) -> Any:
+    """Evaluate `expression` inside a worker."""
+    return json.loads(ask(control, f"eval {expression}"))
