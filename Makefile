@@ -121,5 +121,5 @@ $(VENV)/.stamp-dev: pyproject.toml tools/requirements.py | $(BIN)/python
 
 $(VENV)/.stamp-engine: $(RUST) pyproject.toml | $(VENV)/.stamp-tools
 	@echo "building the engine (the first time takes a minute or two)"
-	@$(BIN)/maturin develop --quiet --profile develop
+	@$(BIN)/maturin develop --quiet --profile develop >$(VENV)/build.log 2>&1 || { cat $(VENV)/build.log >&2; exit 1; }
 	@touch $@

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Word: TypeAlias = Literal["drain", "stop", "pause", "resume"]
+Word: TypeAlias = Literal["drain", "retire", "stop", "pause", "resume"]
 """What a worker can be told."""
 
 

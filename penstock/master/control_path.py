@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -21,12 +22,14 @@ def directories(uid: int) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def make_directory(uid: int, gid: int) -> Path | None:
+def make_directory(uid: int, gid: int, places: Sequence[Path] | None = None) -> Path | None:
     """Make, or find, a directory of mode 0700 that belongs to `uid`; None if there is no place for one.
+
+    The first of `places` that will do is used; without them, of `directories(uid)`.
 
     A directory of somebody else is never used, nor one that others may write to: /tmp is open to all.
     """
-    for path in directories(uid):
+    for path in directories(uid) if places is None else places:
         try:
             path.mkdir(mode=0o700)
         except FileExistsError:

@@ -80,14 +80,26 @@ def is_instance(pid: int) -> bool:
             words = [os.fsdecode(word) for word in file.read(4096).split(b"\0")]
     except OSError:
         return False
-    if any(word.endswith("penstock/worker/boot.py") for word in words[:4]):
-        return False
-    for index, word in enumerate(words[:4]):
-        if os.path.basename(word) == "penstock" or word.endswith("penstock/__main__.py"):
-            return True
-        if word == "-m" and words[index + 1 : index + 2] == ["penstock"]:
-            return True
-    return False
+    return _program(words) == "penstock"
+
+
+def _program(words: list[str]) -> str:
+    """Name what a command line runs: the program itself, or the script or module of a Python."""
+    if words and os.path.basename(words[0]) == "penstock":
+        return "penstock"
+    rest = iter(words[1:])
+    for word in rest:
+        if word in ("-W", "-X"):
+            next(rest, "")
+        elif word == "-m":
+            return next(rest, "")
+        elif word.endswith("penstock/__main__.py"):
+            return "penstock"
+        elif not word.startswith("-"):
+            return os.path.basename(word)
+        elif word == "-c":
+            return ""
+    return ""
 
 
 def _open_locked(path: str) -> int:

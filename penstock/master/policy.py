@@ -435,7 +435,7 @@ class _Turn:
         for timer in ("respawn", "recycle"):
             self.clear_timers(timer, generation=one.number)
         for handle in self.fleet.workers_of(one.number):
-            self.drain_worker(handle)
+            self.retire_worker(handle)
 
     def abandon(self, one: Generation, leaving: bool) -> None:
         """Take down a generation that never served; `leaving` if its process goes by itself."""
@@ -546,7 +546,7 @@ class _Turn:
             old = self.fleet.worker(generation, handle.replaces)
             if old is not None and old.worker == handle.worker:
                 self.log(f"worker {old.worker} (pid: {old.pid}) is replaced ({old.recycle}) and finishes its requests")
-                self.drain_worker(old)
+                self.retire_worker(old)
             self.put_worker(replace(handle, replaces=-1))
         if handle.worker in one.failed_workers:
             one = replace(one, failed_workers=tuple(w for w in one.failed_workers if w != handle.worker))
@@ -701,17 +701,31 @@ class _Turn:
                 self.log(f"HARAKIRI triggered by {name} core {core.core} !!!")
         self.do(act.SignalWorker(handle.generation, handle.slot, "STACKS"))
         if handle.state != "draining":
-            # Its listeners belong to the others from now on.
-            self.tell(handle, "drain")
+            # Its listeners and idle connections belong to the others from now on.
+            self.tell(handle, "retire")
         self.put_worker(replace(handle, state="killed", verdict="harakiri"))
         self.clear_timers("kill", handle.generation, handle.slot)
         self.set_timer(HARAKIRI_KILL_S, "kill", handle.generation, handle.slot)
 
     def drain_worker(self, handle: WorkerHandle, mercy_s: float | None = None) -> None:
-        """Let a worker finish its requests and leave; kill it when its time is over."""
-        if handle.state in ("draining", "killed"):
+        """Let a worker finish its requests and leave, because the instance ends; kill it when its time is over."""
+        if handle.state == "killed":
             return
         self.tell(handle, "drain")
+        if handle.state == "draining":
+            # It retires: nobody will take its idle connections any more.
+            return
+        self.let_go(handle, mercy_s)
+
+    def retire_worker(self, handle: WorkerHandle) -> None:
+        """Let a worker finish its requests and leave while others go on, which take its idle connections."""
+        if handle.state in ("draining", "killed"):
+            return
+        self.tell(handle, "retire")
+        self.let_go(handle)
+
+    def let_go(self, handle: WorkerHandle, mercy_s: float | None = None) -> None:
+        """Note that a worker leaves, and kill it when its time is over."""
         self.put_worker(replace(handle, state="draining"))
         self.clear_timers("recycle", handle.generation, handle.slot)
         if mercy_s is None:

@@ -51,14 +51,14 @@ def drop(identity: Identity | None) -> list[str]:
     """Become `identity` for good; say what was done, for the log.
 
     Raises:
-        StartError: this process may not.
+        StartError: root may not become this user (a container without CAP_SETUID).
     """
     if os.geteuid() != 0:
-        if identity is not None and (identity.uid, identity.gid) != (os.geteuid(), os.getegid()):
-            raise StartError(
-                f"uid/gid: only root can become user {identity.uid} and group {identity.gid}; "
-                f"this is user {os.geteuid()}, group {os.getegid()}"
-            )
+        # As uWSGI does: the same file serves a developer and the service.
+        if identity is not None and identity.uid != os.geteuid():
+            return [
+                f"uid = {identity.uid} is not followed: only root can change its user, and this is user {os.geteuid()}"
+            ]
         return []
     lines = []
     if identity is not None:
@@ -76,8 +76,6 @@ def drop(identity: Identity | None) -> list[str]:
             raise StartError(
                 f"uid/gid: becoming user {identity.uid}, group {identity.gid} failed: {error.strerror}"
             ) from error
-    if os.geteuid() == 0:
-        lines.append("*** WARNING: you are running Penstock as root !!! (use the --uid flag) ***")
     return lines
 
 

@@ -50,7 +50,11 @@ def import_app(plan: dict[str, Any], channel: socket.socket, lifeline: int) -> s
         text = file.read().strip()
     match text.split()[0]:
         case "broken":
-            failed = {"traceback": "Traceback: SyntaxError in views.py", "exit_code": None, "reason": "SyntaxError"}
+            failed: dict[str, Any] = {
+                "traceback": "Traceback: SyntaxError in views.py",
+                "exit_code": None,
+                "reason": "SyntaxError",
+            }
         case "exit":
             failed = {"traceback": "", "exit_code": 5, "reason": "SystemExit(5)"}
         case "hang":
@@ -86,7 +90,8 @@ class Forker:
         signal.set_wakeup_fd(wake_write)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         while not (ending and not self.workers):
-            ready, _, _ = select.select([self.channel, self.lifeline, wake_read], [], [])
+            watched: list[Any] = [self.channel, self.lifeline, wake_read]
+            ready, _, _ = select.select(watched, [], [])
             if self.lifeline in ready:
                 os._exit(0)
             if wake_read in ready:
@@ -167,13 +172,13 @@ def work(forker: Forker, worker: int, slot: int, control: socket.socket) -> NoRe
     accepting, served = True, 0
     limit = plan["engine"]["max_requests"]
     while True:
-        watched = [control, forker.lifeline, *(forker.listeners if accepting else [])]
+        watched: list[Any] = [control, forker.lifeline, *(forker.listeners if accepting else [])]
         ready, _, _ = select.select(watched, [], [])
         if forker.lifeline in ready:
             os._exit(0)
         if control in ready:
             word = control.recv(4096)
-            if word in (b"drain", b"stop", b""):
+            if word in (b"drain", b"retire", b"stop", b""):
                 os._exit(0)
             accepting = word == b"resume"
             board.put(8, 2 if accepting else 3)

@@ -167,9 +167,7 @@ def test_broken_code_keeps_the_old_generation(make: Make) -> None:
     instance = make().serve()
     instance.app.write_text("broken")
     progress: list[str] = []
-    answer = control_client.request(
-        instance.pid, "reload", wait=True, progress=progress.append, timeout_s=PATIENCE_S
-    )
+    answer = control_client.request(instance.pid, "reload", wait=True, progress=progress.append, timeout_s=PATIENCE_S)
     assert answer["ok"] is False and answer["status"] == 3
     assert answer["error"] == "Traceback: SyntaxError in views.py" and "SyntaxError" in answer["reason"]
     assert any("starting generation 2" in line for line in progress)

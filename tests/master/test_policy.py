@@ -342,11 +342,11 @@ def test_reload_starts_the_new_generation_before_the_old_one_leaves() -> None:
     assert only(asked, act.StartGeneration) == act.StartGeneration(2, first=False, reread=True)
     assert only(asked, act.NotifySupervisor).state == "reloading"
     world.started(2)
-    assert told(world.imported(2), "drain") == []
+    assert told(world.imported(2), "retire") == []
     world.spawned(2)
-    assert told(world.send(ev.WorkerReady(2, 0)), "drain") == []
+    assert told(world.send(ev.WorkerReady(2, 0)), "retire") == []
     asked = world.send(ev.WorkerReady(2, 1))
-    assert told(asked, "drain") == [(1, 0), (1, 1)]
+    assert told(asked, "retire") == [(1, 0), (1, 1)]
     assert only(asked, act.CommitGeneration).generation == 2
     assert only(asked, act.EndGeneration).generation == 1
     assert world.fleet.mode == "serving"
@@ -408,7 +408,7 @@ def test_new_worker_that_dies_before_it_is_ready_fails_the_reload() -> None:
     assert not only(asked, act.AnswerReload).ok
     assert told(asked, "stop") == [(2, 0)]
     assert only(asked, act.EndGeneration).generation == 2
-    assert told(asked, "drain") == []
+    assert told(asked, "retire") == []
     world.exit_all(2)
     assert [one.number for one in world.fleet.generations] == [1]
 
@@ -528,10 +528,10 @@ def test_workers_live_on_and_a_replacement_starts_when_the_generation_dies() -> 
     world.now += 60
     asked = world.send(ev.GenerationExited(1, KILLED))
     assert only(asked, act.StartGeneration) == act.StartGeneration(2, first=False, reread=False)
-    assert told(asked, "drain") == [] and of(asked, act.Exit) == []
+    assert told(asked, "retire") == [] and of(asked, act.Exit) == []
     world.started(2)
     world.imported(2)
-    assert told(world.ready(2), "drain") == [(1, 0), (1, 1)]
+    assert told(world.ready(2), "retire") == [(1, 0), (1, 1)]
     assert world.exit_all(1)
     assert [one.number for one in world.fleet.generations] == [2]
 
@@ -608,10 +608,10 @@ def test_recycled_worker_leaves_when_its_replacement_is_ready() -> None:
     asked = world.send(ev.WorkerRecycle(1, 0, "max-requests 500"))
     spawn = only(asked, act.SpawnWorker)
     assert (spawn.worker, spawn.slot) == (1, 2)
-    assert told(asked, "drain") == []
+    assert told(asked, "retire") == []
     world.spawned(1)
     asked = world.send(ev.WorkerReady(1, 2))
-    assert told(asked, "drain") == [(1, 0)]
+    assert told(asked, "retire") == [(1, 0)]
     old = world.fleet.worker(1, 0)
     assert old is not None
     assert of(world.exits(old), act.SpawnWorker) == []
@@ -654,9 +654,9 @@ def test_replacement_that_dies_is_tried_again_while_the_old_worker_serves() -> N
     replacement = world.fleet.worker(1, 2)
     assert replacement is not None
     asked = world.exits(replacement, KILLED)
-    assert told(asked, "drain") == [] and of(asked, act.SpawnWorker) == []
+    assert told(asked, "retire") == [] and of(asked, act.SpawnWorker) == []
     only(world.advance(0.2), act.SpawnWorker)
-    assert told(world.ready(1), "drain") == [(1, 0)]
+    assert told(world.ready(1), "retire") == [(1, 0)]
 
 
 def test_worker_that_dies_while_it_is_being_replaced_has_its_successor_already() -> None:
@@ -858,7 +858,7 @@ def test_harakiri_dumps_stacks_then_kills_then_respawns() -> None:
     world.now += 60
     asked = world.send(stuck())
     assert of(asked, act.SignalWorker) == [act.SignalWorker(1, 0, "STACKS")]
-    assert told(asked, "drain") == [(1, 0)]
+    assert told(asked, "retire") == [(1, 0)]
     assert "HARAKIRI ON WORKER 1 (pid: 102, try: 1" in world.log
     assert "HARAKIRI [core 0] GET /slow since 1700000000 (21.0 s)" in world.log
     assert "triggered by worker 1 core 0" in world.log and "triggered by worker 1 core 1" not in world.log

@@ -42,8 +42,8 @@ class Engine:
     def obey(self, order):
         """Carry out one datagram."""
         word, _, rest = order.partition(" ")
-        if word in ("drain", "stop"):
-            self.reason = {"drain": "drained", "stop": "stopped"}[word]
+        if word in ("drain", "retire", "stop"):
+            self.reason = {"drain": "drained", "retire": "drained", "stop": "stopped"}[word]
         elif word == "":
             self.reason = "orphaned"
         elif word == "call":

@@ -51,6 +51,8 @@ const LINGER_BYTES: usize = 8 << 20;
 const LINGER_MS: u64 = 3000;
 /// How long requests in flight may take when the master is gone.
 const ORPHAN_MS: u64 = 1500;
+/// How long a client that connected just before the end may take to send its request.
+const FRESH_GRACE_MS: u64 = 1000;
 /// How long to leave new connections alone when the process has no descriptor for them.
 const ACCEPT_PAUSE_MS: u64 = 100;
 /// The longest wait while something is due soon.
@@ -555,14 +557,7 @@ impl EventLoop {
     fn rest(&mut self, shared: &Shared, mut connection: Box<Connection>) {
         if matches!(connection.state, State::Idle) {
             if let Some(leaving) = self.leaving {
-                if leaving.hand_over && self.hand_over(&connection) {
-                    self.discard(shared, connection);
-                } else if leaving.hand_over {
-                    // The others take no more at the moment; the next sweep tries again.
-                    self.put_back(connection);
-                } else {
-                    self.discard(shared, connection);
-                }
+                self.part_from(shared, connection, leaving);
                 return;
             }
             let patience = if connection.served > 0 { self.keepalive_timeout_ms } else { self.header_timeout_ms };
@@ -576,6 +571,31 @@ impl EventLoop {
             return;
         }
         self.put_back(connection);
+    }
+
+    /// An idle connection of a worker that leaves.
+    fn part_from(&mut self, shared: &Shared, mut connection: Box<Connection>, leaving: Leaving) {
+        if leaving.hand_over {
+            if self.hand_over(&connection) {
+                self.discard(shared, connection);
+            } else {
+                // The others take no more at the moment; the next sweep tries again.
+                self.put_back(connection);
+            }
+            return;
+        }
+        // A client that has just connected is about to send its request.
+        let now = sys::now_ms();
+        let grace_ends = now + FRESH_GRACE_MS;
+        if connection.served == 0 && (connection.deadline_ms == 0 || now < connection.deadline_ms) {
+            connection.deadline_ms =
+                if connection.deadline_ms == 0 { grace_ends } else { connection.deadline_ms.min(grace_ends) };
+            if connection.socket.register(connection.key).is_ok() {
+                self.put_back(connection);
+                return;
+            }
+        }
+        self.discard(shared, connection);
     }
 
     /// The client closed its side.
@@ -889,10 +909,12 @@ impl EventLoop {
             StopReason::Stopped => 0,
             StopReason::Orphaned => ORPHAN_MS,
         };
-        if reason == StopReason::Drained && !hand_over && !self.paused {
-            // These clients have been told that they are connected, and nobody else will serve them.
+        if reason == StopReason::Drained && !hand_over {
+            // These clients have been told that they are connected, and nobody else will serve them. After them the
+            // socket refuses: everybody who shares it leaves.
             for index in 0..self.listeners.len() {
                 self.accept_up_to(shared, index, usize::from(u16::MAX));
+                sys::shutdown_listener(self.listeners[index].fd);
             }
         }
         self.leaving = Some(Leaving { reason, hand_over, deadline_ms: sys::now_ms() + patience_ms });

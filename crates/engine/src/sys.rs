@@ -125,6 +125,12 @@ pub fn shutdown_write(fd: RawFd) {
     unsafe { libc::shutdown(fd, libc::SHUT_WR) };
 }
 
+/// Makes a listening socket refuse new connections, for every process that shares it.
+pub fn shutdown_listener(fd: RawFd) {
+    // SAFETY: no memory is passed.
+    unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+}
+
 /// Makes the coming close of a TCP connection a reset, so that the peer sees that something is missing.
 pub fn reset_on_close(fd: RawFd) {
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };

@@ -127,6 +127,8 @@ impl Shared {
         };
         let pid = std::process::id();
         board.start(slot, pid, sys::epoch_us());
+        // From here on nothing can fail but the caller's next steps, and the sockets are open already.
+        board.worker(slot).set_state(WorkerState::Accepting);
         let log = LogSink::new(sys::duplicate(plan.log_fd)?);
         Ok(Self {
             static_map,
@@ -383,7 +385,6 @@ impl Worker {
             let worker = Arc::clone(self);
             let handle = std::thread::Builder::new().name("penstock-io".to_owned()).spawn(move || worker.stand_by())?;
             let _ = self.standby.set(handle.thread().clone());
-            self.shared.set_state(WorkerState::Accepting);
         }
         let mut thread = AppThread::new(index);
         let reason = loop {
