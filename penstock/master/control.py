@@ -8,6 +8,7 @@ What a command means is the business of the loop and the policy.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import selectors
@@ -195,6 +196,7 @@ def bind(directory: Path, owner: tuple[int, int] | None) -> tuple[socket.socket,
     Raises:
         OSError: it can not be made there.
     """
+    _remove_stale(directory)
     path = directory / f"{os.getpid()}.ctl"
     path.unlink(missing_ok=True)  # Of an earlier process with this pid; nobody else writes here.
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -208,6 +210,14 @@ def bind(directory: Path, owner: tuple[int, int] | None) -> tuple[socket.socket,
         listener.close()
         raise
     return listener, path
+
+
+def _remove_stale(directory: Path) -> None:
+    """Remove the sockets of masters that were killed: nobody listens on them any more."""
+    for path in directory.glob("*.ctl"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+            if probe.connect_ex(str(path)) == errno.ECONNREFUSED:
+                path.unlink(missing_ok=True)
 
 
 def peer_uid(connection: socket.socket) -> int:

@@ -43,6 +43,10 @@ BACKOFF_FIRST_S = 0.1
 BACKOFF_LONGEST_S = 30.0
 """uWSGI sleeps two seconds in the master instead, and gunicorn respawns at once and burns a CPU."""
 
+BACKOFF_SERVED_S = 1.0
+"""The longest back-off of a worker that was ready before it died: a request that crashes its worker again and again
+must not take the site from everybody else."""
+
 MERCY_MARGIN_S = 2.0
 """The engine cuts connections itself when a drain's time is over; the kill comes this much later."""
 
@@ -532,6 +536,8 @@ class _Turn:
         self.log(f"spawned worker {handle.worker} (pid: {handle.pid}, cores: {cores})")
         if handle.state == "killed":
             self.do(act.SignalWorker(handle.generation, handle.slot, "KILL"))
+        elif one is not None:
+            self.commit_if_complete(one)
 
     def worker_ready(self, generation: int, slot: int) -> None:
         handle = self.fleet.worker(generation, slot)
@@ -551,10 +557,13 @@ class _Turn:
         if handle.worker in one.failed_workers:
             one = replace(one, failed_workers=tuple(w for w in one.failed_workers if w != handle.worker))
             self.put_generation(one)
-        if one.state == "ready":
-            ready = {other.worker for other in self.fleet.workers_of(generation) if other.state == "ready"}
-            if ready >= set(range(1, one.rules.processes + 1)):
-                self.commit(one)
+        self.commit_if_complete(one)
+
+    def commit_if_complete(self, one: Generation) -> None:
+        """Let a generation serve once each of its workers is ready and known by its pid."""
+        ready = {other.worker for other in self.fleet.workers_of(one.number) if other.state == "ready" and other.pid}
+        if one.state == "ready" and ready >= set(range(1, one.rules.processes + 1)):
+            self.commit(one)
 
     def worker_failed(self, event: ev.WorkerFailed) -> None:
         handle = self.fleet.worker(event.generation, event.slot)
@@ -669,6 +678,8 @@ class _Turn:
             self.log(f"worker {gone.worker} comes back when generation {one.number} is replaced: its process is gone")
             return
         delay = backoff_s(failures)
+        if gone.state == "ready":
+            delay = min(delay, BACKOFF_SERVED_S)
         if any(other.state in ("starting", "ready") for other in others):
             # It was a replacement; the worker that it should have replaced still serves.
             if delay:

@@ -20,6 +20,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -46,6 +47,12 @@ def until(what: str, probe: Callable[[], T | None], deadline_s: float = 10.0) ->
         if time.monotonic() > end:
             raise AssertionError(f"not within {deadline_s} s: {what}")
         pause.wait(0.01)
+
+
+def clean_environment() -> dict[str, str]:
+    """The tests' own environment without what other tests set for a server or for Django."""
+    prefixes = ("UWSGI_", "PENSTOCK_", "DJANGO_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
 
 
 def free_port() -> int:
@@ -107,7 +114,7 @@ class Penstock:
         self._notify.setblocking(False)
         self.notices: list[str] = []
         environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("UWSGI_", "PENSTOCK_"))},
+            **clean_environment(),
             "NOTIFY_SOCKET": str(self.dir / "notify"),
             MARK: self.mark,
             **(env or {}),
@@ -153,12 +160,12 @@ class Penstock:
         """(what the log line says before it, address) of every socket that the log says was bound, in order."""
         return re.findall(r"^(.*?)\bbound to (?:TCP|UNIX|ABSTRACT) address (\S+)", self.log, re.M | re.I)
 
-    @property
+    @cached_property
     def http(self) -> str:
         """Address of the first HTTP listener."""
         return next(address for before, address in self.bound() if "http" in before)
 
-    @property
+    @cached_property
     def uwsgi(self) -> str:
         """Address of the first uwsgi listener."""
         return next(address for before, address in self.bound() if "http" not in before)
@@ -300,7 +307,7 @@ def run_penstock(
     return subprocess.run(
         [sys.executable, "-m", "penstock", *map(str, arguments)],
         cwd=cwd,
-        env={**os.environ, **(env or {})},
+        env={**clean_environment(), **(env or {})},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.clients import Browser, Connection, fields_of, get, post
-from tests.e2e.harness import Nginx, Penstock
+from tests.e2e.harness import Nginx, Penstock, clean_environment
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Penstock]:
     prepared = subprocess.run(
         [sys.executable, "-m", "penstock.demo", "prepare"],
         cwd=data,
-        env={**os.environ, **env},
+        env={**clean_environment(), **env},
         capture_output=True,
         text=True,
         check=False,

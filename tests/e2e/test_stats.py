@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
 import signal
+import struct
+import sys
+import termios
 from pathlib import Path
 
 from tests.e2e.clients import get
@@ -88,6 +94,35 @@ def test_connect_and_read_without_a_server(short_dir: Path) -> None:
     result = run_penstock("--connect-and-read", f"{short_dir}/nobody")
     assert result.returncode == 1
     assert "nobody" in result.stderr
+
+
+def test_uwsgitop_shows_the_workers(short_dir: Path) -> None:
+    """The real program, in a terminal of its own."""
+    with start(f"{short_dir}/stats") as instance:
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.environ.update(TERM="xterm", LINES="40", COLUMNS="160")
+            program = Path(sys.executable).with_name("uwsgitop")
+            os.execv(sys.executable, [sys.executable, "-W", "ignore", str(program), f"{short_dir}/stats"])
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
+        os.set_blocking(terminal, False)
+        screen = b""
+
+        def shows_both() -> bool:
+            nonlocal screen
+            try:
+                screen += os.read(terminal, 65536)
+            except (BlockingIOError, OSError):
+                pass
+            return all(str(worker).encode() in screen for worker in instance.workers())
+
+        try:
+            until("both workers on the screen", shows_both)
+            assert b"Traceback" not in screen
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            os.close(terminal)
 
 
 def test_over_tcp() -> None:

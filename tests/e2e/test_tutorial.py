@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.clients import get, post
-from tests.e2e.harness import APPS, Nginx, Penstock, is_alive, read_stats, run_penstock, until
+from tests.e2e.harness import APPS, Nginx, Penstock, clean_environment, is_alive, read_stats, run_penstock, until
 
 UPLOAD_VIEW = """
 from django.http import HttpResponse
@@ -38,7 +38,10 @@ def project(short_dir: Path) -> Path:
     home.mkdir()
 
     def python(*arguments: str) -> None:
-        subprocess.run([sys.executable, *arguments], cwd=home, check=True, capture_output=True)
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=home, env=clean_environment(), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
 
     python("-m", "django", "startproject", "cmdb", ".")
     with (home / "cmdb" / "urls.py").open("a") as urls:

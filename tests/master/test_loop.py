@@ -479,6 +479,15 @@ def test_control_socket_is_private_and_goes_at_the_end(make: Make) -> None:
     assert not path.exists()
 
 
+def test_control_socket_of_a_killed_master_is_cleared_away(make: Make) -> None:
+    first = make().serve()
+    path = control_client.find(first.pid)
+    first.signal(signal.SIGKILL)
+    first.wait_exit()
+    living = make().serve()
+    assert not path.exists() and control_client.find(living.pid).exists()
+
+
 def test_control_stop_waits_for_the_end(make: Make, short_dir: Path) -> None:
     instance = make(pidfile=str(short_dir / "pid")).serve()
     assert instance.command("stop", wait=True)["ok"]

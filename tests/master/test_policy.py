@@ -160,9 +160,9 @@ def test_ready_may_come_before_the_report_of_the_fork() -> None:
     world.send(ev.Begin())
     world.started(1)
     world.imported(1)
-    only(world.send(ev.WorkerReady(1, 0)), act.AnnounceReady)
-    world.send(ev.WorkerSpawned(1, 0, 500))
-    assert world.worker(1).pid == 500
+    assert world.send(ev.WorkerReady(1, 0)) == []
+    only(world.send(ev.WorkerSpawned(1, 0, 500)), act.AnnounceReady)
+    assert world.worker(1).pid == 500 and world.worker(1).state == "ready"
 
 
 def test_failed_import_at_start_ends_with_22() -> None:
@@ -295,6 +295,14 @@ def test_crash_loop_backs_off_for_this_id_only() -> None:
     assert world.worker(2).state == "ready"
     world.now += 60
     only(world.exits(world.worker(2), KILLED), act.SpawnWorker)
+
+
+def test_crashes_of_a_worker_that_served_do_not_take_the_site_away() -> None:
+    world = World().serve()
+    for _ in range(20):
+        world.exits(world.worker(1), KILLED)
+        only(world.advance(1.001), act.SpawnWorker)
+        world.ready(1)
 
 
 def test_backoff_is_forgotten_by_a_worker_that_lives() -> None:

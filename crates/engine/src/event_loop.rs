@@ -404,6 +404,11 @@ impl EventLoop {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    // It does not listen any more: the instance ends, and this worker is about to be told so.
+                    self.poller.remove(fd);
+                    return;
+                }
                 Err(error) => {
                     // Out of descriptors or memory: the connection stays in the kernel's queue for a moment, because
                     // trying again at once would only burn the processor.
@@ -921,6 +926,10 @@ impl EventLoop {
         shared.leave();
         self.paused = false;
         self.adjust_listening(shared);
+        for listener in &mut self.listeners {
+            // A successor can bind the address at once, whatever this worker still has to finish.
+            sys::close(std::mem::replace(&mut listener.fd, -1));
+        }
         let idle: Vec<u64> = self
             .slots
             .iter()

@@ -131,6 +131,14 @@ pub fn shutdown_listener(fd: RawFd) {
     unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
 }
 
+/// Gives up a descriptor that Python handed over for good.
+pub fn close(fd: RawFd) {
+    if fd >= 0 {
+        // SAFETY: no memory is passed. The plan's listeners belong to the engine, which uses each number only until here.
+        unsafe { libc::close(fd) };
+    }
+}
+
 /// Makes the coming close of a TCP connection a reset, so that the peer sees that something is missing.
 pub fn reset_on_close(fd: RawFd) {
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };

@@ -684,7 +684,7 @@ mod tests {
             },
             worker_id: 1,
             listeners: vec![ListenerHandle {
-                fd: listener.as_raw_fd(),
+                fd: sys::duplicate(listener.as_raw_fd()).expect("a copy, which the worker closes").into_raw_fd(),
                 protocol: ListenerProtocol::Http,
                 name: "test".to_owned(),
                 server_port: "80".to_owned(),
