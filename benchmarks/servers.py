@@ -87,7 +87,11 @@ SERVERS = (
         _uwsgi("--http11-socket"),
         _uwsgi("--socket"),
         http_close=_uwsgi("--http-socket"),
-        notes={"keep-alive": "serves one connection of the 64 at a time"},
+        notes={
+            "keep-alive": "serves one connection of the 64 at a time",
+            "close": "closes without saying so, which wrk counts as errors",
+            "django": "closes without saying so, which wrk counts as errors",
+        },
     ),
     Server("gunicorn", "gunicorn", _gunicorn),
     Server("granian", "granian", _granian),

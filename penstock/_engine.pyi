@@ -16,6 +16,9 @@ class Engine:
     """A worker's data plane: one event loop and the threads that run the app."""
 
     def __new__(cls, plan: WorkerPlan, app: Callable[..., Any]) -> Engine: ...
+    def forked(self, in_child: bool) -> None:
+        """Note that the app forked, in the parent and in the child: a child that comes back must not serve."""
+
     def run(self, thread: int) -> StopReason:
         """Serve as app thread `thread` (0 is the main thread) until the worker is told to leave.
 

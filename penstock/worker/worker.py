@@ -60,6 +60,9 @@ def _serve(assignment: Assignment) -> int:
     modules.run_postfork_hooks()
     signals.restore_in_forks(lambda: _let_go(assignment))
     engine = Engine(plan, app)
+    os.register_at_fork(
+        after_in_parent=lambda: engine.forked(in_child=False), after_in_child=lambda: engine.forked(in_child=True)
+    )
     threads = [
         threading.Thread(target=_run_app_thread, args=(engine, number), name=_thread_name(plan.worker_id, number))
         for number in range(1, plan.engine.threads)

@@ -412,9 +412,11 @@ def test_die_on_term_false_makes_term_reload(short_dir: Path, versioned: Callabl
 # -- PID 1 -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="a PID namespace of one's own needs root")
 def test_as_pid_1() -> None:
-    with Penstock(*CASES, prefix=("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")) as instance:
+    namespace = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+    if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine gives nobody a PID namespace of their own")
+    with Penstock(*CASES, prefix=namespace) as instance:
         (master,) = (pid for pid, parent in instance.processes().items() if parent == instance.pid)
         assert get(instance.http, "/hello").status == 200
         os.kill(master, signal.SIGTERM)

@@ -25,6 +25,9 @@ class Engine:
         self.over = threading.Event()
         self.reason = ""
 
+    def forked(self, in_child):
+        pass
+
     def run(self, thread):
         """Obey until told to leave."""
         if thread:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import select
 import signal
 import threading
@@ -141,4 +142,5 @@ def test_a_stack_dump_shows_where_the_request_hangs(master: FakeMaster, project:
     open_gate(project)
     master.controls[0].send(b"drain")
     assert master.event()["status"] == 0
-    assert f'File "{project}/shop_site.py", line 4 in application' in master.log()
+    # The signal may come while the app is still on its way from telling that it was entered to waiting.
+    assert re.search(rf'File "{re.escape(str(project))}/shop_site.py", line [34] in application', master.log())

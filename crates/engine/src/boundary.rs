@@ -39,6 +39,15 @@ impl Engine {
         Ok(Self { worker: Arc::new(worker) })
     }
 
+    /// Tell the engine that the app forked: after it, in the parent and in the child (for `os.register_at_fork`).
+    fn forked(&self, in_child: bool) {
+        if in_child {
+            self.worker.shared.disown();
+        } else {
+            self.worker.shared.note_child();
+        }
+    }
+
     /// Serve as app thread `thread` (0 is the main thread) until the worker is told to leave.
     fn run(&self, py: Python<'_>, thread: usize) -> PyResult<&'static str> {
         if thread >= self.worker.shared.plan.engine.threads {
@@ -75,7 +84,7 @@ impl StartResponse {
         exc_info: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Write> {
         let slot = &slf.get().slot;
-        slot.start(status, headers, exc_info)?;
+        slot.start(slf.py(), status, headers, exc_info)?;
         Ok(Write { slot: Arc::clone(slot) })
     }
 }
@@ -322,7 +331,8 @@ impl FileWrapper {
         let Ok(fd) = file.call_method0(intern!(py, "fileno")).and_then(|fd| fd.extract::<i32>()) else {
             return Ok(None);
         };
-        let Some((size, _)) = sys::regular_file(fd) else { return Ok(None) };
+        // Files of /proc and /sys say that they have 0 bytes (or a page) and have others when they are read.
+        let Some((size, _)) = sys::regular_file(fd).filter(|(size, _)| *size > 0) else { return Ok(None) };
         let offset: u64 = file.call_method0(intern!(py, "tell"))?.extract()?;
         // SAFETY: the file object is referenced for the length of this call, so that its descriptor stays open.
         let copy = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?;

@@ -30,7 +30,7 @@ pub enum State {
     Flushing { keep_alive: bool },
     /// The last response is sent; what the client still sends is thrown away for a while, because closing a socket
     /// with unread input resets it, and the client might lose the response.
-    Lingering { bytes_left: usize },
+    Lingering,
 }
 
 /// A request whose body is not complete.
@@ -59,6 +59,10 @@ pub struct Connection {
     scan: HeadScan,
     /// More may be readable: an arrival was reported and not read to the end.
     pub readable: bool,
+    /// The end of the client's stream was reported: reading goes on to it, because it is not reported again.
+    pub finished: bool,
+    /// It stands in the loop's queue of connections that wait for a free thread.
+    pub queued: bool,
     /// When patience ends, in milliseconds of the monotonic clock; 0 for never.
     pub deadline_ms: u64,
     pub served: u64,
@@ -147,6 +151,8 @@ impl Connection {
             untried: false,
             scan: HeadScan::default(),
             readable: true,
+            finished: false,
+            queued: false,
             deadline_ms: 0,
             served: 0,
         }

@@ -44,11 +44,15 @@ const GENERATION_SHIFT: u32 = 32;
 const SCRATCH_BYTES: usize = 64 * 1024;
 /// Reads of one connection before others have their turn.
 const READS_A_TURN: usize = 16;
+/// Connections that have more to do and are looked at between two polls, so that a pipeline can not keep the loop from
+/// hearing of others.
+const TURNS_A_POLL: usize = 32;
+/// Exchanges that may end without a look at new connections, while kept ones fill the threads.
+const UNHEARD_MOST: usize = 2;
 /// How often deadlines are looked at. They are whole seconds to people, so that a second's delay is no matter.
 const SWEEP_MS: u64 = 500;
-/// What a client may still send after its last response, and for how long.
-const LINGER_BYTES: usize = 8 << 20;
-const LINGER_MS: u64 = 3000;
+/// How long a client may go on sending after its last response.
+const LINGER_MS: u64 = 5000;
 /// How long requests in flight may take when the master is gone.
 const ORPHAN_MS: u64 = 1500;
 /// How long a client that connected just before the end may take to send its request.
@@ -89,6 +93,10 @@ pub struct EventLoop {
     again: VecDeque<u64>,
     /// Connections with unread bytes that wait for a free app thread.
     waiting: VecDeque<u64>,
+    /// Entries of `again` that may still be looked at before the next poll.
+    turns: usize,
+    /// Exchanges that ended since new connections were last looked at.
+    unheard: usize,
     batch: usize,
     cursor: usize,
     scratch: Vec<u8>,
@@ -164,6 +172,8 @@ impl EventLoop {
             open: 0,
             again: VecDeque::new(),
             waiting: VecDeque::new(),
+            turns: TURNS_A_POLL,
+            unheard: 0,
             batch: 0,
             cursor: 0,
             scratch: vec![0; SCRATCH_BYTES],
@@ -219,14 +229,22 @@ impl EventLoop {
                     sys::exit_now(0);
                 }
             }
-            let ready = if let Some(key) = self.again.pop_front() {
+            let ready = if self.away < self.threads
+                && !self.paused
+                && let Some(key) = self.waiting.pop_front()
+            {
+                if let Some(connection) = self.connection(key) {
+                    connection.queued = false;
+                }
                 self.advance(shared, key)
             } else if self.cursor < self.batch {
                 let event = self.poller.event(self.cursor);
                 self.cursor += 1;
                 self.handle(shared, event)
-            } else if self.away < self.threads && !self.paused && !self.waiting.is_empty() {
-                let key = self.waiting.pop_front().unwrap_or_default();
+            } else if self.turns > 0
+                && let Some(key) = self.again.pop_front()
+            {
+                self.turns -= 1;
                 self.advance(shared, key)
             } else {
                 return Next::Wait;
@@ -245,9 +263,10 @@ impl EventLoop {
         if self.leaving.is_some() || self.accept_after_ms != 0 {
             timeout_ms = SHORT_WAIT_MS;
         }
-        if shared.begin_polling() {
+        if shared.begin_polling() || !self.again.is_empty() {
             timeout_ms = 0;
         }
+        self.turns = TURNS_A_POLL;
         let result = self.poller.wait(timeout_ms);
         shared.end_polling();
         self.batch = result?;
@@ -297,7 +316,9 @@ impl EventLoop {
             WAKE => self.wake.clear(),
             CONTROL => self.commands(shared),
             LIFELINE => self.orphaned(shared),
-            HANDOFF => self.receive_handoff(shared),
+            HANDOFF => {
+                self.receive_handoff(shared);
+            }
             key if key >> GENERATION_SHIFT == 0 => self.accept(shared, (key - FIRST_LISTENER) as usize),
             key => return self.connection_event(shared, key, event),
         }
@@ -309,6 +330,7 @@ impl EventLoop {
         if event.readable || event.hung_up {
             connection.readable = true;
         }
+        connection.finished |= event.hung_up;
         if event.writable {
             self.flush(shared, key);
         }
@@ -373,8 +395,17 @@ impl EventLoop {
     }
 
     /// Ends a connection that was taken from the slab.
-    #[expect(clippy::boxed_local, reason = "the slab's box is what ends here")]
     fn discard(&mut self, shared: &Shared, connection: Box<Connection>) {
+        if shared.has_children() {
+            // They may have inherited the descriptor: then closing ours would not end the connection.
+            sys::shutdown_write(connection.socket.fd());
+        }
+        self.release(shared, connection);
+    }
+
+    /// Forgets a connection that was taken from the slab; it may live on elsewhere.
+    #[expect(clippy::boxed_local, reason = "the slab's box is what ends here")]
+    fn release(&mut self, shared: &Shared, connection: Box<Connection>) {
         connection.socket.abandon(Gone::Disconnected);
         self.free.push((connection.key & 0xffff_ffff) as u32);
         if let Some(slot) = self.slot(connection.key) {
@@ -392,7 +423,7 @@ impl EventLoop {
     }
 
     fn accept_up_to(&mut self, shared: &Shared, index: usize, most: usize) {
-        let Some(listener) = self.listeners.get(index) else { return };
+        let Some(listener) = self.listeners.get(index).filter(|listener| listener.fd >= 0) else { return };
         let (fd, is_tcp) = (listener.fd, !listener.is_unix);
         for _ in 0..most {
             match sys::accept(fd) {
@@ -420,23 +451,25 @@ impl EventLoop {
         }
     }
 
-    fn receive_handoff(&mut self, shared: &Shared) {
+    /// Takes one connection from the queue that all workers share; false if there was none.
+    fn receive_handoff(&mut self, shared: &Shared) -> bool {
         let mut text = [0_u8; 512];
         let (length, fd) = match sys::receive_descriptor(self.handoff_receive, &mut text) {
             Ok((length, Some(fd))) => (length, fd),
-            _ => return,
+            Ok(_) => return true,
+            Err(_) => return false,
         };
         let (protocol, name) = match text[..length].split_first() {
             Some((b'h', name)) => (ListenerProtocol::Http, name),
             Some((b'u', name)) => (ListenerProtocol::Uwsgi, name),
-            _ => return,
+            _ => return true,
         };
         let listener = self
             .listeners
             .iter()
             .position(|listener| listener.protocol == protocol && listener.name.as_bytes() == name)
             .or_else(|| self.listeners.iter().position(|listener| listener.protocol == protocol));
-        let (Some(listener), Ok(peer)) = (listener, sys::peer_name(fd.as_raw_fd())) else { return };
+        let (Some(listener), Ok(peer)) = (listener, sys::peer_name(fd.as_raw_fd())) else { return true };
         let trusted = shared.trusts(peer);
         let socket = Arc::new(Socket::new(fd, !self.listeners[listener].is_unix, self.poller.handle()));
         let key = self.insert(shared, |key| {
@@ -446,6 +479,7 @@ impl EventLoop {
             connection
         });
         self.again.push_back(key);
+        true
     }
 
     /// Gives an idle connection to whichever worker takes it first. False if that is not possible now.
@@ -475,19 +509,26 @@ impl EventLoop {
                 self.flush(shared, key);
                 return None;
             }
-            State::Lingering { .. } => {
+            State::Lingering => {
                 self.linger(shared, connection);
                 return None;
             }
             State::Idle if self.away >= self.threads || self.paused => {
                 // Nobody is free here; the bytes stay in the kernel, and with them the right to go elsewhere.
-                if !self.paused && shared.plan.engine.multiprocess && !connection.untried && self.hand_over(&connection)
+                if !self.paused
+                    && self.leaving.is_none_or(|leaving| leaving.hand_over)
+                    && shared.plan.engine.multiprocess
+                    && !connection.untried
+                    && self.hand_over(&connection)
                 {
-                    self.discard(shared, connection);
+                    self.release(shared, connection);
                 } else {
                     connection.readable = true;
+                    connection.deadline_ms = 0;
+                    if !std::mem::replace(&mut connection.queued, true) {
+                        self.waiting.push_back(key);
+                    }
                     self.put_back(connection);
-                    self.waiting.push_back(key);
                 }
                 return None;
             }
@@ -508,7 +549,7 @@ impl EventLoop {
                         return None;
                     }
                     Ok(count) => {
-                        connection.readable = count == limit;
+                        connection.readable = count == limit || connection.finished;
                         connection.ingest(&self.scratch[..count], protocol, &self.intake)
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -542,7 +583,7 @@ impl EventLoop {
                     return self.ready(shared, exchange);
                 }
                 Verdict::Ping => {
-                    let _ = connection.socket.write(&[&[100, 0, 0, 1]], self.policy);
+                    let _ = connection.socket.write(&[&[100, 0, 0, 1]], self.own_policy());
                     shared.note("PING");
                     self.last_response_written(shared, connection);
                     return None;
@@ -582,7 +623,7 @@ impl EventLoop {
     fn part_from(&mut self, shared: &Shared, mut connection: Box<Connection>, leaving: Leaving) {
         if leaving.hand_over {
             if self.hand_over(&connection) {
-                self.discard(shared, connection);
+                self.release(shared, connection);
             } else {
                 // The others take no more at the moment; the next sweep tries again.
                 self.put_back(connection);
@@ -613,6 +654,11 @@ impl EventLoop {
 
     // Answers of the engine itself.
 
+    /// The loop never waits for a client: what of its own short answers does not fit into the socket is kept.
+    fn own_policy(&self) -> WritePolicy {
+        WritePolicy { buffer_bytes: usize::MAX, ..self.policy }
+    }
+
     fn refuse(&mut self, shared: &Shared, connection: Box<Connection>, refusal: &Refusal) {
         shared.count_refusal();
         let client = match connection.peer {
@@ -636,7 +682,7 @@ impl EventLoop {
             body.len(),
             String::from_utf8_lossy(&date),
         );
-        let _ = connection.socket.write(&[answer.as_bytes()], self.policy);
+        let _ = connection.socket.write(&[answer.as_bytes()], self.own_policy());
         self.last_response_written(shared, connection);
     }
 
@@ -653,18 +699,17 @@ impl EventLoop {
 
     fn begin_linger(&mut self, shared: &Shared, mut connection: Box<Connection>) {
         sys::shutdown_write(connection.socket.fd());
-        connection.state = State::Lingering { bytes_left: LINGER_BYTES };
+        connection.state = State::Lingering;
         connection.buffer = Vec::new();
         connection.untried = false;
         connection.deadline_ms = sys::now_ms() + LINGER_MS;
         self.linger(shared, connection);
     }
 
-    fn linger(&mut self, shared: &Shared, mut connection: Box<Connection>) {
-        let State::Lingering { bytes_left } = &mut connection.state else { return self.put_back(connection) };
+    fn linger(&mut self, shared: &Shared, connection: Box<Connection>) {
         for _ in 0..READS_A_TURN {
             match sys::recv(connection.socket.fd(), &mut self.scratch) {
-                Ok(count) if count > 0 && *bytes_left > count => *bytes_left -= count,
+                Ok(count) if count > 0 => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if connection.socket.register(connection.key).is_err() {
                         self.discard(shared, connection);
@@ -722,11 +767,9 @@ impl EventLoop {
             if_range: header(b"if-range", b"HTTP_IF_RANGE"),
         };
         let Some(answer) = found.respond(&conditions, SystemTime::now()) else { return };
-        // The loop never waits for a client: what a file's head does not fit into the socket is kept.
-        let policy = WritePolicy { buffer_bytes: usize::MAX, ..self.policy };
         let mut response = Response::new(
             Arc::clone(&exchange.socket),
-            policy,
+            self.own_policy(),
             exchange.framing(self.listeners[exchange.listener].protocol),
             date,
             (Vec::new(), Vec::new()),
@@ -754,20 +797,29 @@ impl EventLoop {
     /// An exchange is over: its connection goes on, or ends.
     pub fn complete(&mut self, shared: &Shared, exchange: Box<Exchange>) {
         self.away -= 1;
+        if !self.listening && self.leaving.is_none() && !self.paused && self.accept_after_ms == 0 {
+            self.unheard += 1;
+            if self.unheard >= UNHEARD_MOST {
+                self.unheard = 0;
+                for index in 0..self.listeners.len() {
+                    self.accept_up_to(shared, index, 1);
+                }
+            }
+        }
         let Some(mut connection) = self.take(exchange.key) else { return };
         let flushed = connection.socket.is_flushed();
         match exchange.report.ending {
-            Ending::Cut if exchange.report.client_gone => self.discard(shared, connection),
+            _ if connection.socket.is_broken() => self.discard(shared, connection),
             Ending::Reset => {
                 sys::reset_on_close(connection.socket.fd());
-                self.discard(shared, connection);
+                self.release(shared, connection);
             }
             Ending::KeepAlive if flushed => {
                 connection.state = State::Idle;
                 self.idle(shared, connection);
             }
             Ending::Close | Ending::Cut if flushed => {
-                if connection.untried || connection.readable {
+                if connection.untried || connection.readable || exchange.expects_more() {
                     self.begin_linger(shared, connection);
                 } else {
                     self.discard(shared, connection);
@@ -815,15 +867,17 @@ impl EventLoop {
             match connection.state {
                 State::Away => {}
                 State::Flushing { .. } => {
-                    let stalled =
-                        connection.socket.waiting_since_ms().is_some_and(|since| now >= since + write_timeout_ms);
+                    let stalled = connection
+                        .socket
+                        .waiting_since_ms()
+                        .is_some_and(|since| now.saturating_sub(since) >= write_timeout_ms);
                     if stalled {
                         self.note(shared, "a client took nothing of its response for too long; the connection was cut");
                         self.close(shared, key);
                     }
                 }
                 State::Idle if self.leaving.is_some() => self.again.push_back(key),
-                State::Idle | State::Lingering { .. } if overdue => self.close(shared, key),
+                State::Idle | State::Lingering if overdue => self.close(shared, key),
                 State::Head | State::Body(_) if overdue => {
                     if let Some(connection) = self.take(key) {
                         let refusal = connection.overdue();
@@ -894,6 +948,9 @@ impl EventLoop {
 
     fn orphaned(&mut self, shared: &Shared) {
         self.poller.remove(self.lifeline);
+        if self.leaving.is_some_and(|leaving| leaving.reason == StopReason::Orphaned) {
+            return;
+        }
         shared.note(&format!(
             "worker {} error: the master is gone. Finishing what is in flight, then leaving.",
             shared.plan.worker_id
@@ -922,6 +979,10 @@ impl EventLoop {
                 sys::shutdown_listener(self.listeners[index].fd);
             }
         }
+        if reason == StopReason::Drained && !hand_over && self.handoff_receive >= 0 {
+            // Connections on their way between workers: nobody else will look for them.
+            while self.receive_handoff(shared) {}
+        }
         self.leaving = Some(Leaving { reason, hand_over, deadline_ms: sys::now_ms() + patience_ms });
         shared.leave();
         self.paused = false;
@@ -929,6 +990,13 @@ impl EventLoop {
         for listener in &mut self.listeners {
             // A successor can bind the address at once, whatever this worker still has to finish.
             sys::close(std::mem::replace(&mut listener.fd, -1));
+        }
+        if !hand_over {
+            // Answers that are still to begin say so; otherwise the client would send its next request into a closed
+            // connection.
+            for connection in self.slots.iter().filter_map(|slot| slot.connection.as_deref()) {
+                connection.socket.close_after_this();
+            }
         }
         let idle: Vec<u64> = self
             .slots

@@ -176,6 +176,11 @@ impl Exchange {
         response.into_scratch()
     }
 
+    /// Whether the client may be sending another request behind this one.
+    pub fn expects_more(&self) -> bool {
+        matches!(&self.parsed, Parsed::Http(head) if head.keep_alive)
+    }
+
     /// The decoded path.
     pub fn path(&self) -> &[u8] {
         match (&self.parsed, &self.target.decoded_path) {

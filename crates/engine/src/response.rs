@@ -213,9 +213,8 @@ impl Response {
                 return Ok(());
             }
             10 if name.eq_ignore_ascii_case(b"connection") => {
-                if value.eq_ignore_ascii_case(b"close") {
-                    self.framing.keep_alive = false;
-                }
+                let closes = |token: &[u8]| token.trim_ascii().eq_ignore_ascii_case(b"close");
+                self.framing.keep_alive &= !value.split(|byte| *byte == b',').any(closes);
                 return Ok(());
             }
             10 if name.eq_ignore_ascii_case(b"keep-alive") => return Ok(()),
@@ -250,6 +249,7 @@ impl Response {
     /// Completes the head with what the server owes, and puts it into `pending`.
     fn seal(&mut self) {
         self.phase = Phase::Streaming;
+        self.framing.keep_alive &= !self.socket.closes_after_this();
         let bodiless = bodiless(self.status);
         match self.length {
             Some(length) if !bodiless || self.status == 304 => {

@@ -66,6 +66,7 @@ pub struct Socket {
     epoll: RawFd,
     key: AtomicU64,
     registered: AtomicBool,
+    closes: AtomicBool,
     outbox: Mutex<Outbox>,
     room: Condvar,
 }
@@ -84,6 +85,7 @@ impl Socket {
             epoll,
             key: AtomicU64::new(0),
             registered: AtomicBool::new(false),
+            closes: AtomicBool::new(false),
             outbox: Mutex::default(),
             room: Condvar::new(),
         }
@@ -118,6 +120,15 @@ impl Socket {
     /// Tells the socket its key before it is registered, so that a short write can register it.
     pub fn set_key(&self, key: u64) {
         self.key.store(key, Ordering::Relaxed);
+    }
+
+    /// The response in progress, if its head has not left, is the last one of this connection.
+    pub fn close_after_this(&self) {
+        self.closes.store(true, Ordering::Relaxed);
+    }
+
+    pub fn closes_after_this(&self) -> bool {
+        self.closes.load(Ordering::Relaxed)
     }
 
     /// Stops to watch the socket, because it goes to another worker.
@@ -204,6 +215,11 @@ impl Socket {
     /// Whether everything that was written has left.
     pub fn is_flushed(&self) -> bool {
         self.outbox().segments.is_empty()
+    }
+
+    /// Whether something that was written can not be sent any more.
+    pub fn is_broken(&self) -> bool {
+        self.outbox().broken.is_some()
     }
 
     /// When something last left, in milliseconds of the monotonic clock, if something is still waiting.

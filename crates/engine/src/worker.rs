@@ -103,6 +103,10 @@ pub struct Shared {
     done: Mutex<Vec<Box<Exchange>>>,
     done_waiting: AtomicBool,
     polling: AtomicBool,
+    /// This process is a child that the app forked.
+    forked: AtomicBool,
+    /// The app has forked.
+    has_children: AtomicBool,
     wake: Arc<EventFd>,
 }
 
@@ -144,6 +148,8 @@ impl Shared {
             done: Mutex::default(),
             done_waiting: AtomicBool::new(false),
             polling: AtomicBool::new(false),
+            forked: AtomicBool::new(false),
+            has_children: AtomicBool::new(false),
             wake: Arc::new(EventFd::new()?),
             plan,
         })
@@ -310,6 +316,24 @@ impl Shared {
         self.polling.store(false, Ordering::Relaxed);
     }
 
+    /// This process is a child that the app forked: it must not go on as a worker.
+    pub fn disown(&self) {
+        self.forked.store(true, Ordering::Relaxed);
+    }
+
+    /// The app forked a child, which may hold the descriptors of connections.
+    pub fn note_child(&self) {
+        self.has_children.store(true, Ordering::Relaxed);
+    }
+
+    pub fn has_children(&self) -> bool {
+        self.has_children.load(Ordering::Relaxed)
+    }
+
+    pub fn is_forked(&self) -> bool {
+        self.forked.load(Ordering::Relaxed)
+    }
+
     /// The worker begins to leave.
     pub fn leave(&self) {
         self.set_state(WorkerState::Draining);
@@ -381,6 +405,7 @@ impl Worker {
     /// Serves as app thread `index` until the worker ends. Thread 0 starts the standby thread.
     pub fn run(self: &Arc<Self>, index: usize) -> io::Result<StopReason> {
         self.threads_running.fetch_add(1, Ordering::AcqRel);
+        let _fatal = FatalPanic(&self.shared);
         if index == 0 {
             let worker = Arc::clone(self);
             let handle = std::thread::Builder::new().name("penstock-io".to_owned()).spawn(move || worker.stand_by())?;
@@ -500,6 +525,7 @@ impl Worker {
 
     fn stand_by(&self) {
         sys::block_signals();
+        let _fatal = FatalPanic(&self.shared);
         let mut last = 0;
         let mut idle_ticks = 0;
         loop {
@@ -593,6 +619,20 @@ impl Worker {
         }
         self.shared.set_state(WorkerState::Free);
         self.shared.flush_log();
+    }
+}
+
+/// A worker that lost a thread to a mistake of the engine's own would stand there and serve nobody: it ends instead, and
+/// the master replaces it.
+struct FatalPanic<'a>(&'a Shared);
+
+impl Drop for FatalPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.note("the engine failed (see the message above): this worker ends");
+            self.0.flush_log();
+            sys::exit_now(70);
+        }
     }
 }
 

@@ -279,6 +279,8 @@ impl Environs {
             match key {
                 // Not the client's header but a setting of HTTP libraries (httpoxy).
                 b"HTTP_PROXY" => continue,
+                // The server's own; a front end that sends them is mistaken.
+                _ if key.starts_with(b"wsgi.") || key.starts_with(b"uwsgi.") => continue,
                 b"HTTPS" => secure = is_on(value),
                 b"UWSGI_SCHEME" => scheme = forwarded::scheme(value),
                 b"HTTP_X_FORWARDED_PROTO" if exchange.trusted && scheme.is_none() => scheme = forwarded::scheme(value),

@@ -23,15 +23,11 @@ pub fn send(py: Python<'_>, result: &Bound<'_, PyAny>, slot: &ResponseSlot) -> P
         Err(_) => send_pieces(py, result, slot),
     };
     let closed = close(py, result);
-    // The first failure tells more; a second one is shown for itself.
-    match (sent, closed) {
-        (Err(error), Err(second)) => {
-            second.display(py);
-            Err(error)
-        }
-        (Err(error), Ok(())) | (Ok(()), Err(error)) => Err(error),
-        (Ok(()), Ok(())) => Ok(()),
+    // What `close` raises does not undo a response that is complete: it is shown, and that is all.
+    if let Err(error) = closed {
+        error.display(py);
     }
+    sent
 }
 
 fn bytes_of<'a, 'py>(item: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyBytes>> {
@@ -52,7 +48,7 @@ fn send_all<'py>(py: Python<'py>, items: impl Iterator<Item = Bound<'py, PyAny>>
         pieces.push(bytes_of(item)?.as_bytes());
     }
     {
-        let mut guard = slot.lock();
+        let mut guard = slot.acquire(py);
         let Some(response) = guard.as_mut() else { return Ok(()) };
         if !response.is_headed() {
             return Err(not_started());
@@ -99,8 +95,7 @@ fn send_pieces(py: Python<'_>, result: &Bound<'_, PyAny>, slot: &ResponseSlot) -
             return Ok(());
         }
     }
-    let guard = slot.lock();
-    match guard.as_ref() {
+    match slot.acquire(py).as_ref() {
         Some(response) if !response.is_headed() => Err(not_started()),
         _ => Ok(()),
     }
@@ -120,7 +115,7 @@ fn send_file(py: Python<'_>, wrapper: &Bound<'_, FileWrapper>, slot: &ResponseSl
                 None => true,
             }
         });
-        let headed = slot.lock().as_ref().is_none_or(crate::response::Response::is_headed);
+        let headed = slot.acquire(py).as_ref().is_none_or(crate::response::Response::is_headed);
         if !headed {
             return Err(not_started());
         }

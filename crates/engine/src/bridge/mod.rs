@@ -11,7 +11,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 pub use environ::Environs;
 
@@ -45,9 +45,15 @@ impl WsgiApp {
     ) -> PyResult<u32> {
         let (environ, vars) = self.environs.make(py, exchange, shared, thread)?;
         let start_response = Py::new(py, StartResponse::new(Arc::clone(slot)))?;
-        let result = self.callable.bind(py).call1((environ, start_response))?;
-        iterate::send(py, &result, slot)?;
-        Ok(vars)
+        let result = self.callable.bind(py).call1((environ, start_response));
+        if shared.is_forked() {
+            end_child(py, result.err());
+        }
+        let sent = result.and_then(|result| iterate::send(py, &result, slot));
+        if shared.is_forked() {
+            end_child(py, sent.err());
+        }
+        sent.map(|()| vars)
     }
 }
 
@@ -101,15 +107,27 @@ impl ResponseSlot {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// As `lock`, for a caller that has the interpreter's lock: it is given back while another thread sends.
+    pub fn acquire(&self, py: Python<'_>) -> MutexGuard<'_, Option<Response>> {
+        loop {
+            match self.0.try_lock() {
+                Ok(guard) => return guard,
+                Err(TryLockError::Poisoned(guard)) => return guard.into_inner(),
+                Err(TryLockError::WouldBlock) => py.detach(|| drop(self.lock())),
+            }
+        }
+    }
+
     /// `start_response(status, headers, exc_info=None)` of PEP 3333.
     pub fn start(
         &self,
+        py: Python<'_>,
         status: &Bound<'_, PyAny>,
         headers: &Bound<'_, PyAny>,
         exc_info: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let exc_info = exc_info.filter(|value| !value.is_none());
-        let mut guard = self.lock();
+        let mut guard = self.acquire(py);
         let Some(response) = guard.as_mut() else {
             return Err(PyValueError::new_err("start_response was called after the end of its request"));
         };
@@ -198,4 +216,27 @@ fn close(py: Python<'_>, result: &Bound<'_, PyAny>) -> PyResult<()> {
         Some(method) => method.call0().map(drop),
         None => Ok(()),
     }
+}
+
+/// Ends a child that the app forked and that came back here: the request, the event loop and the descriptors belong to
+/// its parent. The status is what Python would end with.
+fn end_child(py: Python<'_>, error: Option<PyErr>) -> ! {
+    let status = match error {
+        None => 0,
+        Some(error) if error.is_instance_of::<pyo3::exceptions::PySystemExit>(py) => {
+            match error.value(py).getattr("code") {
+                Ok(code) if code.is_none() => 0,
+                Ok(code) => code.extract::<i32>().unwrap_or(1),
+                Err(_) => 1,
+            }
+        }
+        Some(error) => {
+            error.display(py);
+            1
+        }
+    };
+    for name in ["stdout", "stderr"] {
+        let _ = py.import("sys").and_then(|sys| sys.getattr(name)).and_then(|stream| stream.call_method0("flush"));
+    }
+    sys::exit_now(status)
 }
