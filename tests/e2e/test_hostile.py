@@ -37,7 +37,6 @@ APP = '''
 import os
 import sys
 import threading
-import time
 from urllib.parse import parse_qs
 
 TEXT = [("Content-Type", "text/plain")]
@@ -61,7 +60,7 @@ def pid(environ, start_response, query):
 def echo(environ, start_response, query):
     """The target and the body; `ms` of work before."""
     if "ms" in query:
-        time.sleep(int(query["ms"]) / 1000)
+        threading.Event().wait(int(query["ms"]) / 1000)
     return say(start_response, environ["REQUEST_URI"].encode() + b" " + environ["wsgi.input"].read())
 
 

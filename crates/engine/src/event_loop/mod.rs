@@ -5,21 +5,24 @@
 //! answered at once costs one `recv` and one `send`. A connection taken from the slab is put back or closed by the
 //! function that took it.
 
+mod answers;
+mod arrivals;
+mod departure;
+mod slab;
+
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use crate::connection::{Connection, Intake, Refusal, State, Verdict};
+use crate::connection::{Connection, Intake, State, Verdict};
 use crate::exchange::Exchange;
 use crate::plan::ListenerProtocol;
 use crate::poller::{Epoll, Event, Interest, Poller};
-use crate::response::{DateLine, Ending, Response};
-use crate::scoreboard::{Finished, WorkerState};
-use crate::socket::{Flushed, Gone, Socket, WritePolicy};
-use crate::static_files::{self, Conditions, Lookup};
-use crate::sys::{self, EventFd, Peer};
+use crate::response::{DateLine, Ending};
+use crate::socket::{Flushed, WritePolicy};
+use crate::static_files::{self, Lookup};
+use crate::sys::{self, EventFd};
 use crate::worker::{Shared, StopReason};
 
 /// What `step` came to.
@@ -279,38 +282,6 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Takes new connections only while there is a thread to serve them: what stays in the kernel's queue can be taken
-    /// by another worker.
-    fn adjust_listening(&mut self, shared: &Shared) {
-        let wanted = self.away < self.threads
-            && !self.paused
-            && self.leaving.is_none()
-            && (self.accept_after_ms == 0 || sys::now_ms() >= self.accept_after_ms);
-        if wanted {
-            self.accept_after_ms = 0;
-        }
-        if wanted == self.listening {
-            return;
-        }
-        self.listening = wanted;
-        for (index, listener) in self.listeners.iter().enumerate() {
-            if wanted {
-                if let Err(error) = self.poller.add(listener.fd, FIRST_LISTENER + index as u64, Interest::Shared) {
-                    shared.note(&format!("can not listen on {}: {error}", listener.name));
-                }
-            } else {
-                self.poller.remove(listener.fd);
-            }
-        }
-        if self.handoff_receive >= 0 {
-            if wanted {
-                let _ = self.poller.add(self.handoff_receive, HANDOFF, Interest::Shared);
-            } else {
-                self.poller.remove(self.handoff_receive);
-            }
-        }
-    }
-
     fn handle(&mut self, shared: &Shared, event: Event) -> Option<Box<Exchange>> {
         match event.key {
             WAKE => self.wake.clear(),
@@ -348,156 +319,6 @@ impl EventLoop {
             Flushed::Broken(_) if matches!(connection.state, State::Away) => {}
             Flushed::Broken(_) => self.close(shared, key),
         }
-    }
-
-    // Slab.
-
-    fn insert(&mut self, shared: &Shared, make: impl FnOnce(u64) -> Connection) -> u64 {
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
-            (self.slots.len() - 1) as u32
-        });
-        let slot = &mut self.slots[index as usize];
-        slot.generation = slot.generation.wrapping_add(1).max(1);
-        let key = u64::from(slot.generation) << GENERATION_SHIFT | u64::from(index);
-        let connection = Box::new(make(key));
-        connection.socket.set_key(key);
-        slot.connection = Some(connection);
-        self.open += 1;
-        shared.board_connections(self.open);
-        key
-    }
-
-    fn slot(&mut self, key: u64) -> Option<&mut Slot> {
-        let slot = self.slots.get_mut((key & 0xffff_ffff) as usize)?;
-        (u64::from(slot.generation) == key >> GENERATION_SHIFT).then_some(slot)
-    }
-
-    fn connection(&mut self, key: u64) -> Option<&mut Connection> {
-        self.slot(key)?.connection.as_deref_mut()
-    }
-
-    fn take(&mut self, key: u64) -> Option<Box<Connection>> {
-        self.slot(key)?.connection.take()
-    }
-
-    fn put_back(&mut self, connection: Box<Connection>) {
-        if let Some(slot) = self.slot(connection.key) {
-            slot.connection = Some(connection);
-        }
-    }
-
-    /// Ends a connection that is in the slab.
-    fn close(&mut self, shared: &Shared, key: u64) {
-        if let Some(connection) = self.take(key) {
-            self.discard(shared, connection);
-        }
-    }
-
-    /// Ends a connection that was taken from the slab.
-    fn discard(&mut self, shared: &Shared, connection: Box<Connection>) {
-        if shared.has_children() {
-            // They may have inherited the descriptor: then closing ours would not end the connection.
-            sys::shutdown_write(connection.socket.fd());
-        }
-        self.release(shared, connection);
-    }
-
-    /// Forgets a connection that was taken from the slab; it may live on elsewhere.
-    #[expect(clippy::boxed_local, reason = "the slab's box is what ends here")]
-    fn release(&mut self, shared: &Shared, connection: Box<Connection>) {
-        connection.socket.abandon(Gone::Disconnected);
-        self.free.push((connection.key & 0xffff_ffff) as u32);
-        if let Some(slot) = self.slot(connection.key) {
-            slot.generation = slot.generation.wrapping_add(1).max(1);
-        }
-        self.open -= 1;
-        shared.board_connections(self.open);
-    }
-
-    // Coming in.
-
-    fn accept(&mut self, shared: &Shared, index: usize) {
-        let free = self.threads.saturating_sub(self.away);
-        self.accept_up_to(shared, index, free + 1);
-    }
-
-    fn accept_up_to(&mut self, shared: &Shared, index: usize, most: usize) {
-        let Some(listener) = self.listeners.get(index).filter(|listener| listener.fd >= 0) else { return };
-        let (fd, is_tcp) = (listener.fd, !listener.is_unix);
-        for _ in 0..most {
-            match sys::accept(fd) {
-                Ok((connection, peer)) => {
-                    let trusted = shared.trusts(peer);
-                    let socket = Arc::new(Socket::new(connection, is_tcp, self.poller.handle()));
-                    let key = self.insert(shared, |key| Connection::new(key, socket, index, peer, trusted));
-                    self.again.push_back(key);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                    // It does not listen any more: the instance ends, and this worker is about to be told so.
-                    self.poller.remove(fd);
-                    return;
-                }
-                Err(error) => {
-                    // Out of descriptors or memory: the connection stays in the kernel's queue for a moment, because
-                    // trying again at once would only burn the processor.
-                    self.accept_after_ms = sys::now_ms() + ACCEPT_PAUSE_MS;
-                    self.note(shared, &format!("accept() on {} failed: {error}", self.listeners[index].name));
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Takes one connection from the queue that all workers share; false if there was none.
-    fn receive_handoff(&mut self, shared: &Shared) -> bool {
-        let mut text = [0_u8; 512];
-        let (length, fd) = match sys::receive_descriptor(self.handoff_receive, &mut text) {
-            Ok((length, Some(fd))) => (length, fd),
-            Ok(_) => return true,
-            Err(_) => return false,
-        };
-        let (protocol, name) = match text[..length].split_first() {
-            Some((b'h', name)) => (ListenerProtocol::Http, name),
-            Some((b'u', name)) => (ListenerProtocol::Uwsgi, name),
-            _ => return true,
-        };
-        let listener = self
-            .listeners
-            .iter()
-            .position(|listener| listener.protocol == protocol && listener.name.as_bytes() == name)
-            .or_else(|| self.listeners.iter().position(|listener| listener.protocol == protocol));
-        let (Some(listener), Ok(peer)) = (listener, sys::peer_name(fd.as_raw_fd())) else { return true };
-        let trusted = shared.trusts(peer);
-        let socket = Arc::new(Socket::new(fd, !self.listeners[listener].is_unix, self.poller.handle()));
-        let key = self.insert(shared, |key| {
-            let mut connection = Connection::new(key, socket, listener, peer, trusted);
-            // It has been served before: its patience is that of a kept connection.
-            connection.served = 1;
-            connection
-        });
-        self.again.push_back(key);
-        true
-    }
-
-    /// Gives an idle connection to whichever worker takes it first. False if that is not possible now.
-    fn hand_over(&mut self, connection: &Connection) -> bool {
-        if self.handoff_send < 0 || !connection.buffer.is_empty() || !connection.socket.is_flushed() {
-            return false;
-        }
-        let listener = &self.listeners[connection.listener];
-        let mut text = vec![if listener.protocol == ListenerProtocol::Http { b'h' } else { b'u' }];
-        text.extend_from_slice(listener.name.as_bytes());
-        if sys::send_descriptor(self.handoff_send, &text, connection.socket.fd()).is_err() {
-            return false;
-        }
-        if connection.socket.is_registered() {
-            self.poller.remove(connection.socket.fd());
-            connection.socket.forget();
-        }
-        true
     }
 
     /// Reads a connection and does what its bytes ask for; returns a request for the app if there is one.
@@ -619,114 +440,12 @@ impl EventLoop {
         self.put_back(connection);
     }
 
-    /// An idle connection of a worker that leaves.
-    fn part_from(&mut self, shared: &Shared, mut connection: Box<Connection>, leaving: Leaving) {
-        if leaving.hand_over {
-            if self.hand_over(&connection) {
-                self.release(shared, connection);
-            } else {
-                // The others take no more at the moment; the next sweep tries again.
-                self.put_back(connection);
-            }
-            return;
-        }
-        // A client that has just connected is about to send its request.
-        let now = sys::now_ms();
-        let grace_ends = now + FRESH_GRACE_MS;
-        if connection.served == 0 && (connection.deadline_ms == 0 || now < connection.deadline_ms) {
-            connection.deadline_ms =
-                if connection.deadline_ms == 0 { grace_ends } else { connection.deadline_ms.min(grace_ends) };
-            if connection.socket.register(connection.key).is_ok() {
-                self.put_back(connection);
-                return;
-            }
-        }
-        self.discard(shared, connection);
-    }
-
     /// The client closed its side.
     fn ended(&mut self, shared: &Shared, connection: Box<Connection>) {
         if matches!(connection.state, State::Body(_)) {
             self.note(shared, "the client left in the middle of a request body; the app was not called");
         }
         self.discard(shared, connection);
-    }
-
-    // Answers of the engine itself.
-
-    /// The loop never waits for a client: what of its own short answers does not fit into the socket is kept.
-    fn own_policy(&self) -> WritePolicy {
-        WritePolicy { buffer_bytes: usize::MAX, ..self.policy }
-    }
-
-    fn refuse(&mut self, shared: &Shared, connection: Box<Connection>, refusal: &Refusal) {
-        shared.count_refusal();
-        let client = match connection.peer {
-            Peer::Inet(address) => address.ip().to_string(),
-            Peer::Unix => self.listeners[connection.listener].name.clone(),
-        };
-        self.note(
-            shared,
-            &format!("refused a request of {client}: {} {} - {}", refusal.status, refusal.code, refusal.explanation),
-        );
-        if refusal.status == 0 {
-            self.discard(shared, connection);
-            return;
-        }
-        let reason = wire::response::reason(refusal.status);
-        let body = format!("{} {reason}\n{}\n", refusal.status, refusal.explanation);
-        let date = self.date.at(sys::epoch_s());
-        let answer = format!(
-            "HTTP/1.1 {} {reason}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\nDate: {}\r\n\r\n{body}",
-            refusal.status,
-            body.len(),
-            String::from_utf8_lossy(&date),
-        );
-        let _ = connection.socket.write(&[answer.as_bytes()], self.own_policy());
-        self.last_response_written(shared, connection);
-    }
-
-    /// The connection ends when what was written has left and the client has stopped sending.
-    fn last_response_written(&mut self, shared: &Shared, mut connection: Box<Connection>) {
-        if connection.socket.is_flushed() {
-            self.begin_linger(shared, connection);
-        } else {
-            connection.state = State::Flushing { keep_alive: false };
-            connection.readable = true;
-            self.put_back(connection);
-        }
-    }
-
-    fn begin_linger(&mut self, shared: &Shared, mut connection: Box<Connection>) {
-        sys::shutdown_write(connection.socket.fd());
-        connection.state = State::Lingering;
-        connection.buffer = Vec::new();
-        connection.untried = false;
-        connection.deadline_ms = sys::now_ms() + LINGER_MS;
-        self.linger(shared, connection);
-    }
-
-    fn linger(&mut self, shared: &Shared, connection: Box<Connection>) {
-        for _ in 0..READS_A_TURN {
-            match sys::recv(connection.socket.fd(), &mut self.scratch) {
-                Ok(count) if count > 0 => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if connection.socket.register(connection.key).is_err() {
-                        self.discard(shared, connection);
-                    } else {
-                        self.put_back(connection);
-                    }
-                    return;
-                }
-                Ok(_) | Err(_) => {
-                    self.discard(shared, connection);
-                    return;
-                }
-            }
-        }
-        let key = connection.key;
-        self.put_back(connection);
-        self.again.push_back(key);
     }
 
     // Requests.
@@ -750,48 +469,6 @@ impl EventLoop {
             }
         }
         Some(exchange)
-    }
-
-    fn serve_file(&mut self, shared: &Shared, exchange: &mut Exchange, found: static_files::Found) {
-        let date = self.date.at(sys::epoch_s());
-        let header = |name: &[u8], var: &[u8]| {
-            exchange.header(name).or_else(|| Some(exchange.var(var)).filter(|value| !value.is_empty()))
-        };
-        let conditions = Conditions {
-            method: exchange.method(),
-            if_match: header(b"if-match", b"HTTP_IF_MATCH"),
-            if_none_match: header(b"if-none-match", b"HTTP_IF_NONE_MATCH"),
-            if_modified_since: header(b"if-modified-since", b"HTTP_IF_MODIFIED_SINCE"),
-            if_unmodified_since: header(b"if-unmodified-since", b"HTTP_IF_UNMODIFIED_SINCE"),
-            range: header(b"range", b"HTTP_RANGE"),
-            if_range: header(b"if-range", b"HTTP_IF_RANGE"),
-        };
-        let Some(answer) = found.respond(&conditions, SystemTime::now()) else { return };
-        let mut response = Response::new(
-            Arc::clone(&exchange.socket),
-            self.own_policy(),
-            exchange.framing(self.listeners[exchange.listener].protocol),
-            date,
-            (Vec::new(), Vec::new()),
-        );
-        let reason = wire::response::reason(answer.status);
-        let mut fine = response.start(format!("{} {reason}", answer.status).as_bytes(), false).is_ok();
-        for (name, value) in &answer.headers {
-            fine = fine && response.header(name.as_bytes(), value.as_bytes()).is_ok();
-        }
-        if !fine {
-            response.replace_with_error();
-        } else if let Some(body) = answer.body {
-            let _ = response.file(body.file.into(), body.offset, body.length);
-        }
-        exchange.take_report(response, false, 0);
-        let done = Finished {
-            tx_bytes: exchange.report.header_bytes + exchange.report.body_bytes,
-            elapsed_us: sys::now_us().saturating_sub(exchange.started_us),
-            exception: false,
-        };
-        shared.board_static(&done);
-        shared.log_exchange(exchange, 0, done.elapsed_us, true);
     }
 
     /// An exchange is over: its connection goes on, or ends.
@@ -910,102 +587,5 @@ impl EventLoop {
             shared.note(&format!("{} more lines of this kind were left out", self.notes.suppressed));
         }
         self.notes = NoteLimit { second, ..NoteLimit::default() };
-    }
-
-    // The master.
-
-    fn commands(&mut self, shared: &Shared) {
-        let mut text = [0_u8; 256];
-        loop {
-            match sys::recv(self.control, &mut text) {
-                Ok(0) => {
-                    self.poller.remove(self.control);
-                    self.orphaned(shared);
-                    return;
-                }
-                Ok(length) => self.command(shared, &text[..length]),
-                Err(_) => return,
-            }
-        }
-    }
-
-    fn command(&mut self, shared: &Shared, command: &[u8]) {
-        match command {
-            b"drain" | b"retire" => self.leave(shared, StopReason::Drained, command == b"retire"),
-            b"stop" => self.leave(shared, StopReason::Stopped, false),
-            b"pause" if !self.paused => {
-                self.paused = true;
-                shared.set_state(WorkerState::Paused);
-            }
-            b"resume" if self.paused => {
-                self.paused = false;
-                shared.set_state(WorkerState::Accepting);
-            }
-            b"pause" | b"resume" => {}
-            other => shared.note(&format!("unknown command of the master: {}", String::from_utf8_lossy(other))),
-        }
-    }
-
-    fn orphaned(&mut self, shared: &Shared) {
-        self.poller.remove(self.lifeline);
-        if self.leaving.is_some_and(|leaving| leaving.reason == StopReason::Orphaned) {
-            return;
-        }
-        shared.note(&format!(
-            "worker {} error: the master is gone. Finishing what is in flight, then leaving.",
-            shared.plan.worker_id
-        ));
-        self.leave(shared, StopReason::Orphaned, false);
-    }
-
-    fn leave(&mut self, shared: &Shared, reason: StopReason, hand_over: bool) {
-        // A hurried end may overtake a patient one, and an end of all the end of one worker; not the other way round.
-        if let Some(leaving) = self.leaving {
-            let overtakes = reason != StopReason::Drained || (leaving.hand_over && !hand_over);
-            if leaving.reason != StopReason::Drained || !overtakes {
-                return;
-            }
-        }
-        let patience_ms = match reason {
-            StopReason::Drained => (shared.plan.engine.drain_timeout_s * 1000.0) as u64,
-            StopReason::Stopped => 0,
-            StopReason::Orphaned => ORPHAN_MS,
-        };
-        if reason == StopReason::Drained && !hand_over {
-            // These clients have been told that they are connected, and nobody else will serve them. After them the
-            // socket refuses: everybody who shares it leaves.
-            for index in 0..self.listeners.len() {
-                self.accept_up_to(shared, index, usize::from(u16::MAX));
-                sys::shutdown_listener(self.listeners[index].fd);
-            }
-        }
-        if reason == StopReason::Drained && !hand_over && self.handoff_receive >= 0 {
-            // Connections on their way between workers: nobody else will look for them.
-            while self.receive_handoff(shared) {}
-        }
-        self.leaving = Some(Leaving { reason, hand_over, deadline_ms: sys::now_ms() + patience_ms });
-        shared.leave();
-        self.paused = false;
-        self.adjust_listening(shared);
-        for listener in &mut self.listeners {
-            // A successor can bind the address at once, whatever this worker still has to finish.
-            sys::close(std::mem::replace(&mut listener.fd, -1));
-        }
-        if !hand_over {
-            // Answers that are still to begin say so; otherwise the client would send its next request into a closed
-            // connection.
-            for connection in self.slots.iter().filter_map(|slot| slot.connection.as_deref()) {
-                connection.socket.close_after_this();
-            }
-        }
-        let idle: Vec<u64> = self
-            .slots
-            .iter()
-            .filter_map(|slot| slot.connection.as_deref())
-            .filter(|connection| matches!(connection.state, State::Idle))
-            .map(|connection| connection.key)
-            .collect();
-        self.again.extend(idle);
-        self.again.extend(self.waiting.drain(..));
     }
 }

@@ -1,0 +1,135 @@
+//! What the engine answers itself: refusals and static files; and how a connection ends without losing its last
+//! response.
+
+use std::io;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::{EventLoop, LINGER_MS, READS_A_TURN};
+use crate::connection::{Connection, Refusal, State};
+use crate::exchange::Exchange;
+use crate::response::Response;
+use crate::scoreboard::Finished;
+use crate::socket::WritePolicy;
+use crate::static_files::{self, Conditions};
+use crate::sys::{self, Peer};
+use crate::worker::Shared;
+
+impl EventLoop {
+    /// The loop never waits for a client: what of its own short answers does not fit into the socket is kept.
+    pub(super) fn own_policy(&self) -> WritePolicy {
+        WritePolicy { buffer_bytes: usize::MAX, ..self.policy }
+    }
+
+    pub(super) fn refuse(&mut self, shared: &Shared, connection: Box<Connection>, refusal: &Refusal) {
+        shared.count_refusal();
+        let client = match connection.peer {
+            Peer::Inet(address) => address.ip().to_string(),
+            Peer::Unix => self.listeners[connection.listener].name.clone(),
+        };
+        self.note(
+            shared,
+            &format!("refused a request of {client}: {} {} - {}", refusal.status, refusal.code, refusal.explanation),
+        );
+        if refusal.status == 0 {
+            self.discard(shared, connection);
+            return;
+        }
+        let reason = wire::response::reason(refusal.status);
+        let body = format!("{} {reason}\n{}\n", refusal.status, refusal.explanation);
+        let date = self.date.at(sys::epoch_s());
+        let answer = format!(
+            "HTTP/1.1 {} {reason}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\nDate: {}\r\n\r\n{body}",
+            refusal.status,
+            body.len(),
+            String::from_utf8_lossy(&date),
+        );
+        let _ = connection.socket.write(&[answer.as_bytes()], self.own_policy());
+        self.last_response_written(shared, connection);
+    }
+
+    /// The connection ends when what was written has left and the client has stopped sending.
+    pub(super) fn last_response_written(&mut self, shared: &Shared, mut connection: Box<Connection>) {
+        if connection.socket.is_flushed() {
+            self.begin_linger(shared, connection);
+        } else {
+            connection.state = State::Flushing { keep_alive: false };
+            connection.readable = true;
+            self.put_back(connection);
+        }
+    }
+
+    pub(super) fn begin_linger(&mut self, shared: &Shared, mut connection: Box<Connection>) {
+        sys::shutdown_write(connection.socket.fd());
+        connection.state = State::Lingering;
+        connection.buffer = Vec::new();
+        connection.untried = false;
+        connection.deadline_ms = sys::now_ms() + LINGER_MS;
+        self.linger(shared, connection);
+    }
+
+    pub(super) fn linger(&mut self, shared: &Shared, connection: Box<Connection>) {
+        for _ in 0..READS_A_TURN {
+            match sys::recv(connection.socket.fd(), &mut self.scratch) {
+                Ok(count) if count > 0 => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if connection.socket.register(connection.key).is_err() {
+                        self.discard(shared, connection);
+                    } else {
+                        self.put_back(connection);
+                    }
+                    return;
+                }
+                Ok(_) | Err(_) => {
+                    self.discard(shared, connection);
+                    return;
+                }
+            }
+        }
+        let key = connection.key;
+        self.put_back(connection);
+        self.again.push_back(key);
+    }
+
+    pub(super) fn serve_file(&mut self, shared: &Shared, exchange: &mut Exchange, found: static_files::Found) {
+        let date = self.date.at(sys::epoch_s());
+        let header = |name: &[u8], var: &[u8]| {
+            exchange.header(name).or_else(|| Some(exchange.var(var)).filter(|value| !value.is_empty()))
+        };
+        let conditions = Conditions {
+            method: exchange.method(),
+            if_match: header(b"if-match", b"HTTP_IF_MATCH"),
+            if_none_match: header(b"if-none-match", b"HTTP_IF_NONE_MATCH"),
+            if_modified_since: header(b"if-modified-since", b"HTTP_IF_MODIFIED_SINCE"),
+            if_unmodified_since: header(b"if-unmodified-since", b"HTTP_IF_UNMODIFIED_SINCE"),
+            range: header(b"range", b"HTTP_RANGE"),
+            if_range: header(b"if-range", b"HTTP_IF_RANGE"),
+        };
+        let Some(answer) = found.respond(&conditions, SystemTime::now()) else { return };
+        let mut response = Response::new(
+            Arc::clone(&exchange.socket),
+            self.own_policy(),
+            exchange.framing(self.listeners[exchange.listener].protocol),
+            date,
+            (Vec::new(), Vec::new()),
+        );
+        let reason = wire::response::reason(answer.status);
+        let mut fine = response.start(format!("{} {reason}", answer.status).as_bytes(), false).is_ok();
+        for (name, value) in &answer.headers {
+            fine = fine && response.header(name.as_bytes(), value.as_bytes()).is_ok();
+        }
+        if !fine {
+            response.replace_with_error();
+        } else if let Some(body) = answer.body {
+            let _ = response.file(body.file.into(), body.offset, body.length);
+        }
+        exchange.take_report(response, false, 0);
+        let done = Finished {
+            tx_bytes: exchange.report.header_bytes + exchange.report.body_bytes,
+            elapsed_us: sys::now_us().saturating_sub(exchange.started_us),
+            exception: false,
+        };
+        shared.board_static(&done);
+        shared.log_exchange(exchange, 0, done.elapsed_us, true);
+    }
+}

@@ -1,0 +1,130 @@
+//! How connections come to a worker, from its listeners and from other workers, and how they go on to others.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+use super::{ACCEPT_PAUSE_MS, EventLoop, FIRST_LISTENER, HANDOFF};
+use crate::connection::Connection;
+use crate::plan::ListenerProtocol;
+use crate::poller::{Interest, Poller};
+use crate::socket::Socket;
+use crate::sys;
+use crate::worker::Shared;
+
+impl EventLoop {
+    /// Takes new connections only while there is a thread to serve them: what stays in the kernel's queue can be taken
+    /// by another worker.
+    pub(super) fn adjust_listening(&mut self, shared: &Shared) {
+        let wanted = self.away < self.threads
+            && !self.paused
+            && self.leaving.is_none()
+            && (self.accept_after_ms == 0 || sys::now_ms() >= self.accept_after_ms);
+        if wanted {
+            self.accept_after_ms = 0;
+        }
+        if wanted == self.listening {
+            return;
+        }
+        self.listening = wanted;
+        for (index, listener) in self.listeners.iter().enumerate() {
+            if wanted {
+                if let Err(error) = self.poller.add(listener.fd, FIRST_LISTENER + index as u64, Interest::Shared) {
+                    shared.note(&format!("can not listen on {}: {error}", listener.name));
+                }
+            } else {
+                self.poller.remove(listener.fd);
+            }
+        }
+        if self.handoff_receive >= 0 {
+            if wanted {
+                let _ = self.poller.add(self.handoff_receive, HANDOFF, Interest::Shared);
+            } else {
+                self.poller.remove(self.handoff_receive);
+            }
+        }
+    }
+
+    pub(super) fn accept(&mut self, shared: &Shared, index: usize) {
+        let free = self.threads.saturating_sub(self.away);
+        self.accept_up_to(shared, index, free + 1);
+    }
+
+    pub(super) fn accept_up_to(&mut self, shared: &Shared, index: usize, most: usize) {
+        let Some(listener) = self.listeners.get(index).filter(|listener| listener.fd >= 0) else { return };
+        let (fd, is_tcp) = (listener.fd, !listener.is_unix);
+        for _ in 0..most {
+            match sys::accept(fd) {
+                Ok((connection, peer)) => {
+                    let trusted = shared.trusts(peer);
+                    let socket = Arc::new(Socket::new(connection, is_tcp, self.poller.handle()));
+                    let key = self.insert(shared, |key| Connection::new(key, socket, index, peer, trusted));
+                    self.again.push_back(key);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    // It does not listen any more: the instance ends, and this worker is about to be told so.
+                    self.poller.remove(fd);
+                    return;
+                }
+                Err(error) => {
+                    // Out of descriptors or memory: the connection stays in the kernel's queue for a moment, because
+                    // trying again at once would only burn the processor.
+                    self.accept_after_ms = sys::now_ms() + ACCEPT_PAUSE_MS;
+                    self.note(shared, &format!("accept() on {} failed: {error}", self.listeners[index].name));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Takes one connection from the queue that all workers share; false if there was none.
+    pub(super) fn receive_handoff(&mut self, shared: &Shared) -> bool {
+        let mut text = [0_u8; 512];
+        let (length, fd) = match sys::receive_descriptor(self.handoff_receive, &mut text) {
+            Ok((length, Some(fd))) => (length, fd),
+            Ok(_) => return true,
+            Err(_) => return false,
+        };
+        let (protocol, name) = match text[..length].split_first() {
+            Some((b'h', name)) => (ListenerProtocol::Http, name),
+            Some((b'u', name)) => (ListenerProtocol::Uwsgi, name),
+            _ => return true,
+        };
+        let listener = self
+            .listeners
+            .iter()
+            .position(|listener| listener.protocol == protocol && listener.name.as_bytes() == name)
+            .or_else(|| self.listeners.iter().position(|listener| listener.protocol == protocol));
+        let (Some(listener), Ok(peer)) = (listener, sys::peer_name(fd.as_raw_fd())) else { return true };
+        let trusted = shared.trusts(peer);
+        let socket = Arc::new(Socket::new(fd, !self.listeners[listener].is_unix, self.poller.handle()));
+        let key = self.insert(shared, |key| {
+            let mut connection = Connection::new(key, socket, listener, peer, trusted);
+            // It has been served before: its patience is that of a kept connection.
+            connection.served = 1;
+            connection
+        });
+        self.again.push_back(key);
+        true
+    }
+
+    /// Gives an idle connection to whichever worker takes it first. False if that is not possible now.
+    pub(super) fn hand_over(&mut self, connection: &Connection) -> bool {
+        if self.handoff_send < 0 || !connection.buffer.is_empty() || !connection.socket.is_flushed() {
+            return false;
+        }
+        let listener = &self.listeners[connection.listener];
+        let mut text = vec![if listener.protocol == ListenerProtocol::Http { b'h' } else { b'u' }];
+        text.extend_from_slice(listener.name.as_bytes());
+        if sys::send_descriptor(self.handoff_send, &text, connection.socket.fd()).is_err() {
+            return false;
+        }
+        if connection.socket.is_registered() {
+            self.poller.remove(connection.socket.fd());
+            connection.socket.forget();
+        }
+        true
+    }
+}

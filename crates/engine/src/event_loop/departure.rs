@@ -1,0 +1,130 @@
+//! What the master says, and how a worker leaves: at once, when its work is done, or because the master is gone.
+
+use super::{EventLoop, FRESH_GRACE_MS, Leaving, ORPHAN_MS};
+use crate::connection::{Connection, State};
+use crate::poller::Poller;
+use crate::scoreboard::WorkerState;
+use crate::sys;
+use crate::worker::{Shared, StopReason};
+
+impl EventLoop {
+    /// An idle connection of a worker that leaves.
+    pub(super) fn part_from(&mut self, shared: &Shared, mut connection: Box<Connection>, leaving: Leaving) {
+        if leaving.hand_over {
+            if self.hand_over(&connection) {
+                self.release(shared, connection);
+            } else {
+                // The others take no more at the moment; the next sweep tries again.
+                self.put_back(connection);
+            }
+            return;
+        }
+        // A client that has just connected is about to send its request.
+        let now = sys::now_ms();
+        let grace_ends = now + FRESH_GRACE_MS;
+        if connection.served == 0 && (connection.deadline_ms == 0 || now < connection.deadline_ms) {
+            connection.deadline_ms =
+                if connection.deadline_ms == 0 { grace_ends } else { connection.deadline_ms.min(grace_ends) };
+            if connection.socket.register(connection.key).is_ok() {
+                self.put_back(connection);
+                return;
+            }
+        }
+        self.discard(shared, connection);
+    }
+
+    pub(super) fn commands(&mut self, shared: &Shared) {
+        let mut text = [0_u8; 256];
+        loop {
+            match sys::recv(self.control, &mut text) {
+                Ok(0) => {
+                    self.poller.remove(self.control);
+                    self.orphaned(shared);
+                    return;
+                }
+                Ok(length) => self.command(shared, &text[..length]),
+                Err(_) => return,
+            }
+        }
+    }
+
+    pub(super) fn command(&mut self, shared: &Shared, command: &[u8]) {
+        match command {
+            b"drain" | b"retire" => self.leave(shared, StopReason::Drained, command == b"retire"),
+            b"stop" => self.leave(shared, StopReason::Stopped, false),
+            b"pause" if !self.paused => {
+                self.paused = true;
+                shared.set_state(WorkerState::Paused);
+            }
+            b"resume" if self.paused => {
+                self.paused = false;
+                shared.set_state(WorkerState::Accepting);
+            }
+            b"pause" | b"resume" => {}
+            other => shared.note(&format!("unknown command of the master: {}", String::from_utf8_lossy(other))),
+        }
+    }
+
+    pub(super) fn orphaned(&mut self, shared: &Shared) {
+        self.poller.remove(self.lifeline);
+        if self.leaving.is_some_and(|leaving| leaving.reason == StopReason::Orphaned) {
+            return;
+        }
+        shared.note(&format!(
+            "worker {} error: the master is gone. Finishing what is in flight, then leaving.",
+            shared.plan.worker_id
+        ));
+        self.leave(shared, StopReason::Orphaned, false);
+    }
+
+    pub(super) fn leave(&mut self, shared: &Shared, reason: StopReason, hand_over: bool) {
+        // A hurried end may overtake a patient one, and an end of all the end of one worker; not the other way round.
+        if let Some(leaving) = self.leaving {
+            let overtakes = reason != StopReason::Drained || (leaving.hand_over && !hand_over);
+            if leaving.reason != StopReason::Drained || !overtakes {
+                return;
+            }
+        }
+        let patience_ms = match reason {
+            StopReason::Drained => (shared.plan.engine.drain_timeout_s * 1000.0) as u64,
+            StopReason::Stopped => 0,
+            StopReason::Orphaned => ORPHAN_MS,
+        };
+        if reason == StopReason::Drained && !hand_over {
+            // These clients have been told that they are connected, and nobody else will serve them. After them the
+            // socket refuses: everybody who shares it leaves.
+            for index in 0..self.listeners.len() {
+                self.accept_up_to(shared, index, usize::from(u16::MAX));
+                sys::shutdown_listener(self.listeners[index].fd);
+            }
+        }
+        if reason == StopReason::Drained && !hand_over && self.handoff_receive >= 0 {
+            // Connections on their way between workers: nobody else will look for them.
+            while self.receive_handoff(shared) {}
+        }
+        self.leaving = Some(Leaving { reason, hand_over, deadline_ms: sys::now_ms() + patience_ms });
+        shared.leave();
+        self.paused = false;
+        self.adjust_listening(shared);
+        for listener in &mut self.listeners {
+            // A successor can bind the address at once, whatever this worker still has to finish.
+            sys::close(std::mem::replace(&mut listener.fd, -1));
+        }
+        if !hand_over {
+            // Answers that are still to begin say so; otherwise the client would send its next request into a closed
+            // connection.
+            for connection in self.slots.iter().filter_map(|slot| slot.connection.as_deref()) {
+                connection.socket.close_after_this();
+            }
+        }
+        let idle: Vec<u64> = self
+            .slots
+            .iter()
+            .filter_map(|slot| slot.connection.as_deref())
+            .filter(|connection| matches!(connection.state, State::Idle))
+            .map(|connection| connection.key)
+            .collect();
+        self.again.extend(idle);
+        self.again.extend(self.waiting.drain(..));
+    }
+}
