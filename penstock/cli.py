@@ -6,6 +6,7 @@ The only place where findings are printed. Nothing is decided here that another 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -118,4 +119,6 @@ def _print_findings(findings: Iterable[Finding]) -> None:
 
 
 def _say(text: str) -> None:
-    print(f"[penstock] {text}", file=sys.stderr, flush=True)
+    # A full disk or a reader that has left is no reason not to start, nor to give up a reload.
+    with contextlib.suppress(OSError):
+        print(f"[penstock] {text}", file=sys.stderr, flush=True)

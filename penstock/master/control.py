@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from penstock.master.sockets import bind_path
+
 MOST_CLIENTS = 32
 BACKLOG = 128
 MOST_REQUEST_BYTES = 65_536
@@ -201,10 +203,9 @@ def bind(directory: Path, owner: tuple[int, int] | None) -> tuple[socket.socket,
     path.unlink(missing_ok=True)  # Of an earlier process with this pid; nobody else writes here.
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        listener.bind(str(path))
-        os.chmod(path, 0o600)
+        bind_path(listener, str(path), 0o600)
         if owner is not None and os.geteuid() == 0:
-            os.chown(path, *owner)
+            os.lchown(path, *owner)
         listener.listen(BACKLOG)
     except OSError:
         listener.close()

@@ -7,7 +7,6 @@ a command needs nothing but the pid file.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,20 +35,32 @@ def make_directory(uid: int, gid: int, places: Sequence[Path] | None = None) -> 
             pass
         except OSError:
             continue
-        try:
-            found = os.lstat(path)
-            if not stat.S_ISDIR(found.st_mode):
-                continue
-            if found.st_uid != uid and os.geteuid() == 0 == found.st_uid:
-                os.chown(path, uid, gid)
-            elif found.st_uid != uid:
-                continue
-            os.chmod(path, 0o700)
-        except OSError:
+        if not _take(path, uid, gid):
             continue
         if uid == 0 or os.geteuid() == 0 or os.access(path, os.W_OK | os.X_OK):
             return path
     return None
+
+
+def _take(path: Path, uid: int, gid: int) -> bool:
+    """Make sure of the owner and the mode of a directory; False if it is not `uid`'s and can not be."""
+    try:
+        # By descriptor: where others may rename in its parent, two calls by name could mean two directories.
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        found = os.fstat(fd)
+        if found.st_uid != uid and not os.geteuid() == 0 == found.st_uid:
+            return False
+        os.fchmod(fd, 0o700)
+        if found.st_uid != uid:
+            os.fchown(fd, uid, gid)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
 
 
 def owner_of(pid: int) -> int | None:

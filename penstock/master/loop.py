@@ -225,7 +225,8 @@ class Master:
 
     def _worker_gone(self, link: GenerationLink, slot: int, pid: int, status: int | None) -> None:
         worker = link.workers.get(slot)
-        if worker is not None and (not worker.pid or not pid or worker.pid == pid):
+        # Its fork was reported before (0 if there was none): another number belongs to one who had the slot earlier.
+        if worker is not None and worker.pid == pid:
             self._hear_worker(link, worker)
             self.take(ev.WorkerExited(link.number, slot, pid, status))
 

@@ -2,6 +2,9 @@
 
 A lock on the open file tells two starts at the same moment apart; the command line of the process that it names tells
 a living instance from a number that another program has by now. uWSGI checks neither, and its `--stop` may hit anyone.
+
+Root often writes it into a directory of the app's user, so a link there is never followed, and the file stays root's:
+whoever may write to it chooses which process a later `--stop` of root's signals.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 
 from penstock.master.errors import StartError
 
@@ -23,8 +27,8 @@ class PidFile:
         self._fd = fd
 
     @classmethod
-    def claim(cls, path: str, owner: tuple[int, int] | None = None) -> PidFile:
-        """Write this process's pid to `path`, replacing a stale one. `owner` is who may remove it later.
+    def claim(cls, path: str) -> PidFile:
+        """Write this process's pid to `path`, replacing a stale one.
 
         Raises:
             StartError: the file names a living instance, or can not be written.
@@ -34,7 +38,11 @@ class PidFile:
         except BlockingIOError as error:
             raise _in_use(path, read(path)) from error
         except OSError as error:
-            raise StartError(f"the pid file {path} can not be written: {error.strerror}") from error
+            reason = "it is a symbolic link: name the file itself" if error.errno == errno.ELOOP else error.strerror
+            raise StartError(f"the pid file {path} can not be written: {reason}") from error
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise StartError(f"the pid file {path} can not be written: it is no regular file")
         named = read(path)
         if named and named != os.getpid() and is_instance(named):
             os.close(fd)
@@ -43,8 +51,6 @@ class PidFile:
         try:
             os.pwrite(fd, content, 0)
             os.ftruncate(fd, len(content))
-            if owner is not None and os.geteuid() == 0:
-                os.fchown(fd, *owner)
         except OSError as error:
             os.close(fd)
             raise StartError(f"the pid file {path} can not be written: {error.strerror}") from error
@@ -105,7 +111,7 @@ def _program(words: list[str]) -> str:
 def _open_locked(path: str) -> int:
     """Open the file with the lock held; BlockingIOError if another process holds it."""
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, MODE)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

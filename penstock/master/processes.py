@@ -5,6 +5,7 @@ Reaping happens in the loop only, in one place. What is here never waits.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -25,6 +26,22 @@ PR_SET_CHILD_SUBREAPER = 36
 
 BOOT = Path(__file__).resolve().parent.parent / "worker" / "boot.py"
 """What a generation's interpreter runs."""
+
+
+def tidy_descriptors() -> None:
+    """See to it that descriptors 0, 1 and 2 are open, and that children get no others.
+
+    Started with one of them closed, the log's lines would go into whatever file or socket is opened first; and what the
+    caller left open (a lock, a pipe, a socket of systemd's) would live as long as the longest request.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2:
+            # The listing's own descriptor is among them, and closed by now.
+            with contextlib.suppress(OSError):
+                os.set_inheritable(int(name), False)
 
 
 def become_subreaper() -> bool:
@@ -56,21 +73,30 @@ def spawn_generation(interpreter: str, channel_fd: int, boot: Path = BOOT) -> in
 
 
 class ProcessRef:
-    """One process, never another one that got its number later (pidfd_open(2))."""
+    """One process, never another one that got its number later (pidfd_open(2)).
+
+    Where that can not be had (Linux before 5.3, a sandbox that forbids it, no more descriptors) the number has to do:
+    a worker that nobody could kill would be worse.
+    """
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
+        self._fd = -1
+        self._is_gone = False
         try:
             self._fd = os.pidfd_open(pid)
-        except OSError:
-            # Gone already, or a kernel that is older than 5.3.
-            self._fd = -1
+        except ProcessLookupError:
+            self._is_gone = True
+        except (OSError, AttributeError):
+            return
 
     def send(self, number: int) -> None:
         """Send a signal; nothing happens if the process is gone."""
         try:
             if self._fd >= 0:
                 signal.pidfd_send_signal(self._fd, number)
+            elif not self._is_gone:
+                os.kill(self.pid, number)
         except OSError:
             return
 
@@ -79,6 +105,7 @@ class ProcessRef:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+        self._is_gone = True
 
 
 def python_version() -> str:

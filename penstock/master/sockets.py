@@ -200,7 +200,7 @@ def _bind_unix(plan: ListenerPlan, owner: tuple[int, int] | None) -> BoundListen
     _remove_stale(plan, path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        listener.bind(path)
+        bind_path(listener, path, plan.mode)
         found = os.lstat(path)
         inode = (found.st_dev, found.st_ino)
     except OSError as error:
@@ -208,18 +208,29 @@ def _bind_unix(plan: ListenerPlan, owner: tuple[int, int] | None) -> BoundListen
         raise _failure(plan, path, _why_not_bound(error, path)) from error
     bound = BoundListener(plan, listener, path, inode)
     try:
-        # Before `listen`: until then nobody can connect, whatever the mode.
-        if plan.mode is not None:
-            os.chmod(path, plan.mode)
+        # Before `listen`: until then nobody can connect. By lchown: the directory may be the app's user's, who could put
+        # a link to another file of root's there meanwhile.
         uid, gid = resolve_owner(plan.owner, owner)
         if (uid, gid) != (-1, -1):
-            os.chown(path, uid, gid)
+            os.lchown(path, uid, gid)
         listener.listen(plan.backlog)
     except (OSError, LookupError) as error:
         bound.close(remove=True)
         detail = error.strerror if isinstance(error, OSError) else str(error)
-        raise _failure(plan, path, f"its owner or mode can not be set: {detail}") from error
+        raise _failure(plan, path, f"its owner can not be set: {detail}") from error
     return bound
+
+
+def bind_path(listener: socket.socket, path: str, mode: int | None) -> None:
+    """Bind a unix socket to a path that has `mode` from its first moment; None leaves the mode to the umask."""
+    if mode is None:
+        listener.bind(path)
+        return
+    before = os.umask(0o777 & ~mode)
+    try:
+        listener.bind(path)
+    finally:
+        os.umask(before)
 
 
 def _remove_stale(plan: ListenerPlan, path: str) -> None:

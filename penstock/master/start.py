@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def start(
     With `daemonize` that is the status of the start: 0 as soon as the instance is ready. `reread` makes the plan of a
     reload; `catalogue` is the engine's; `boot` is what the interpreter of a generation runs.
     """
+    processes.tidy_descriptors()
     if plan.daemonize is None:
         return _start(plan, reread, catalogue, boot, None)
     parent = daemon.detach()
@@ -57,12 +59,15 @@ class _Made:
     pid_file: PidFile | None = None
     listeners: tuple[BoundListener, ...] = ()
     stats: BoundListener | None = None
-    others: list[Callable[[], None]] = field(default_factory=list)
+    control: tuple[socket.socket, Path] | None = None
 
     def take_back(self) -> None:
         """Leave nothing behind."""
         for listener in (*self.listeners, *((self.stats,) if self.stats else ())):
             listener.close(remove=True)
+        if self.control is not None:
+            self.control[0].close()
+            self.control[1].unlink(missing_ok=True)
         if self.pid_file is not None:
             self.pid_file.release()
 
@@ -74,15 +79,15 @@ def _start(
     boot: Path,
     parent: daemon.ParentPipe | None,
 ) -> int:
-    starter: daemon.Starter = parent or daemon.Terminal()
+    try:
+        starter = _open_log(plan, parent)
+    except StartError as error:
+        # There is no log yet, only the shell.
+        (parent or daemon.Terminal(os.dup(2))).failed(error.status, str(error))
+        return error.status
     made = _Made()
     with SignalReader() as signals:
         try:
-            log_file = plan.logto or plan.daemonize
-            if log_file is not None:
-                if parent is None:
-                    starter = daemon.Terminal(os.dup(2))
-                log.redirect(log_file)
             given = _prepare(plan, reread, catalogue, boot, starter, made)
         except StartError as error:
             log.write(str(error))
@@ -96,6 +101,22 @@ def _start(
             if made.pid_file is not None:
                 made.pid_file.release()
             master.close()
+
+
+def _open_log(plan: Plan, parent: daemon.ParentPipe | None) -> daemon.Starter:
+    """Send the log where it belongs; return who else wants to know how the start went.
+
+    Raises:
+        StartError: the log can not be opened.
+    """
+    log_file = plan.logto or plan.daemonize
+    terminal = os.dup(2)
+    if log_file is not None:
+        log.redirect(log_file)
+        if parent is None:
+            return daemon.Terminal(terminal)
+    os.close(terminal)
+    return parent or daemon.Terminal()
 
 
 def _prepare(
@@ -118,7 +139,7 @@ def _prepare(
     _banner(plan)
     if plan.pidfile is not None:
         log.write(f"writing pidfile to {plan.pidfile}")
-        made.pid_file = PidFile.claim(plan.pidfile, owner)
+        made.pid_file = PidFile.claim(plan.pidfile)
     layout = _layout(catalogue)
     log.write(f"detected max file descriptor number: {privileges.raise_file_limit()}")
     made.listeners = bind_all(plan.listeners, owner)
@@ -127,7 +148,7 @@ def _prepare(
     if plan.stats is not None:
         made.stats = bind_stats(plan.stats, owner)
         log.write(f"*** Stats server enabled on {made.stats.name} fd: {made.stats.fd} ***")
-    control_socket = _control_socket(owner)
+    made.control = _control_socket(owner)
     for line in privileges.drop(identity):
         log.write(line)
     if not processes.become_subreaper():
@@ -143,7 +164,7 @@ def _prepare(
         Supervisor.take(),
         owner,
         made.stats,
-        control_socket,
+        made.control,
         boot,
     )
 
@@ -158,7 +179,7 @@ def _layout(catalogue: Callable[[], dict[str, Any]]) -> Layout:
         ) from error
 
 
-def _control_socket(owner: tuple[int, int] | None) -> tuple[Any, Path] | None:
+def _control_socket(owner: tuple[int, int] | None) -> tuple[socket.socket, Path] | None:
     uid, gid = owner or (os.geteuid(), os.getegid())
     directory = make_directory(uid, gid)
     if directory is not None:

@@ -7,6 +7,7 @@ and what becomes of them is the master's policy. What a worker does with its Ass
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import select
@@ -87,12 +88,16 @@ def serve(channel: Channel) -> int | Assignment:
 
 def leave(status: int) -> NoReturn:
     """End the generation. Exit handlers do not run here: they belong to the workers, which serve on."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError, AttributeError):
-            pass  # Closed or replaced by the app; there is nothing left to lose.
+    flush_streams()
     os._exit(status)
+
+
+def flush_streams() -> None:
+    """Write out what the app has printed so far."""
+    for stream in (sys.stdout, sys.stderr):
+        # The app may have closed them, or put anything in their place; the disk may be full.
+        with contextlib.suppress(Exception):
+            stream.flush()
 
 
 def import_app(start: Start, *watched: int) -> App:
@@ -216,8 +221,7 @@ class _Forker:
         return None
 
     def _spawn(self, worker: int, slot: int, control_fd: int) -> Assignment | None:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()  # An unfinished line would be written once more by each child.
+        flush_streams()  # An unfinished line would be written once more by each child.
         try:
             with warnings.catch_warnings():
                 # Python warns of threads at a fork; settle() has said so, with their names and a cure.

@@ -357,8 +357,11 @@ enum Role {
 
 /// `lead` while the standby thread runs the loop.
 const STANDBY_LEADS: u64 = u64::MAX;
-/// How often the standby thread looks at a busy worker: a call that lasts one to two ticks is slow.
+/// How often the standby thread looks at a busy worker: a call that lasts one to two ticks is slow. Each look costs two
+/// context switches, so that a worker whose calls have all been fast for a while is looked at less often.
 const TICK: Duration = Duration::from_micros(500);
+const CALM_TICK: Duration = Duration::from_millis(2);
+const CALM_AFTER: Duration = Duration::from_secs(2);
 /// A call this long counts as slow when it is decided who runs the loop.
 const SLOW_US: u64 = 500;
 /// Ticks without any call before the standby thread sleeps.
@@ -528,6 +531,7 @@ impl Worker {
         let _fatal = FatalPanic(&self.shared);
         let mut last = 0;
         let mut idle_ticks = 0;
+        let mut taken_over = Instant::now();
         loop {
             if lock(&self.jobs).ended.is_some() {
                 return self.watch_the_end();
@@ -536,6 +540,7 @@ impl Worker {
             if now == last && now % 2 == 1 {
                 if self.lead.compare_exchange(now, STANDBY_LEADS, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                     self.lead_without_app();
+                    taken_over = Instant::now();
                 }
                 last = 0;
                 continue;
@@ -543,7 +548,7 @@ impl Worker {
             idle_ticks = if now == last { idle_ticks + 1 } else { 0 };
             last = now;
             if idle_ticks < IDLE_TICKS {
-                std::thread::park_timeout(TICK);
+                std::thread::park_timeout(if taken_over.elapsed() < CALM_AFTER { TICK } else { CALM_TICK });
                 continue;
             }
             self.standby_sleeps.store(true, Ordering::SeqCst);
