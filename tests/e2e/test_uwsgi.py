@@ -15,7 +15,7 @@ from tests.e2e.clients import (
     uwsgi_request,
     uwsgi_variables,
 )
-from tests.e2e.harness import Penstock
+from tests.e2e.harness import APPS, Penstock
 
 
 def environ(server: Penstock, target: str = "/environ", **more: Any) -> dict[str, Any]:
@@ -123,3 +123,17 @@ def test_a_failing_app_is_a_500(server: Penstock) -> None:
 def test_head_and_304_have_no_body(server: Penstock) -> None:
     assert uwsgi_request(server.uwsgi, "/hello", "HEAD").body == b""
     assert uwsgi_request(server.uwsgi, "/status?code=304").body == b""
+
+
+def test_variables_of_the_servers_own_can_not_be_set_from_outside(server: Penstock) -> None:
+    found = environ(server, **{"uwsgi.node": "evil", "wsgi.url_scheme": "evil", "wsgi.own": "evil"})
+    assert "evil" not in json.dumps(found)
+
+
+def test_a_request_without_a_method_is_refused_with_the_cause() -> None:
+    """What nginx sends when `include uwsgi_params;` is missing."""
+    with Penstock("--socket", "127.0.0.1:0", "--wsgi-file", APPS / "cases.py") as instance:
+        answer = uwsgi_exchange(instance.uwsgi, uwsgi_packet([("HTTP_HOST", "example.org")]))
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"include uwsgi_params" in answer
+        instance.wait_log("^.*no-request-method.*include uwsgi_params.*$")

@@ -81,21 +81,24 @@ pub struct Refusal {
     pub status: u16,
     pub code: &'static str,
     pub explanation: String,
+    /// What the log says beside the explanation, and the client need not know.
+    pub detail: String,
 }
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
-        Self { status: error.status(), code: error.code(), explanation: error.explanation().to_owned() }
+        Self::new(error.status(), error.code(), error.explanation())
     }
 }
 
 impl Refusal {
-    fn unreadable_body(error: &std::io::Error, directory: &Path) -> Self {
-        Self {
-            status: if spool::is_full(error) { 507 } else { 500 },
-            code: "spool-failed",
-            explanation: format!("the request body could not be kept in {}: {error}", directory.display()),
-        }
+    fn new(status: u16, code: &'static str, explanation: &str) -> Self {
+        Self { status, code, explanation: explanation.to_owned(), detail: String::new() }
+    }
+
+    fn unreadable_body(error: &std::io::Error) -> Self {
+        let status = if spool::is_full(error) { 507 } else { 500 };
+        Self { detail: error.to_string(), ..Self::new(status, "spool-failed", "the request body could not be kept") }
     }
 }
 
@@ -121,6 +124,10 @@ fn wrong_protocol(guess: Guess, listener: ListenerProtocol) -> Option<Refusal> {
             "uwsgi-on-http-socket",
             "uwsgi was sent to an HTTP socket: use `socket` for this address, or proxy_pass instead of uwsgi_pass in nginx",
         ),
+        (ListenerProtocol::Uwsgi, Guess::Tls) => (
+            "tls-on-uwsgi-socket",
+            "TLS was sent to a uwsgi socket: that is for nginx's uwsgi_pass; browsers go to nginx, or to an `http` address",
+        ),
         (_, Guess::Tls) => (
             "tls-on-plain-socket",
             "TLS was sent to a socket without TLS: use http:// for this address, or let nginx speak TLS in front of it",
@@ -135,7 +142,7 @@ fn wrong_protocol(guess: Guess, listener: ListenerProtocol) -> Option<Refusal> {
         _ => return None,
     };
     // A TLS or uwsgi client can not read an HTTP answer, but a person with a packet dump can.
-    Some(Refusal { status: 400, code, explanation: explanation.to_owned() })
+    Some(Refusal::new(400, code, explanation))
 }
 
 impl Connection {
@@ -254,19 +261,19 @@ impl Connection {
                 if let Some(refusal) = wrong_protocol(detect::guess(input), ListenerProtocol::Uwsgi) {
                     return Verdict::Refuse(refusal);
                 }
-                return Verdict::Refuse(Refusal {
-                    status: 0,
-                    code: "unknown-modifier",
-                    explanation: format!("-- unavailable modifier requested: {other} --"),
-                });
+                let explanation = format!("-- unavailable modifier requested: {other} --");
+                return Verdict::Refuse(Refusal::new(0, "unknown-modifier", &explanation));
             }
         }
         if packet.vars.is_empty() {
-            return Verdict::Refuse(Refusal {
-                status: 0,
-                code: "empty-packet",
-                explanation: "Empty python request. skip.".to_owned(),
-            });
+            return Verdict::Refuse(Refusal::new(0, "empty-packet", "Empty python request. skip."));
+        }
+        if packet.get(input, b"REQUEST_METHOD").is_none_or(<[u8]>::is_empty) {
+            return Verdict::Refuse(Refusal::new(
+                400,
+                "no-request-method",
+                "the uwsgi request has no REQUEST_METHOD: `include uwsgi_params;` is missing beside uwsgi_pass in nginx",
+            ));
         }
         let length = packet.content_length;
         if intake.limits.body_bytes > 0 && length > intake.limits.body_bytes {
@@ -334,7 +341,7 @@ impl Connection {
             BodyFraming::Length(left) => {
                 let take = usize::try_from(*left).unwrap_or(usize::MAX).min(data.len());
                 if let Err(error) = incoming.spool.write(&data[..take]) {
-                    return Verdict::Refuse(Refusal::unreadable_body(&error, &intake.spool_dir));
+                    return Verdict::Refuse(Refusal::unreadable_body(&error));
                 }
                 *left -= take as u64;
                 (*left == 0, take)
@@ -346,7 +353,7 @@ impl Connection {
                     Err(error) => return Verdict::Refuse(error.into()),
                 };
                 if let Err(error) = incoming.spool.write(&decoded) {
-                    return Verdict::Refuse(Refusal::unreadable_body(&error, &intake.spool_dir));
+                    return Verdict::Refuse(Refusal::unreadable_body(&error));
                 }
                 match step {
                     Step::Done((), used) => (true, used),
@@ -364,14 +371,14 @@ impl Connection {
                 exchange.body = body;
                 self.ready(exchange, &data[used..])
             }
-            Err(error) => Verdict::Refuse(Refusal::unreadable_body(&error, &intake.spool_dir)),
+            Err(error) => Verdict::Refuse(Refusal::unreadable_body(&error)),
         }
     }
 
     /// What to say to a client whose request did not come in time.
     pub fn overdue(&self) -> Refusal {
         let what = if matches!(self.state, State::Body(_)) { "body" } else { "head" };
-        Refusal { status: 408, code: "request-timeout", explanation: format!("the request's {what} took too long") }
+        Refusal::new(408, "request-timeout", &format!("the request's {what} took too long"))
     }
 }
 
@@ -380,9 +387,6 @@ fn refuse(error: Error, input: &[u8], protocol: ListenerProtocol) -> Verdict {
 }
 
 fn too_large(intake: &Intake) -> Refusal {
-    Refusal {
-        status: 413,
-        code: "body-too-large",
-        explanation: format!("the request body is larger than limit-post ({} bytes)", intake.limits.body_bytes),
-    }
+    let explanation = format!("the request body is larger than limit-post ({} bytes)", intake.limits.body_bytes);
+    Refusal::new(413, "body-too-large", &explanation)
 }

@@ -160,7 +160,7 @@ impl Exchange {
     }
 
     /// Ends the response and keeps what the log and the connection need to know; returns the working buffers.
-    pub fn take_report(&mut self, mut response: Response, app_failed: bool, vars: u32) -> (Vec<u8>, Vec<u8>) {
+    pub fn take_report(&mut self, mut response: Response, app_failed: bool) -> (Vec<u8>, Vec<u8>) {
         let ending = response.finish(app_failed);
         self.report = Report {
             ending,
@@ -171,7 +171,7 @@ impl Exchange {
             via_sendfile: response.via_sendfile(),
             app_failed,
             client_gone: response.gone().is_some(),
-            vars,
+            vars: self.report.vars,
         };
         response.into_scratch()
     }

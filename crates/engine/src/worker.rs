@@ -679,7 +679,7 @@ mod tests {
             let body = format!("{} {}", self.name, exchange.path().escape_ascii());
             response.start(b"200 OK", false).expect("valid");
             assert!(response.whole(&[body.as_bytes()]));
-            exchange.take_report(response, false, 0);
+            exchange.take_report(response, false);
         }
     }
 

@@ -42,8 +42,9 @@ impl WsgiApp {
         shared: &Shared,
         thread: usize,
         slot: &Arc<ResponseSlot>,
-    ) -> PyResult<u32> {
+    ) -> PyResult<()> {
         let (environ, vars) = self.environs.make(py, exchange, shared, thread)?;
+        exchange.report.vars = vars;
         let start_response = Py::new(py, StartResponse::new(Arc::clone(slot)))?;
         let result = self.callable.bind(py).call1((environ, start_response));
         if shared.is_forked() {
@@ -53,7 +54,7 @@ impl WsgiApp {
         if shared.is_forked() {
             end_child(py, sent.err());
         }
-        sent.map(|()| vars)
+        sent
     }
 }
 
@@ -69,8 +70,8 @@ impl App for WsgiApp {
             std::mem::take(&mut thread.scratch),
         );
         let slot = Arc::new(ResponseSlot(Mutex::new(Some(response))));
-        let (vars, failed) = Python::attach(|py| match self.call(py, exchange, shared, thread.index, &slot) {
-            Ok(vars) => (vars, false),
+        let failed = Python::attach(|py| match self.call(py, exchange, shared, thread.index, &slot) {
+            Ok(()) => false,
             Err(error) => {
                 shared.note(&format!(
                     "the app raised an exception on {} {}",
@@ -80,7 +81,7 @@ impl App for WsgiApp {
                 shared.flush_log();
                 // Not `print`: that would end the process for SystemExit.
                 error.display(py);
-                (0, true)
+                true
             }
         });
         // The slot is emptied, so that a `write` or `start_response` that the app kept can do no harm later.
@@ -91,7 +92,7 @@ impl App for WsgiApp {
             broken_off = false;
         }
         let fault = response.length_fault();
-        thread.scratch = exchange.take_report(response, broken_off, vars);
+        thread.scratch = exchange.take_report(response, broken_off);
         exchange.report.app_failed = failed;
         if let Some(fault) = fault.filter(|_| !failed) {
             shared.note(&format!("{} {}: {fault}", exchange.method().escape_ascii(), exchange.uri().escape_ascii()));

@@ -29,7 +29,14 @@ impl EventLoop {
         };
         self.note(
             shared,
-            &format!("refused a request of {client}: {} {} - {}", refusal.status, refusal.code, refusal.explanation),
+            &format!(
+                "refused a request of {client}: {} {} - {}{}{}",
+                refusal.status,
+                refusal.code,
+                refusal.explanation,
+                if refusal.detail.is_empty() { "" } else { ": " },
+                refusal.detail
+            ),
         );
         if refusal.status == 0 {
             self.discard(shared, connection);
@@ -123,7 +130,7 @@ impl EventLoop {
         } else if let Some(body) = answer.body {
             let _ = response.file(body.file.into(), body.offset, body.length);
         }
-        exchange.take_report(response, false, 0);
+        exchange.take_report(response, false);
         let done = Finished {
             tx_bytes: exchange.report.header_bytes + exchange.report.body_bytes,
             elapsed_us: sys::now_us().saturating_sub(exchange.started_us),
