@@ -121,4 +121,5 @@ def _print_findings(findings: Iterable[Finding]) -> None:
 def _say(text: str) -> None:
     # A full disk or a reader that has left is no reason not to start, nor to give up a reload.
     with contextlib.suppress(OSError):
-        print(f"[penstock] {text}", file=sys.stderr, flush=True)
+        # Not through sys.stderr: what it could not write would come back at exit, and change the exit status.
+        os.write(2, f"[penstock] {text}\n".encode("utf-8", "backslashreplace"))

@@ -175,7 +175,7 @@ def test_the_signal_reaches_the_master(tmp_path: Path, command: str, number: sig
 
 
 def test_usage_of_the_commands() -> None:
-    assert "usage: penstock reload PIDFILE" in run("reload").stderr
+    assert "usage: penstock reload" in run("reload").stderr
     assert run("stop", "a", "b").returncode == 1
     assert "usage: penstock connect-and-read ADDRESS" in run("connect-and-read").stderr
     assert "needs a value" in run("--reload").stderr
@@ -220,3 +220,12 @@ def test_connect_and_read_to_nobody(address: str, piece: str) -> None:
     result = run("connect-and-read", address)
     assert result.returncode == 1
     assert piece in result.stderr and "Traceback" not in result.stderr
+
+
+def test_a_log_that_can_not_be_written_stops_nothing(tmp_path: Path) -> None:
+    """A full disk, and the start has something to say: it comes as far as the app that is not there."""
+    (tmp_path / "a.ini").write_text("[uwsgi]\nwork = 3\nhttp = 127.0.0.1:0\nmodule = not_there\n")
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "penstock", str(tmp_path / "a.ini")]
+        done = subprocess.run(command, stderr=full, cwd=tmp_path, timeout=60)
+    assert done.returncode == 22

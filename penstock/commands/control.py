@@ -1,4 +1,4 @@
-"""What `reload` and `stop` share: a signal to the master that a pid file names."""
+"""What `reload` and `stop` share: reaching the master that a pid file names, by signal or over its control socket."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from penstock.master.control_client import ControlError, request
 from penstock.master.pidfile import is_instance
 
 OK = 0
@@ -20,24 +21,57 @@ def send(name: str, arguments: Sequence[str], number: signal.Signals) -> int:
     The exit status is uWSGI's: 0 when it was sent, 1 when the file can not be read, 255 when there is no such process.
     A process that is certainly something else is never signalled.
     """
-    if len(arguments) != 1:
-        return _fail(NO_FILE, f"usage: penstock {name} PIDFILE")
-    path = arguments[0]
     try:
-        pid = _read_pid(path)
-    except OSError as error:
-        return _fail(NO_FILE, f"can not read the pid file {path}: {error.strerror}; is the instance running?")
-    except ValueError as error:
-        return _fail(NO_FILE, f"{path} is no pid file: {error}")
-    if _is_something_else(pid):
-        return _fail(NO_PROCESS, f"process {pid} of {path} is not Penstock; the file is stale and can be removed")
-    try:
+        pid, path = _master(name, arguments)
         os.kill(pid, number)
+    except _Refused as refused:
+        return _fail(refused.status, str(refused))
     except (ProcessLookupError, OverflowError):
         return _fail(NO_PROCESS, f"there is no process {pid}; {path} is stale and can be removed")
     except PermissionError:
         return _fail(NO_PROCESS, f"may not signal process {pid}; it belongs to another user")
     return OK
+
+
+def ask(name: str, arguments: Sequence[str]) -> int:
+    """Ask the master of a pid file for `name`, show what it says, and return its status when it is done."""
+    try:
+        pid, _ = _master(name, arguments)
+        answer = request(pid, name, progress=_say, wait=True)
+    except _Refused as refused:
+        return _fail(refused.status, str(refused))
+    except ControlError as error:
+        return _fail(NO_PROCESS, str(error))
+    if not answer["ok"]:
+        for text in (answer.get("error"), answer.get("reason")):
+            if text:
+                _say(str(text).rstrip("\n"))
+    return int(answer["status"])
+
+
+class _Refused(Exception):
+    """The pid file names no master: why, and the exit status of the command."""
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+def _master(name: str, arguments: Sequence[str]) -> tuple[int, str]:
+    """Find the pid, and the file that holds it. Raises _Refused."""
+    if len(arguments) != 1:
+        raise _Refused(NO_FILE, f"usage: penstock {name} PIDFILE")
+    path = arguments[0]
+    try:
+        pid = _read_pid(path)
+    except OSError as error:
+        message = f"can not read the pid file {path}: {error.strerror}; is the instance running?"
+        raise _Refused(NO_FILE, message) from error
+    except ValueError as error:
+        raise _Refused(NO_FILE, f"{path} is no pid file: {error}") from error
+    if _is_something_else(pid):
+        raise _Refused(NO_PROCESS, f"process {pid} of {path} is not Penstock; the file is stale and can be removed")
+    return pid, path
 
 
 def _read_pid(path: str) -> int:
@@ -67,5 +101,9 @@ def _is_something_else(pid: int) -> bool:
 
 
 def _fail(status: int, message: str) -> int:
-    print(f"[penstock] {message}", file=sys.stderr)
+    _say(message)
     return status
+
+
+def _say(text: str) -> None:
+    print(f"[penstock] {text}", file=sys.stderr)

@@ -1,7 +1,8 @@
 """Text -> value, by the type of an option. Pure.
 
-As uWSGI reads numbers and flags, with two differences: a number without digits is an error instead of 0, and sizes may
-end in k, m or g. Text after a number or a flag is ignored as in uWSGI, but said.
+As uWSGI reads numbers and flags, with three differences: a number without digits is an error instead of 0, sizes may
+end in k, m or g and durations in s, m or h, and other letters right after the digits are an error. A comment or words
+after a number or a flag are ignored as in uWSGI, but said.
 """
 
 from __future__ import annotations
@@ -16,8 +17,15 @@ FALSE_WORDS = frozenset({"0", "false", "off", "no"})
 
 _LARGEST = 2**63 - 1
 _NUMBER = re.compile(r"([+-]?)([0-9]+)(.*)", re.DOTALL)
-_SUFFIX = re.compile(r"([kKmMgG])(?:i?[bB])?(?![a-zA-Z0-9])(.*)", re.DOTALL)
-_FACTORS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_SIZE = re.compile(r"\s*([kmg])(?:i?b)?(?![a-z0-9])(.*)", re.DOTALL | re.IGNORECASE)
+_SIZE_FACTORS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_DURATION = re.compile(
+    r"\s*(?:(s)(?:ecs?|econds?)?|(m)(?:ins?|inutes?)?|(h)(?:ours?)?)(?![a-z0-9])(.*)", re.DOTALL | re.IGNORECASE
+)
+_DURATION_FACTORS = {"s": 1, "m": 60, "h": 3600}
+_COUNT = re.compile(r"\s*([kmg])(?![a-z0-9])", re.IGNORECASE)
+_COUNT_FACTORS = {"k": 10**3, "m": 10**6, "g": 10**9}
+_FRACTION = re.compile(r"[.,][0-9]")
 _COMMENT = re.compile(r"\s+[;#]")
 _EXAMPLES = {"seconds": "60", "bytes": "32768", "milliseconds": "500", "integer": "4"}
 
@@ -78,15 +86,38 @@ class _Converter:
             return None
         sign, digits, after = match.groups()
         number = int(digits) if len(digits) <= 19 else _LARGEST + 1
-        if self.option.type == "bytes" and (suffix := _SUFFIX.match(after)):
-            number *= _FACTORS[suffix[1].lower()]
-            after = suffix[2]
+        factor, after = self._unit(after)
+        number *= factor
         if (sign == "-" and number) or number > _LARGEST:
-            self.error("number-range", "must be between 0 and 9223372036854775807", "give another number")
+            example = f"write for example {self.key} = {_EXAMPLES.get(self.option.type, '4')}"
+            self.error("number-range", "must not be negative" if sign == "-" else "is too large", example)
+            return None
+        if (after and not after.startswith((" ", "\t", ";", "#"))) or self._is_counted_in_thousands(after):
+            self.error("not-a-number", "this is not a whole number", self._whole(number, after))
             return None
         if after.strip():
             self.warn("text-after-value", f"read as {number}", "put the comment on a line of its own")
         return number
+
+    def _unit(self, after: str) -> tuple[int, str]:
+        """Read the unit behind the digits: its factor, and what is left."""
+        if self.option.type == "bytes" and (size := _SIZE.match(after)):
+            return _SIZE_FACTORS[size[1].lower()], size[2]
+        if self.option.type == "seconds" and (duration := _DURATION.match(after)):
+            return _DURATION_FACTORS[(duration[1] or duration[2] or duration[3]).lower()], duration[4]
+        return 1, after
+
+    def _is_counted_in_thousands(self, after: str) -> bool:
+        return self.option.type == "integer" and _COUNT.match(after) is not None
+
+    def _whole(self, number: int, after: str) -> str:
+        """Say what to write instead of a number that letters or a fraction follow."""
+        if self._is_counted_in_thousands(after) and (unit := _COUNT.match(after)):
+            return f"write {self.key} = {number * _COUNT_FACTORS[unit[1].lower()]}"
+        if _FRACTION.match(after):
+            return f"write {self.key} = {number} or {number + 1}" if after[0] == "." else "write it without the comma"
+        units = {"bytes": ", with k, m or g for larger units", "seconds": ", with s, m or h for the unit"}
+        return f"write for example {self.key} = {number}{units.get(self.option.type, '')}"
 
     def octal(self) -> int | None:
         if self.option.type == "mode" and (self.absent or self.text == "1"):

@@ -49,6 +49,20 @@ DEVIATIONS: tuple[Deviation, ...] = (
         "sizes",
     ),
     Deviation(
+        "duration-units",
+        "1m is 1 second",
+        "durations may end in s, m or h",
+        "nobody means one second",
+        "durations",
+    ),
+    Deviation(
+        "number-with-letters",
+        "1k is 1 and 2.5 is 2",
+        "an error that names the line, where it is neither a size nor a duration",
+        "max-requests = 1k replaced a worker after each request",
+        "number_with_letters",
+    ),
+    Deviation(
         "flag-with-comment",
         "false ; text is true",
         "the word before the comment counts, with a warning",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from dataclasses import dataclass
+from typing import BinaryIO
 
 LARGEST_BYTES = 16 * 1024 * 1024
 """A configuration above this is a mistake, for instance a device or a log file."""
+_PIECE_BYTES = 64 * 1024
+"""Files of /proc/sys refuse a read that asks for megabytes (ENOMEM)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +45,22 @@ class FileReader:
         """
         if name == "-":
             if self._standard_input is None:
-                self._standard_input = _decode(sys.stdin.buffer.read(LARGEST_BYTES + 1))
+                self._standard_input = _decode(_read_all(sys.stdin.buffer))
             return ConfigFile("-", "-", 0, self._standard_input)
         path = os.path.join(self._cwd, name)
-        with open(path, "rb") as file:
-            data = file.read(LARGEST_BYTES + 1)
+        with open(path, "rb", buffering=0) as file:
+            data = _read_all(file)
             inode = os.fstat(file.fileno()).st_ino
         directory, base = os.path.split(os.path.abspath(path))
         return ConfigFile(name, os.path.join(os.path.realpath(directory), base), inode, _decode(data))
+
+
+def _read_all(file: BinaryIO | io.RawIOBase) -> bytes:
+    """Read to the end in pieces, or until it is certainly too much."""
+    data = bytearray()
+    while len(data) <= LARGEST_BYTES and (piece := file.read(_PIECE_BYTES)):
+        data += piece
+    return bytes(data)
 
 
 def _decode(data: bytes) -> str:

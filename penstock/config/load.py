@@ -51,9 +51,9 @@ def load(sources: Sources) -> Settings:
     """
     collector = _Collector(sources)
     collector.collect()
-    entries, findings, used = expand(collector.entries, sources.environ, sources.reader)
+    entries, findings, used, failed = expand(collector.entries, sources.environ, sources.reader)
     collector.findings += findings
-    settings = _convert_all(entries, collector.findings)
+    settings = _convert_all([one for one in entries if (one.key, one.origin) not in failed], collector.findings)
     _find_overridden(settings, collector.findings)
     strict = settings.get("strict", ())
     _find_unknown(entries, used, bool(strict and strict[-1].value), collector.findings)
@@ -127,16 +127,18 @@ class _Collector:
         if option is None or option.role != "directive":
             return
         if option.name == "ini":
-            self._read_ini(self._known_so_far(entry), entry.origin)
+            name = self._known_so_far(entry)
+            if name is not None:
+                self._read_ini(name, entry.origin)
         elif option.name in ("set", "set-ph"):
             self._set(option.name, entry)
 
-    def _known_so_far(self, entry: Entry) -> str:
+    def _known_so_far(self, entry: Entry) -> str | None:
+        """Fill in the placeholders of a name; None where that failed, which the pass over all values will say."""
         value, findings = expand_one(
             entry.value or "", entry, self.entries, self._sources.environ, self._sources.reader
         )
-        self.findings += findings
-        return value
+        return None if any(finding.level == "error" for finding in findings) else value
 
     def _set(self, directive: str, entry: Entry) -> None:
         key, equals, value = (entry.value or "").partition("=")

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from penstock.config.files import FileReader
-from penstock.config.findings import Finding
+from penstock.config.findings import Finding, Origin
 from penstock.config.settings import Entry
+from penstock.options.known import BLOCKS
 from penstock.options.suggest import nearest
 
 MOST_REPLACEMENTS = 1000
@@ -70,16 +72,24 @@ _STEPS = {"++": 1, "--": -1}
 _DEEPEST_GROUP = 50
 
 
+class Expanded(NamedTuple):
+    """All values with their placeholders filled in."""
+
+    entries: list[Entry]
+    findings: list[Finding]
+    used: frozenset[str]
+    """Every name that a `%(...)` mentions, whether or not it is set."""
+    failed: frozenset[tuple[str, Origin]]
+    """Key and place of each value that has an error, so that nothing else need be said about it."""
+
+
 def expand(
     entries: list[Entry], environ: Mapping[str, str], reader: FileReader
-) -> tuple[list[Entry], list[Finding], frozenset[str]]:
-    """Fill in every placeholder.
-
-    Returns the new entries, what was found, and every name that a `%(...)` mentions, whether or not it is set.
-    """
+) -> Expanded:
+    """Fill in every placeholder."""
     expander = _Expander(entries, environ, reader)
     expander.run()
-    return expander.entries, expander.findings, frozenset(expander.used)
+    return Expanded(expander.entries, expander.findings, frozenset(expander.used), frozenset(expander.failed))
 
 
 def expand_one(
@@ -97,6 +107,7 @@ class _Expander:
         self.reader = reader
         self.findings: list[Finding] = []
         self.used: set[str] = set()
+        self.failed: set[tuple[str, Origin]] = set()
         self.said_environment: dict[str, str] = {}
 
     def run(self) -> None:
@@ -130,6 +141,7 @@ class _Expander:
             self.findings.append(finding)
 
     def _error(self, entry: Entry, code: str, message: str, cure: str) -> None:
+        self.failed.add((entry.key, entry.origin))
         self.findings.append(Finding("error", code, message, entry.origin, cure))
 
     # The three passes
@@ -215,7 +227,8 @@ class _Expander:
     def _single_key(self, entry: Entry, name: str) -> str | None:
         self.used.add(name)
         value = self._first(name)
-        if value is None and entry.key not in LOG_FORMATS:
+        in_a_block = name == "_" and any(other.key in BLOCKS for other in self.entries)
+        if value is None and entry.key not in LOG_FORMATS and not in_a_block:
             guess = nearest(name, {other.key for other in self.entries if other.key})
             cure = f"did you mean %({guess})?" if guess else f"add a line {name} = VALUE"
             self._warn(

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from penstock.master.sockets import bind_path
+from penstock.master.sockets import bind_path, give_away
 
 MOST_CLIENTS = 32
 BACKLOG = 128
@@ -205,7 +205,7 @@ def bind(directory: Path, owner: tuple[int, int] | None) -> tuple[socket.socket,
     try:
         bind_path(listener, str(path), 0o600)
         if owner is not None and os.geteuid() == 0:
-            os.lchown(path, *owner)
+            give_away(path, *owner)
         listener.listen(BACKLOG)
     except OSError:
         listener.close()

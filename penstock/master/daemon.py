@@ -14,6 +14,9 @@ from typing import NoReturn, Protocol
 READY = b"R"
 FAILED = b"F"
 
+EXIT_INTERRUPTED = 130
+"""As a shell has it for a program that Ctrl-C ended."""
+
 
 class Starter(Protocol):
     """Who started the instance and may want to know how that went, beside the log."""
@@ -97,8 +100,12 @@ def detach() -> ParentPipe | int:
 
 def _wait_for_daemon(read_end: int) -> int:
     parts = []
-    while part := os.read(read_end, 65536):
-        parts.append(part)
+    try:
+        while part := os.read(read_end, 65536):
+            parts.append(part)
+    except KeyboardInterrupt:
+        os.write(2, b"penstock: not waiting any longer; the start goes on in the background, and the log tells how\n")
+        return EXIT_INTERRUPTED
     os.close(read_end)
     told = b"".join(parts)
     if told.startswith(READY):

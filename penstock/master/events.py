@@ -150,7 +150,7 @@ class WorkerExited:
     generation: int
     slot: int
     pid: int
-    """0 if it never had one."""
+    """As it was reported by WorkerSpawned; 0 if it never was."""
     status: int | None
     """As `waitpid` gives it; None if nobody knows."""
 

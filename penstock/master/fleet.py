@@ -28,7 +28,7 @@ WorkerState = Literal["starting", "ready", "draining", "killed"]
 TimerKind = Literal["kill", "gone", "respawn", "recycle", "end", "replace", "importing"]
 """kill: a worker's time is over. gone: a worker closed its pair and nobody reported its end. respawn: the back-off
 of a worker id is over. recycle: a worker has reached its shortest lifetime. end: a generation's process should have
-left. replace: try again to replace a generation whose process died. importing: say that an import still lasts."""
+left. replace: try again to replace a generation whose process died. importing: say that a start still lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ class Rules:
     harakiri_s: int
     drain_timeout_s: float
     min_worker_lifetime_s: float
+    app: str = ""
+    """What is imported, in words: `module shop.wsgi`."""
 
     @classmethod
     def of(cls, plan: Plan) -> Rules:
@@ -54,6 +56,7 @@ class Rules:
             harakiri_s=plan.harakiri_s,
             drain_timeout_s=plan.drain_timeout_s,
             min_worker_lifetime_s=plan.engine.min_worker_lifetime_s,
+            app="" if plan.app.kind == "none" else f"{plan.app.kind} {plan.app.target}",
         )
 
 

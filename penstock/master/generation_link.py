@@ -140,9 +140,6 @@ def start_document(plan: Plan, listeners: Sequence[BoundListener], is_reload: bo
         "lazy_apps": plan.lazy_apps,
         # Where a generation serves already, one without an app is never better.
         "need_app": plan.need_app or is_reload,
-        "umask": plan.umask,
-        "uid": plan.uid,
-        "gid": plan.gid,
         "processes": plan.processes,
         "listeners": [
             {
@@ -153,7 +150,6 @@ def start_document(plan: Plan, listeners: Sequence[BoundListener], is_reload: bo
             }
             for one in listeners
         ],
-        "harakiri_s": plan.harakiri_s,
         "master_pid": os.getpid(),
         "is_reload": is_reload,
     }

@@ -47,9 +47,6 @@ HARAKIRI_INTERVAL_S = 0.25
 """How often the scoreboard is searched for stuck requests. One that is over its limit is seen twice before it counts,
 because two cells of the scoreboard may be of different moments."""
 
-NOT_LIVE = ("pidfile", "daemonize", "logto", "stats", "uid", "gid", "umask", "vacuum")
-"""Parts of a plan that a reload can not change."""
-
 
 @dataclass(slots=True)
 class Belongings:
@@ -412,6 +409,9 @@ class Master:
             return
         if action.reread:
             self._warn_of_fixed_parts(plan)
+            for note in plan.notes:
+                if note not in self._plan.notes:
+                    log.write(note)
         try:
             link = self._launch(number, plan, listeners, is_reload=not action.first)
         except OSError as error:
@@ -543,6 +543,8 @@ class Master:
             same = next((one for one in free if is_same_address(one, wanted)), None)
             if same is not None:
                 free.remove(same)
+                if (same.plan.mode, same.plan.owner) != (wanted.mode, wanted.owner):
+                    log.write(f"*** {same.name} keeps its mode and owner until the instance is started anew ***")
                 found[index] = replace(same, plan=wanted)
                 same.socket.listen(wanted.backlog)
         new = iter(bind_all([one for n, one in enumerate(plan.listeners) if n not in found], self._given.owner))
@@ -568,7 +570,9 @@ class Master:
                     one.close(remove=True)
 
     def _warn_of_fixed_parts(self, plan: Plan) -> None:
-        changed = [name for name in NOT_LIVE if getattr(plan, name) != getattr(self._plan, name)]
+        # Against the first plan: that one was carried out.
+        before, wanted = fixed_parts(self._given.plan), fixed_parts(plan)
+        changed = [name for name in before if before[name] != wanted[name]]
         if changed:
             log.write(f"*** a reload can not change {', '.join(changed)}: stop and start the instance for that ***")
 
@@ -638,3 +642,13 @@ class Master:
         workers = f"{rules.processes} worker{'s' if rules.processes != 1 else ''}"
         threads = f"{rules.threads} thread{'s' if rules.threads != 1 else ''}"
         return f"penstock {penstock.__version__} is ready: {addresses} (pid {os.getpid()}, {workers}, {threads} each)"
+
+
+def fixed_parts(plan: Plan) -> dict[str, object]:
+    """Take what a reload can not change out of a plan: option -> what it came to."""
+    fixed: dict[str, object] = {
+        name: getattr(plan, name) for name in ("pidfile", "daemonize", "logto", "uid", "gid", "umask")
+    }
+    # Where it was written may change.
+    fixed["stats"] = plan.stats and replace(plan.stats, mode=None, owner=None, name="", origin="")
+    return fixed

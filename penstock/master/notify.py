@@ -11,6 +11,8 @@ import time
 from collections.abc import MutableMapping
 from typing import Literal
 
+MASTERS_OWN = ("WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+
 
 class Supervisor:
     """The socket that `NOTIFY_SOCKET` names, if it does."""
@@ -20,8 +22,10 @@ class Supervisor:
 
     @classmethod
     def take(cls, environment: MutableMapping[str, str] | None = None) -> Supervisor:
-        """Read the address and remove it: no child may speak for the master."""
+        """Read the address and remove it, with all that systemd means for the master: no child may speak for it."""
         variables = os.environ if environment is None else environment
+        for name in MASTERS_OWN:
+            variables.pop(name, None)
         return cls(variables.pop("NOTIFY_SOCKET", ""))
 
     def tell(self, state: Literal["ready", "reloading", "stopping", "status"], status: str) -> None:

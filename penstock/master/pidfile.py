@@ -31,18 +31,21 @@ class PidFile:
         """Write this process's pid to `path`, replacing a stale one.
 
         Raises:
-            StartError: the file names a living instance, or can not be written.
+            StartError: the file names a living instance, is something else than a pid file, or can not be written.
         """
         try:
             fd = _open_locked(path)
         except BlockingIOError as error:
             raise _in_use(path, read(path)) from error
         except OSError as error:
-            reason = "it is a symbolic link: name the file itself" if error.errno == errno.ELOOP else error.strerror
-            raise StartError(f"the pid file {path} can not be written: {reason}") from error
+            raise StartError(f"the pid file {path} can not be written: {_why_not_opened(error, path)}") from error
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
             raise StartError(f"the pid file {path} can not be written: it is no regular file")
+        foreign = _foreign_content(fd)
+        if foreign:
+            os.close(fd)
+            raise StartError(f"{path} is no pid file: it holds {foreign}; name another one with pidfile")
         named = read(path)
         if named and named != os.getpid() and is_instance(named):
             os.close(fd)
@@ -77,6 +80,16 @@ def read(path: str) -> int:
     except OSError:
         return 0
     return int(word[0]) if word and word[0].isdigit() else 0
+
+
+def _foreign_content(fd: int) -> str:
+    """Show how a file begins that is something else than a pid file; empty for one that may be overwritten."""
+    begin = os.pread(fd, 64, 0)
+    words = begin.split()
+    if not words or (len(words) == 1 and words[0].isdigit()):
+        return ""
+    line = begin.strip().splitlines()[0][:40]
+    return repr(line.decode("utf-8", "replace")) + (" ..." if len(begin.strip()) > len(line) else "")
 
 
 def is_instance(pid: int) -> bool:
@@ -127,6 +140,21 @@ def _open_locked(path: str) -> int:
             pass
         # Its owner removed the file between our open and our lock.
         os.close(fd)
+
+
+def _why_not_opened(error: OSError, path: str) -> str:
+    directory = os.path.dirname(os.path.abspath(path))
+    match error.errno:
+        case errno.ELOOP:
+            return "it is a symbolic link: name the file itself"
+        case errno.ENOENT:
+            return f"{error.strerror}: create the directory {directory} first"
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return f"{error.strerror}: name a file in a directory that this user may write to"
+        case errno.EISDIR:
+            return f"{error.strerror}: name a file in it"
+        case _:
+            return error.strerror or str(error)
 
 
 def _in_use(path: str, pid: int) -> StartError:

@@ -9,7 +9,7 @@ The rules in short:
   one before it drains; if it does not come that far, the one before it goes on and nobody notices but the log.
 - A worker's replacement is ready before the worker leaves, if its leaving was planned; if it was not, it is replaced
   at once, and later and later when that does not help. Nothing ever makes the master itself wait.
-- A stop lets requests end for as long as the plan says; whoever asks twice does not want to wait.
+- A stop lets requests end for as long as the plan says; whoever asks again after a while does not want to wait.
 """
 
 from __future__ import annotations
@@ -59,11 +59,17 @@ END_MERCY_S = 5.0
 GONE_MERCY_S = 10.0
 """How long a worker may live on after it closed its control pair: its `atexit` functions run in this time."""
 
+SECOND_STOP_S = 1.0
+"""A stop that comes sooner after the first is the same one: process managers pass on a Ctrl-C that the terminal has
+sent to everybody already, and that must not cut requests."""
+
 HARAKIRI_KILL_S = 0.3
 """Between the stack dump and the kill."""
 
 IMPORT_NOTICE_S = 30.0
-"""How often an import that lasts is mentioned."""
+"""How often a start that lasts is mentioned, and how old one must be to be given up for a reload that is asked for
+meanwhile: without that, code that hangs while it is imported would keep its own cure out. Sooner, and reloads in quick
+succession would never let one come through."""
 
 MOST_RETIRING = 3
 """Generations that may still be finishing requests when another reload starts: each one holds a copy of the app."""
@@ -107,6 +113,16 @@ def describe_status(status: int | None) -> str:
     except ValueError:
         name = "unnamed"
     return f"killed by signal {-code} ({name})"
+
+
+def with_traceback(traceback: str, reason: str) -> str:
+    """Join a traceback and the reason, which often begins with the traceback's last line, without saying it twice.
+
+    >>> with_traceback("Traceback:\\n  line 1\\nKeyError: 'a'\\n", "KeyError: 'a' at x.py:1")
+    "Traceback:\\n  line 1\\nKeyError: 'a' at x.py:1"
+    """
+    before, _, last = traceback.rstrip().rpartition("\n")
+    return "\n".join(part for part in (before, "" if reason.startswith(last) else last, reason) if part)
 
 
 def recycled_at_once(processes: int) -> int:
@@ -201,6 +217,8 @@ class _Turn:
                 self.do(act.DumpStatistics())
             case "SIGTSTP":
                 self.pause(not self.fleet.paused)
+            case "SIGWINCH" | "SIGURG" | "SIGCHLD":
+                pass  # Of no interest to most programs: a terminal that changes its size sends the first all the time.
             case _:
                 self.log(f"{name} received: it means nothing here and is ignored")
 
@@ -213,16 +231,29 @@ class _Turn:
         elif fleet.mode == "serving" and self.retiring_count() < MOST_RETIRING:
             self.begin_reload(source, tickets)
         else:
+            coming = fleet.coming() if fleet.mode == "reloading" else None
+            if coming is not None and self.now - coming.started_at >= IMPORT_NOTICE_S:
+                waited = f"it was not ready after {int(self.now - coming.started_at)} seconds"
+                self.fail_reload(coming, f"{waited}, and {source} asks for another one", "")
+                self.queue_reload(tickets)
+                return
             if not fleet.reload_queued:
                 waits_for = {
                     "starting": "the start is not over yet",
                     "reloading": "a reload is going on",
                 }.get(fleet.mode, "several older generations are still finishing requests")
                 self.log(f"reload ({source}) follows later: {waits_for}")
-            self.fleet = replace(fleet, reload_queued=True, queued_tickets=fleet.queued_tickets + tickets)
+            self.queue_reload(tickets)
+
+    def queue_reload(self, tickets: tuple[int, ...]) -> None:
+        """Leave a reload to `finish`, which begins it as soon as it may."""
+        self.fleet = replace(self.fleet, reload_queued=True, queued_tickets=self.fleet.queued_tickets + tickets)
 
     def drain(self, source: str) -> None:
-        """Stop accepting, let requests end, leave. Asked for twice, it means now."""
+        """Stop accepting, let requests end, leave. Asked for once more, and not at the same moment, it means now."""
+        if self.fleet.mode == "draining" and self.now - self.fleet.ending_since < SECOND_STOP_S:
+            self.log(f"{source} received at the same moment: it is the same stop (once more, later, means now)")
+            return
         if self.fleet.mode in ("draining", "stopping"):
             self.log(f"{source} received again: killing workers now...")
             self.kill_all()
@@ -274,7 +305,7 @@ class _Turn:
             tickets=(),
             queued_tickets=(),
             reload_queued=False,
-            timers=tuple(one for one in fleet.timers if one.kind not in ("respawn", "recycle", "replace", "importing")),
+            timers=self.timers_of_the_end(),
         )
         self.do(act.NotifySupervisor("stopping", "stopping"))
         self.do(act.CloseListeners())
@@ -285,6 +316,10 @@ class _Turn:
         for one in self.fleet.generations:
             if one.state != "retiring":
                 self.end_generation(one)
+
+    def timers_of_the_end(self) -> tuple[Timer, ...]:
+        """List what still counts when the instance ends: whoever is to be killed is killed."""
+        return tuple(one for one in self.fleet.timers if one.kind in ("kill", "gone", "end"))
 
     def end_generation(self, one: Generation) -> None:
         """Let a generation's process go; its workers are the caller's."""
@@ -335,7 +370,6 @@ class _Turn:
         one = self.fleet.generation(event.generation)
         if one is None or one.state != "importing":
             return
-        self.clear_timers("importing", generation=one.number)
         one = replace(one, state="ready", import_s=event.seconds)
         self.put_generation(one)
         if event.lazy:
@@ -355,11 +389,11 @@ class _Turn:
         if event.exit_code is not None and f"exit({event.exit_code}" not in reason:
             reason = f"the app called sys.exit({event.exit_code}) while it was imported: {reason}"
         if not event.logged:
-            self.log(f"{event.traceback.rstrip()}\n{reason}" if event.traceback else reason)
+            self.log(with_traceback(event.traceback, reason))
         if self.fleet.mode == "starting":
             self.fail_start(one, reason, event.traceback, event.status, leaving=True)
         else:
-            self.fail_reload(one, reason, event.traceback, leaving=True)
+            self.fail_reload(one, reason, event.traceback, leaving=True, is_known=True)
 
     def generation_exited(self, number: int, status: int | None) -> None:
         one = self.fleet.generation(number)
@@ -371,9 +405,9 @@ class _Turn:
         self.clear_timers("end", generation=number)
         self.clear_timers("importing", generation=number)
         if one.is_coming:
-            reason = (
-                f"the process of generation {number} (pid: {pid}) died while it was starting: {describe_status(status)}"
-            )
+            doing = f"importing {one.rules.app}" if one.state == "importing" and one.rules.app else "starting"
+            name = f"the process of generation {number} (pid: {pid})"
+            reason = f"{name} died while it was {doing}: {describe_status(status)}"
             if self.fleet.mode == "starting":
                 self.log(reason)
                 self.fail_start(one, reason, "", EXIT_NO_APP if one.state == "importing" else EXIT_FAILURE)
@@ -407,6 +441,7 @@ class _Turn:
         """Every worker of a generation is ready: it serves, and what served before it leaves."""
         first = self.fleet.mode == "starting"
         before = [old for old in self.fleet.generations if old.state == "serving"]
+        self.clear_timers("importing", generation=one.number)
         self.put_generation(replace(one, state="serving"))
         tickets = self.fleet.tickets
         self.fleet = replace(
@@ -456,15 +491,14 @@ class _Turn:
 
     def fail_start(self, one: Generation, reason: str, traceback: str, status: int, leaving: bool = False) -> None:
         """End the instance: it has never served. The reason is in the log already."""
-        text = f"{traceback.rstrip()}\n{reason}" if traceback else reason
-        self.do(act.AnnounceFailure(status, text))
+        self.do(act.AnnounceFailure(status, with_traceback(traceback, reason)))
         waiting = self.fleet.tickets + self.fleet.queued_tickets
         self.fleet = replace(
             self.fleet,
             mode="stopping",
             ending_since=self.now,
             exit_status=status,
-            timers=(),
+            timers=self.timers_of_the_end(),
             tickets=(),
             reload_queued=False,
             queued_tickets=(),
@@ -475,11 +509,17 @@ class _Turn:
         self.do(act.CloseListeners())
         self.abandon(one, leaving)
 
-    def fail_reload(self, one: Generation, reason: str, traceback: str, leaving: bool = False) -> None:
-        """Give up a generation that was to replace the one that serves, which goes on."""
+    def fail_reload(
+        self, one: Generation, reason: str, traceback: str, leaving: bool = False, is_known: bool = False
+    ) -> None:
+        """Give up a generation that was to replace the one that serves, which goes on.
+
+        `is_known`: the log has the reason already.
+        """
         serving = self.fleet.serving()
         keeps = f"generation {serving.number} keeps serving" if serving else "no generation serves"
-        self.log(f"*** the reload failed: generation {one.number} is given up, {keeps} ({reason}) ***")
+        because = "" if is_known else f" ({reason})"
+        self.log(f"*** the reload failed: generation {one.number} is given up, {keeps}{because} ***")
         tickets = self.fleet.tickets
         self.fleet = replace(self.fleet, mode="serving", tickets=())
         self.do(act.NotifySupervisor("ready", f"a reload failed, {keeps}: {reason}"))
@@ -631,7 +671,7 @@ class _Turn:
 
     def worker_exited(self, event: ev.WorkerExited) -> None:
         handle = self.fleet.worker(event.generation, event.slot)
-        if handle is not None and (not handle.pid or not event.pid or handle.pid == event.pid):
+        if handle is not None and handle.pid == event.pid:
             self.bury(handle, event.status)
 
     def bury(self, handle: WorkerHandle, status: int | None) -> None:
@@ -795,14 +835,23 @@ class _Turn:
                 if self.fleet.mode == "serving":
                     self.begin_reload("the generation that serves has lost its process", (), reread=False)
             case "importing":
-                if one is not None and one.state == "importing":
-                    waited = int(self.now - one.started_at)
-                    self.log(
-                        f"generation {one.number} (pid: {one.pid}) is still importing the app after {waited} seconds"
-                    )
-                    self.set_timer(IMPORT_NOTICE_S, "importing", generation=one.number)
+                if one is not None and one.is_coming:
+                    self.mention_slow_start(one)
             case "recycle":
                 pass  # `finish` looks for workers whose time has come.
+
+    def mention_slow_start(self, one: Generation) -> None:
+        """Say what a generation that is not complete yet waits for, and how to get rid of it."""
+        waits = "is still importing the app"
+        if one.state == "ready":
+            ready = {other.worker for other in self.fleet.workers_of(one.number) if other.state == "ready"}
+            missing = [str(worker) for worker in range(1, one.rules.processes + 1) if worker not in ready]
+            waits = f"still waits for worker {', '.join(missing)}"
+        cure = "; another reload would give it up" if self.fleet.mode == "reloading" else ""
+        self.log(
+            f"generation {one.number} (pid: {one.pid}) {waits} after {int(self.now - one.started_at)} seconds{cure}"
+        )
+        self.set_timer(IMPORT_NOTICE_S, "importing", generation=one.number)
 
     def fire_respawn(self, timer: Timer) -> None:
         one = self.fleet.generation(timer.generation)

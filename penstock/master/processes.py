@@ -10,6 +10,7 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 CHANNEL_FD = 3
@@ -79,12 +80,13 @@ class ProcessRef:
     a worker that nobody could kill would be worse.
     """
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, make: Callable[[int], int] | None = None) -> None:
+        """Refer to `pid`; `make` is pidfd_open."""
         self.pid = pid
         self._fd = -1
         self._is_gone = False
         try:
-            self._fd = os.pidfd_open(pid)
+            self._fd = (make or os.pidfd_open)(pid)
         except ProcessLookupError:
             self._is_gone = True
         except (OSError, AttributeError):

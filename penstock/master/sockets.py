@@ -15,13 +15,12 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from penstock.master import log
 from penstock.master.errors import StartError
-from penstock.plan.types import Family, ListenerPlan
+from penstock.plan.types import ListenerPlan
 
 UNIX_PATH_BYTES = 107
 """Longest path of a unix socket on Linux (unix(7), `sun_path` without its final NUL)."""
-
-STATS_BACKLOG = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +77,11 @@ def remove_socket_file(path: str, inode: tuple[int, int] | None) -> None:
         found = os.lstat(path)
         if (found.st_dev, found.st_ino) == inode:
             os.unlink(path)
-    except OSError:
-        # Gone already, or in a directory that only root may write to: a stale socket is replaced at the next start.
+    except FileNotFoundError:
         return
+    except OSError as error:
+        # In a directory that only root may write to, perhaps: a stale socket is replaced at the next start.
+        log.write(f"can not remove {path}: {error.strerror}")
 
 
 def is_same_address(bound: BoundListener, plan: ListenerPlan) -> bool:
@@ -91,31 +92,12 @@ def is_same_address(bound: BoundListener, plan: ListenerPlan) -> bool:
     return (before.family, before.host, before.port) == (plan.family, plan.host, plan.port)
 
 
-def stats_plan(address: str) -> ListenerPlan:
-    """Read the address of the statistics socket: `host:port`, `:port`, `[v6]:port`, `@name` or a path.
-
-    Raises:
-        StartError: it is none of these.
-    """
-    host, colon, port = address.rpartition(":")
-    if address.startswith("@"):
-        return ListenerPlan("http", address, "abstract", address, 0, STATS_BACKLOG, None, None, "stats")
-    if not colon or "/" in port:
-        path = os.path.abspath(address)
-        return ListenerPlan("http", address, "unix", path, 0, STATS_BACKLOG, None, None, "stats")
-    if not port.isdecimal() or int(port) > 65535:
-        raise StartError(f"stats = {address}: the port {port!r} is no number from 0 to 65535")
-    bare = host.removeprefix("[").removesuffix("]")
-    family: Family = "inet6" if ":" in bare else "inet"
-    return ListenerPlan("http", address, family, bare, int(port), STATS_BACKLOG, None, None, "stats")
-
-
-def bind_stats(address: str, owner: tuple[int, int] | None = None) -> BoundListener:
+def bind_stats(plan: ListenerPlan, owner: tuple[int, int] | None = None) -> BoundListener:
     """Bind the statistics socket; StartError if that is not possible."""
     try:
-        return bind(stats_plan(address), owner)
+        return bind(plan, owner)
     except StartError as error:
-        raise StartError(str(error).replace("the http socket", "the stats socket", 1)) from error
+        raise StartError(str(error).replace(f"the {plan.protocol} socket", "the stats socket", 1)) from error
 
 
 def bind_all(plans: Iterable[ListenerPlan], owner: tuple[int, int] | None = None) -> tuple[BoundListener, ...]:
@@ -208,11 +190,8 @@ def _bind_unix(plan: ListenerPlan, owner: tuple[int, int] | None) -> BoundListen
         raise _failure(plan, path, _why_not_bound(error, path)) from error
     bound = BoundListener(plan, listener, path, inode)
     try:
-        # Before `listen`: until then nobody can connect. By lchown: the directory may be the app's user's, who could put
-        # a link to another file of root's there meanwhile.
-        uid, gid = resolve_owner(plan.owner, owner)
-        if (uid, gid) != (-1, -1):
-            os.lchown(path, uid, gid)
+        # Before `listen`: until then nobody can connect.
+        give_away(path, *resolve_owner(plan.owner, owner))
         listener.listen(plan.backlog)
     except (OSError, LookupError) as error:
         bound.close(remove=True)
@@ -231,6 +210,15 @@ def bind_path(listener: socket.socket, path: str, mode: int | None) -> None:
         listener.bind(path)
     finally:
         os.umask(before)
+
+
+def give_away(path: str | os.PathLike[str], uid: int, gid: int) -> None:
+    """Change the owner of a socket's file; -1 changes nothing.
+
+    Never of what a link points to: the directory may belong to the app's user, who could put one there meanwhile.
+    """
+    if (uid, gid) != (-1, -1):
+        os.lchown(path, uid, gid)
 
 
 def _remove_stale(plan: ListenerPlan, path: str) -> None:
@@ -291,12 +279,13 @@ def group_id(name: str) -> int:
 def _why_not_bound(error: OSError, shown: str) -> str:
     match error.errno:
         case errno.EADDRINUSE:
-            return f"probably another instance is running on the same address ({shown})"
+            port = shown.rpartition(":")[2]
+            other = f"; or another program: ss -ltnp | grep {port} shows it" if port.isdigit() else ""
+            return f"probably another instance is running on the same address ({shown}){other}"
+        case errno.EACCES if shown.startswith("/"):
+            return f"permission denied: this user may not write to the directory {os.path.dirname(shown)}"
         case errno.EACCES:
-            return (
-                "permission denied: a port below 1024 needs root (or CAP_NET_BIND_SERVICE), "
-                "a path needs a directory that this user may write to"
-            )
+            return "permission denied: a port below 1024 needs root (or CAP_NET_BIND_SERVICE)"
         case errno.EADDRNOTAVAIL:
             return "this machine has no such address"
         case errno.ENOENT:

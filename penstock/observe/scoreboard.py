@@ -6,6 +6,7 @@ atomically and none is locked: a reader sees each number whole, and two numbers 
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import struct
@@ -104,9 +105,11 @@ class Scoreboard:
         self.slots = slots
         self.threads = threads
         size = layout.header_bytes + slots * layout.slot_bytes(threads)
-        self.fd = os.memfd_create("penstock-scoreboard", os.MFD_CLOEXEC)
+        self.fd = os.memfd_create("penstock-scoreboard", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(self.fd, size)
+            # An app that made it smaller would take the master down with SIGBUS.
+            fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
             self._memory = mmap.mmap(self.fd, size)
         except OSError:
             os.close(self.fd)

@@ -21,7 +21,6 @@ OPTIONS = (
         type="path",
         metavar="DIR",
         tier=1,
-        applies="restart",
         check=not_empty,
         help="directory to work in",
     ),

@@ -26,39 +26,41 @@ class KnownName:
 _LOGIC = "the options inside its block would all apply"
 _OTHER_FILE = "the options that it would read are missing"
 
+BLOCKS = frozenset(
+    {
+        "for",
+        "for-glob",
+        "for-readline",
+        "for-times",
+        "if-dir",
+        "if-directory",
+        "if-env",
+        "if-exists",
+        "if-file",
+        "if-hostname",
+        "if-hostname-match",
+        "if-not-dir",
+        "if-not-env",
+        "if-not-exists",
+        "if-not-file",
+        "if-not-hostname",
+        "if-not-hostname-match",
+        "if-not-opt",
+        "if-not-plugin",
+        "if-not-reload",
+        "if-opt",
+        "if-plugin",
+        "if-reload",
+        "ifdir",
+        "ifenv",
+        "ifexists",
+        "ifplugin",
+    }
+)
+"""Options that begin a block, in which `%(_)` is what they found."""
+
 NOT_IGNORABLE: dict[str, str] = {
-    **dict.fromkeys(
-        (
-            "for",
-            "for-glob",
-            "for-readline",
-            "for-times",
-            "if-dir",
-            "if-directory",
-            "if-env",
-            "if-exists",
-            "if-file",
-            "if-hostname",
-            "if-hostname-match",
-            "if-not-dir",
-            "if-not-env",
-            "if-not-exists",
-            "if-not-file",
-            "if-not-hostname",
-            "if-not-hostname-match",
-            "if-not-opt",
-            "if-not-plugin",
-            "if-not-reload",
-            "if-opt",
-            "if-plugin",
-            "if-reload",
-            "ifdir",
-            "ifenv",
-            "ifexists",
-            "ifplugin",
-        ),
-        _LOGIC,
-    ),
+    **dict.fromkeys(BLOCKS, _LOGIC),
     **dict.fromkeys(
         (
             "config",

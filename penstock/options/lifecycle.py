@@ -12,7 +12,6 @@ OPTIONS = (
         type="flag",
         default=True,
         tier=1,
-        applies="restart",
         help="let SIGTERM stop the instance; false makes it reload, as in uWSGI",
         verdict="differs",
         note="on unless set to false",
@@ -41,7 +40,6 @@ OPTIONS = (
         name="vacuum",
         type="flag",
         tier=1,
-        applies="restart",
         help="remove unix sockets at the end",
     ),
 )

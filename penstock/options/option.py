@@ -122,6 +122,18 @@ def at_least(minimum: int) -> Callable[[Value], str | None]:
     return check
 
 
+def between(minimum: int, maximum: int, why: str) -> Callable[[Value], str | None]:
+    """Make a check like `at_least` that also refuses numbers above `maximum`, and says why."""
+    smallest = at_least(minimum)
+
+    def check(value: Value) -> str | None:
+        if isinstance(value, int) and value > maximum:
+            return f"must be at most {maximum}, {why}"
+        return smallest(value)
+
+    return check
+
+
 def one_of(*words: str) -> Callable[[Value], str | None]:
     """Make a check that accepts only the given words."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock.options.option import Option, at_least
+from penstock.options.option import Option, at_least, between
 
 TITLE = "Workers"
 
@@ -77,7 +77,7 @@ OPTIONS = (
         type="integer",
         default=1,
         tier=1,
-        check=at_least(1),
+        check=between(1, 4096, "each worker is a process with memory of its own"),
         words=(("auto", -1),),
         metavar="N|auto",
         help="number of workers; auto (or %k in a file) is one for each usable CPU",
@@ -96,7 +96,7 @@ OPTIONS = (
         type="integer",
         default=1,
         tier=1,
-        check=at_least(1),
+        check=between(1, 1024, "more threads only wait for each other"),
         help="threads in each worker that run the application",
     ),
     Option(

@@ -59,7 +59,7 @@ def _is_built_in(plugin: str) -> bool:
 
 
 def _no_unix_socket(said: Said) -> bool:
-    addresses = [str(a) for name in ("http", "http-socket", "socket") for a in said.values(name)]
+    addresses = [str(a) for name in ("http", "http-socket", "socket", "stats") for a in said.values(name)]
     return bool(addresses) and all(":" in address for address in addresses)
 
 

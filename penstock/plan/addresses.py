@@ -11,6 +11,8 @@ from penstock.plan.types import Family
 
 LONGEST_UNIX_PATH_BYTES = 107
 """`sun_path` of unix(7) has 108 bytes, the last of which is zero."""
+_USUAL_PORTS = {"http": 80, "https": 443}
+_HOST = r"[A-Za-z0-9._-]*"
 
 
 class AddressError(ValueError):
@@ -60,6 +62,13 @@ def parse_address(text: str, directory: str) -> Address:
     return _unix(os.path.join(directory, text))
 
 
+def is_bare_word(text: str) -> bool:
+    """Whether this is read as a path although it may as well be a host: no slash, no colon, no `.sock` at its end."""
+    text = text.strip()
+    looks_like_a_host = re.fullmatch(_HOST, text) is not None and not text.replace(".", "").isdigit()
+    return bool(text) and looks_like_a_host and not text.endswith((".sock", ".socket"))
+
+
 def _abstract(name: str) -> Address:
     if not name or len(os.fsencode(name)) > LONGEST_UNIX_PATH_BYTES:
         raise AddressError("the name of an abstract socket has 1 to 107 bytes", "choose another name")
@@ -78,24 +87,39 @@ def _unix(path: str) -> Address:
 
 def _tcp(text: str) -> Address:
     host, _, port = text.rpartition(":")
+    plain = text.strip("[]")
+    if _is_ipv6(plain) and (text.endswith("]") or not _is_ipv6(host.strip("[]"))):
+        raise AddressError("it has no port", f"write [{plain}]:8000")
     if not (port.isascii() and port.isdigit()) or int(port[:6]) > 65535:
         raise AddressError(f"{port!r} is no port", "end it in a number from 0 to 65535; 0 lets the system choose")
     if host.startswith("[") and host.endswith("]"):
-        try:
-            ipaddress.IPv6Address(host[1:-1].partition("%")[0])
-        except ValueError:
-            raise AddressError(f"{host} is no IPv6 address", "write for example [::1]:8000") from None
+        if not _is_ipv6(host[1:-1]):
+            raise AddressError(f"{host} is no IPv6 address", "write for example [::1]:8000")
         return Address("inet6", host[1:-1], int(port))
     if ":" in host:
-        raise AddressError("an IPv6 address needs brackets", f"write [{host}]:{port}")
+        raise AddressError("an IPv6 address needs brackets", f"write [{host.strip('[]')}]:{port}")
     if host == "*":
         host = ""
     if "*" in host:
         raise AddressError("patterns of addresses are not supported yet", f"write the address, or :{port} for all")
-    if not re.fullmatch(r"[A-Za-z0-9._-]*", host):
+    if not re.fullmatch(_HOST, host):
         raise AddressError(f"{host!r} is no host", "write a host name or an address before the colon")
     return Address("inet", host, int(port))
 
 
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
 def _without_scheme(url: str) -> str:
-    return url.partition("://")[2].partition("/")[0]
+    """Write a URL as the address it means: a path, or host and port."""
+    scheme, _, rest = url.partition("://")
+    if scheme == "unix" or rest.startswith("/"):
+        return rest
+    host = rest.partition("/")[0]
+    has_port = host.rpartition(":")[2].isdigit() and not host.endswith("]")
+    return host if has_port else f"{host}:{_USUAL_PORTS.get(scheme, 8000)}"

@@ -51,6 +51,13 @@ class Machine:
             mime_types=_mime_types(),
         )
 
+    def user_name(self) -> str:
+        """Name whoever started this; the number where there is no name."""
+        try:
+            return pwd.getpwuid(self.euid).pw_name
+        except KeyError:
+            return str(self.euid)
+
     def user_id(self, name: str) -> int | None:
         """Find the id of a user given by name or number; None if there is none."""
         if name.isascii() and name.isdigit():

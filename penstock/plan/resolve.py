@@ -15,13 +15,17 @@ from typing import cast
 from penstock.config.findings import Finding, Origin
 from penstock.config.settings import Setting, Settings
 from penstock.options.rules import RULES
-from penstock.plan.addresses import Address, AddressError, parse_address
+from penstock.plan import python
+from penstock.plan.addresses import Address, AddressError, is_bare_word, parse_address
 from penstock.plan.machine import Machine
 from penstock.plan.types import AppPlan, EnginePlan, ListenerPlan, Plan, Protocol
 
 DEFAULT_BACKLOG = 1024
 """uWSGI has 100, nginx 511, gunicorn 2048. Connections wait here only while every worker is busy, so this bounds how
 late an answer can come; what is above it is better refused."""
+STATS_BACKLOG = 100
+MOST_LISTENERS = 240
+"""A generation gets all of them in one message, and Linux lets one carry 253 descriptors (unix(7), SCM_RIGHTS)."""
 HEAD_LIMIT_BYTES = 65536
 """The least that is allowed unless `header-limit` lowers it; also what a uwsgi packet can hold."""
 HEADER_LIMIT_COUNT = 128
@@ -167,13 +171,11 @@ class _Resolver:
             *(("http", setting) for setting in self.said.every("http", "http-socket")),
             *((spoken, setting) for setting in self.said.every("socket")),
         ]
-        mode = self.said.number("chmod-socket") if self.said.given("chmod-socket") else None
-        owner = self.said.text("chown-socket")
         backlog = self._backlog()
         taken: dict[Address, Setting] = {}
         listeners: list[ListenerPlan] = []
         for protocol, setting in wanted:
-            address = self._address(setting)
+            address = self._address(setting, needs_port=setting.option.name != "socket")
             if address is None:
                 continue
             if address in taken and (address.port or address.family in ("unix", "abstract")):
@@ -182,25 +184,36 @@ class _Resolver:
                     "same-address", f"{setting.value} is already served ({first})", setting.origin, "remove one"
                 )
             taken[address] = setting
-            is_unix = address.family == "unix"
-            listeners.append(
-                ListenerPlan(
-                    protocol=protocol,
-                    name=str(setting.value),
-                    family=address.family,
-                    host=address.host,
-                    port=address.port,
-                    backlog=backlog,
-                    mode=mode if is_unix else None,
-                    owner=owner if is_unix else None,
-                    origin=str(setting.origin),
-                )
-            )
+            listeners.append(self._listener(protocol, setting, address, backlog))
+        if len(listeners) > MOST_LISTENERS:
+            message = f"{len(listeners)} addresses to serve on; one instance takes {MOST_LISTENERS}"
+            self._error("too-many-addresses", message, wanted[MOST_LISTENERS][1].origin, "start a second instance")
         return tuple(listeners)
 
-    def _address(self, setting: Setting) -> Address | None:
+    def _listener(self, protocol: Protocol, setting: Setting, address: Address, backlog: int) -> ListenerPlan:
+        is_unix = address.family == "unix"
+        return ListenerPlan(
+            protocol=protocol,
+            name=str(setting.value),
+            family=address.family,
+            host=address.host,
+            port=address.port,
+            backlog=backlog,
+            mode=self.said.number("chmod-socket") if is_unix and self.said.given("chmod-socket") else None,
+            owner=self.said.text("chown-socket") if is_unix else None,
+            origin=str(setting.origin),
+        )
+
+    def _address(self, setting: Setting, needs_port: bool = False) -> Address | None:
+        """Read an address; with `needs_port` a word that may as well be a host is not taken for a path."""
+        text = str(setting.value)
         try:
-            return parse_address(str(setting.value), self.chdir)
+            if is_bare_word(text):
+                if needs_port:
+                    raise AddressError("no port", f"did you mean {text}:8000? A unix socket is written ./{text}")
+                message = f"{setting.option.name} = {text}: this is a unix socket in {self.chdir}"
+                self._warn(message, setting.origin, f"write ./{text}, or {text}:8000 if a host is meant")
+            return parse_address(text, self.chdir)
         except AddressError as error:
             message = f"{setting.option.name} = {setting.value}: {error}"
             self._error("bad-address", message, setting.origin, error.cure)
@@ -219,15 +232,10 @@ class _Resolver:
             )
         return min(most, wanted)
 
-    def _stats(self) -> str | None:
-        """A path counts from chdir, as in uWSGI; anything else stays as written."""
+    def _stats(self) -> ListenerPlan | None:
         said = self.said.every("stats")
-        if not said:
-            return None
-        address = self._address(said[-1])
-        if address is not None and address.family == "unix":
-            return address.host
-        return str(said[-1].value)
+        address = self._address(said[-1]) if said else None
+        return None if address is None else self._listener("http", said[-1], address, STATS_BACKLOG)
 
     # The application
 
@@ -259,14 +267,9 @@ class _Resolver:
         if home is None:
             return None
         home = os.path.normpath(self._after_chdir(home))
-        python = os.path.join(home, "bin", "python")
-        if not os.access(python, os.X_OK) or os.path.isdir(python):
-            self._error(
-                "no-interpreter",
-                f"home = {home}: there is no bin/python in it that can be run",
-                self.said.origin("home"),
-                f"make a virtual environment with python3 -m venv {home}, or correct the path",
-            )
+        if not python.can_be_run(home):
+            why, cure = python.why_not(home, self.machine.user_name())
+            self._error("no-interpreter", f"home = {home}: {why}", self.said.origin("home"), cure)
         return home
 
     def _python_path(self) -> tuple[str, ...]:

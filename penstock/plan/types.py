@@ -159,8 +159,8 @@ class Plan:
     vacuum: bool
     term: Literal["stop", "reload"]
     """What SIGTERM does."""
-    stats: str | None
-    """Address of the statistics socket, as written."""
+    stats: ListenerPlan | None
+    """The statistics socket; its protocol has no meaning."""
     touch_reload: tuple[str, ...]
     uid: str | None
     gid: str | None

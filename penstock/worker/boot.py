@@ -114,7 +114,7 @@ def main() -> None:
         os._exit(EXIT_NO_APP)
     # A forked worker comes back here too, so that its stack dumps do not begin inside the generation's loop.
     if isinstance(outcome, int):
-        generation.leave(outcome)
+        generation.end(outcome)
     worker.run(outcome)
 
 

@@ -6,6 +6,7 @@ Only the wire form of the process protocol lives here; what the messages do is i
 from __future__ import annotations
 
 import array
+import contextlib
 import json
 import os
 import socket
@@ -94,7 +95,6 @@ class Start:
     listeners: tuple[ListenerHandle, ...]
     lazy_apps: bool
     need_app: bool
-    umask: int | None
     processes: int
     master_pid: int
     is_reload: bool
@@ -103,6 +103,17 @@ class Start:
     handoff_receive_fd: int
     handoff_send_fd: int
     log_fd: int
+
+    def close_sockets(self) -> None:
+        """Let go of what others listen on and wait for, in a process that has no business with it."""
+        for descriptor in (
+            self.handoff_receive_fd,
+            self.handoff_send_fd,
+            *(listener.fd for listener in self.listeners),
+        ):
+            # The engine closes the listeners of a worker that drains itself.
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
 
 def read_start(message: dict[str, Any], descriptors: list[int]) -> Start:
@@ -123,7 +134,6 @@ def read_start(message: dict[str, Any], descriptors: list[int]) -> Start:
         listeners=tuple(listeners),
         lazy_apps=plan["lazy_apps"],
         need_app=plan["need_app"],
-        umask=plan["umask"],
         processes=plan["processes"],
         master_pid=plan["master_pid"],
         is_reload=plan["is_reload"],

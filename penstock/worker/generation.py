@@ -8,6 +8,7 @@ and what becomes of them is the master's policy. What a worker does with its Ass
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
 import os
 import select
@@ -16,20 +17,24 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
 from penstock.plan.types import WorkerPlan
 from penstock.worker import signals, surroundings
 from penstock.worker.channel import Channel, MasterGone, Start, read_start
+from penstock.worker.failures import FailureLog
 from penstock.worker.lifeline import Watch
-from penstock.worker.loader import App, AppNotLoaded, load_app, no_app
+from penstock.worker.loader import App, AppNotLoaded, load_app, no_app, place_in_thread
 from penstock.worker.server_log import say
 from penstock.worker.uwsgi_module import Modules
 
 EXIT_NO_APP = 22
 REAP_INTERVAL_S = 0.2
 """How often exits are looked for where the kernel has no pidfd (before Linux 5.3)."""
+CHILDREN_MERCY_S = 2.0
+"""How long the children of the import may take to end; the master kills a generation that stays for longer than 5."""
 STATUS_UNKNOWN = 1 << 8
 """Reported, as exit code 1, for a worker whose status somebody else has collected, or that could not be forked."""
 
@@ -43,6 +48,8 @@ class Assignment:
     """None: the worker has to import it (lazy-apps)."""
     start: Start
     modules: Modules
+    forks: signals.AppForks
+    failures: FailureLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +68,16 @@ def serve(channel: Channel) -> int | Assignment:
         message, descriptors = channel.receive()
         start = read_start(message, descriptors)
         surroundings.take_streams(start.log_fd)
+        # Also for the workers: code in C that crashes one leaves the line of Python that called it.
+        faulthandler.enable(start.log_fd)
+        failures = FailureLog(start.is_reload)
         modules = Modules(start)
+        forks = signals.AppForks(lambda: _let_go(channel, start))
         try:
             surroundings.prepare(start)
         except surroundings.Unfit as error:
             failure = AppNotLoaded(str(error))
-            log_failure(failure, need_app=True)
+            failures.write(failure, need_app=True)
             _report_failure(channel, failure)
             return EXIT_NO_APP
         app = None
@@ -75,19 +86,39 @@ def serve(channel: Channel) -> int | Assignment:
         else:
             began = time.monotonic()
             try:
-                app = import_app(start, channel.fileno())
+                app = import_app(start, failures, channel.fileno())
             except AppNotLoaded as failure:
                 _report_failure(channel, failure)
                 return EXIT_NO_APP
             settle()
             channel.send({"event": "imported", "seconds": round(time.monotonic() - began, 3)})
-        return _Forker(channel, start, modules, app).run()
+        return _Forker(channel, start, modules, forks, failures, app).run()
     except MasterGone:
         return 0
 
 
+def _let_go(channel: Channel, start: Start) -> None:
+    """In a process that the app forks while it is imported: neither keep the listeners bound, nor the generation."""
+    channel.close()
+    start.close_sockets()
+
+
+def end(status: int) -> NoReturn:
+    """End the generation when its last worker has gone, and what the import started with multiprocessing.
+
+    Python does that at the end of any program; a multiprocessing.Manager would outlive the instance otherwise.
+    """
+    pools = sys.modules.get("multiprocessing.util")
+    if pools is not None:
+        # It waits for children that may never end, therefore beside this thread.
+        ending = threading.Thread(target=pools._exit_function, daemon=True, name="penstock multiprocessing exit")
+        ending.start()
+        ending.join(CHILDREN_MERCY_S)
+    leave(status)
+
+
 def leave(status: int) -> NoReturn:
-    """End the generation. Exit handlers do not run here: they belong to the workers, which serve on."""
+    """End the process. Exit handlers do not run here: they belong to the workers, which serve on."""
     flush_streams()
     os._exit(status)
 
@@ -100,7 +131,7 @@ def flush_streams() -> None:
             stream.flush()
 
 
-def import_app(start: Start, *watched: int) -> App:
+def import_app(start: Start, failures: FailureLog, *watched: int, who: str = "") -> App:
     """Import the app and say so in the log; the process ends at once if the master or a `watched` peer goes meanwhile.
 
     Raises AppNotLoaded, logged already. Where `need-app` is off an app that does not load is replaced by one that
@@ -108,11 +139,11 @@ def import_app(start: Start, *watched: int) -> App:
     """
     began = time.monotonic()
     try:
-        with Watch(start.lifeline_fd, *watched):
+        with Watch(start.lifeline_fd, *watched, notice=_mention_slow_import(start, who)):
             app = load_app(start.app)
     except AppNotLoaded as failure:
         required = start.need_app or (start.is_reload and start.app.kind != "none")
-        log_failure(failure, need_app=required)
+        failures.write(failure, required, who)
         if required:
             raise
         return no_app
@@ -128,13 +159,16 @@ def import_app(start: Start, *watched: int) -> App:
     return app
 
 
-def log_failure(failure: AppNotLoaded, need_app: bool) -> None:
-    """Write what an operator of uWSGI looks for, and then the cause and the cure."""
-    if failure.traceback:
-        say(failure.traceback)
-    say("unable to load app 0 (mountpoint='') (callable not found or import error)")
-    say(str(failure))
-    say("*** no app loaded. GAME OVER ***" if need_app else "*** no app loaded. going in full dynamic mode ***")
+def _mention_slow_import(start: Start, who: str) -> Callable[[int], None]:
+    """Make what tells the log where an import is that has lasted for some seconds. For the thread that imports."""
+    name = f"{start.app.kind} {start.app.target}"
+    thread = threading.get_ident()
+    subject = f"{who} is " if who else ""
+
+    def mention(seconds: int) -> None:
+        say(f"{subject}still importing {name} after {seconds} s{place_in_thread(thread)}")
+
+    return mention
 
 
 def settle() -> None:
@@ -157,8 +191,9 @@ def _close_database_connections() -> None:
 
     A connection shared by several processes mixes up their answers.
     """
-    database = sys.modules.get("django.db")
-    if database is None:
+    database, conf = sys.modules.get("django.db"), sys.modules.get("django.conf")
+    if database is None or conf is None or not conf.settings.configured:
+        # Where the settings themselves can not be read there is no connection, and asking would read them again.
         return
     try:
         database.connections.close_all()
@@ -180,10 +215,20 @@ def _report_failure(channel: Channel, failure: AppNotLoaded) -> None:
 class _Forker:
     """The generation after its import: forks on request, reaps its own children, reports both."""
 
-    def __init__(self, channel: Channel, start: Start, modules: Modules, app: App | None) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        start: Start,
+        modules: Modules,
+        forks: signals.AppForks,
+        failures: FailureLog,
+        app: App | None,
+    ) -> None:
         self._channel = channel
         self._start = start
         self._modules = modules
+        self._forks = forks
+        self._failures = failures
         self._app = app
         self._workers: list[WorkerHandle] = []
         self._ending = False
@@ -226,7 +271,7 @@ class _Forker:
             with warnings.catch_warnings():
                 # Python warns of threads at a fork; settle() has said so, with their names and a cure.
                 warnings.simplefilter("ignore", DeprecationWarning)
-                pid = os.fork()
+                pid = self._forks.fork_worker()
         except OSError as error:
             say(f"*** worker {worker} can not be forked: {error.strerror} ***")
             os.close(control_fd)
@@ -245,6 +290,10 @@ class _Forker:
     def _become_worker(self, worker: int, slot: int, control_fd: int) -> Assignment:
         """Let go of what is the generation's alone."""
         self._channel.close()
+        processes = sys.modules.get("multiprocessing.process")
+        if processes is not None:
+            # As multiprocessing does in its own children: a worker that leaves must not end what all workers use.
+            processes._children.clear()
         for handle in self._workers:
             if handle.pidfd is not None:
                 os.close(handle.pidfd)
@@ -261,7 +310,7 @@ class _Forker:
             handoff_send_fd=start.handoff_send_fd,
             log_fd=start.log_fd,
         )
-        return Assignment(plan, self._app, start, self._modules)
+        return Assignment(plan, self._app, start, self._modules, self._forks, self._failures)
 
     def _reap(self) -> None:
         """Collect the workers that have ended, and only them: the app may have children of its own."""

@@ -1,4 +1,5 @@
-"""End this process when the master goes, while it is busy with an import and looks at nothing else.
+"""End this process when the master goes, while it is busy with an import and looks at nothing else; and say so when
+that lasts.
 
 Outside of imports the generation's own loop and the engine watch the lifeline; nothing else may.
 """
@@ -7,10 +8,14 @@ from __future__ import annotations
 
 import os
 import select
+import time
 from _thread import allocate_lock, start_new_thread
+from collections.abc import Callable
 from types import TracebackType
 
 EXIT_ORPHANED = 1
+NOTICES_S = (10, 30, 60)
+"""When an import that lasts is mentioned; after the last one at each further multiple of it."""
 
 
 class Watch:
@@ -20,9 +25,19 @@ class Watch:
     way before a fork.
     """
 
-    def __init__(self, *descriptors: int) -> None:
-        """Watch `descriptors`; readable data does not count, only their other end's disappearance."""
+    def __init__(
+        self,
+        *descriptors: int,
+        notice: Callable[[int], None] = lambda seconds: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Watch `descriptors`; readable data does not count, only their other end's disappearance.
+
+        `notice` is called in the thread, with the seconds that have gone by, at the moments of NOTICES_S.
+        """
         self._descriptors = descriptors
+        self._notice = notice
+        self._clock = clock
         self._ended = allocate_lock()
 
     def __enter__(self) -> None:
@@ -43,8 +58,21 @@ class Watch:
         for descriptor in self._descriptors:
             poller.register(descriptor, 0)
         poller.register(wake_read, select.POLLIN)
-        awake = {descriptor for descriptor, _ in poller.poll()}
+        began, due_s = self._clock(), NOTICES_S[0]
+        while not (awake := {fd for fd, _ in poller.poll(max(0.0, began + due_s - self._clock()) * 1000)}):
+            if self._clock() - began >= due_s:
+                self._notice(due_s)
+                due_s = after(due_s)
         if wake_read not in awake:
             os._exit(EXIT_ORPHANED)
         os.close(wake_read)
         self._ended.release()
+
+
+def after(seconds: int) -> int:
+    """Tell which moment comes after one of NOTICES_S.
+
+    >>> [after(10), after(30), after(60), after(120)]
+    [30, 60, 120, 180]
+    """
+    return next((one for one in NOTICES_S if one > seconds), seconds + NOTICES_S[-1])

@@ -1,7 +1,8 @@
 """From an AppPlan to the callable that answers requests, or to an explanation that a person can act on.
 
-Importing and looking up only; what surrounds the import is `surroundings`, what follows from a failure is
-`generation` and `worker`. A failure names the first cause, the line of the user's own code nearest to it, and a cure.
+Importing and looking up only; what surrounds the import is `surroundings`, what to do about a missing module is
+`cures`, what follows from a failure is `generation` and `worker`. A failure names the first cause, the line of the
+user's own code nearest to it, and a cure.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from penstock.plan.types import AppPlan
+from penstock.worker import cures
 
 App = Callable[..., Any]
 
@@ -164,6 +166,9 @@ def _no_attribute(place: Any, name: str) -> AppNotLoaded:
     likely += [f"{each}()" for each in USUAL_FACTORIES if each in candidates]
     likely += [each for each in difflib.get_close_matches(name, candidates, 2) if not {each, f"{each}()"} & set(likely)]
     reason = f"{_name_of(place)} has no attribute {name}"
+    inside = cures.for_package(place) if isinstance(place, ModuleType) else ()
+    if inside:
+        return AppNotLoaded(reason, inside)
     if likely:
         return AppNotLoaded(
             f"{reason}; did you mean {' or '.join(likely[:3])}?",
@@ -202,7 +207,7 @@ def _failed(error: BaseException, plan: AppPlan, target: str) -> AppNotLoaded:
     reason = _describe(error)
     if first is not error:
         reason += f"; first cause: {_describe(first)}"
-    return AppNotLoaded(reason, tuple(_advice(first, plan, target)), _format(error))
+    return AppNotLoaded(reason, tuple(cures.for_error(first, plan, target)), _format(error))
 
 
 def _describe(error: BaseException) -> str:
@@ -238,6 +243,21 @@ def _users_frame(error: BaseException) -> tuple[str, int] | None:
     return place or fallback
 
 
+def place_in_thread(thread: int) -> str:
+    """Tell where a thread is: the user's own line nearest to what it runs, and that itself where it is a library's."""
+    frame = sys._current_frames().get(thread)
+    if frame is None:
+        return ""
+    places = [
+        (each.f_code.co_filename, line)
+        for each, line in traceback.walk_stack(frame)
+        if not each.f_code.co_filename.startswith("<") and each.f_code.co_filename != __file__
+    ]
+    users = next((place for place in places if not _is_library(place[0])), None)
+    innermost = places[0] if places else None
+    return _at(users) + (f", in{_at(innermost)[3:]}" if innermost not in (None, users) else "")
+
+
 def _is_library(path: str) -> bool:
     return (
         f"{os.sep}site-packages{os.sep}" in path
@@ -269,57 +289,3 @@ def _format(error: BaseException) -> str:
     text = "".join(traceback.format_exception(type(error), error, _trimmed(error.__traceback__)))
     # One line alone, where no code of the user's ran, is the reason once more.
     return text if text.count("\n") > 1 else ""
-
-
-def _advice(error: BaseException, plan: AppPlan, target: str) -> list[str]:
-    if isinstance(error, ModuleNotFoundError) and error.name:
-        if plan.kind == "module" and (target == error.name or target.startswith(error.name + ".")):
-            return _advice_for_target(plan, target)
-        return _advice_for_library(plan, error.name)
-    if isinstance(error, FileNotFoundError) and plan.kind == "file" and error.filename == os.path.abspath(target):
-        return [f"wsgi-file counts from the directory {plan.chdir} (chdir); is the name right?"]
-    return []
-
-
-def _advice_for_target(plan: AppPlan, target: str) -> list[str]:
-    if target.endswith(".py"):
-        return [
-            f"module takes a dotted name: module = {target.removesuffix('.py').replace('/', '.')}, "
-            f"or wsgi-file = {target}"
-        ]
-    advice = []
-    top = target.partition(".")[0]
-    for directory in _directories_with(plan.chdir, top):
-        advice.append(f"{top} is in {directory}: chdir = {directory}")
-    advice.append(
-        f"the import looks in {', '.join([*plan.pythonpath, plan.chdir])} (pythonpath, chdir) "
-        f"and in the packages of {plan.interpreter}"
-    )
-    return advice
-
-
-def _directories_with(directory: str, name: str) -> list[str]:
-    """Look for a package or module one level above and below `directory`: where it is when chdir is a little off."""
-    places = [os.path.dirname(directory)]
-    try:
-        places += sorted(entry.path for entry in os.scandir(directory) if entry.is_dir())
-    except OSError:
-        pass
-    return [
-        place
-        for place in places
-        if os.path.isdir(os.path.join(place, name)) or os.path.isfile(os.path.join(place, f"{name}.py"))
-    ][:2]
-
-
-def _advice_for_library(plan: AppPlan, name: str) -> list[str]:
-    if plan.home is None:
-        around = [plan.chdir, os.path.dirname(plan.chdir)]
-        homes = [os.path.join(place, each) for place in around for each in ("venv", ".venv", "env")]
-        for home in homes:
-            if os.path.isfile(os.path.join(home, "pyvenv.cfg")):
-                return [f"there is a virtual environment beside the project: home = {home}"]
-    return [
-        f"{name} is not installed for {sys.executable}: {sys.executable} -m pip install ..., "
-        "or name the virtual environment that has it: home = DIRECTORY"
-    ]

@@ -62,13 +62,33 @@ def _make_installer() -> Callable[[signal.Signals], object]:
 _install = _make_installer()
 
 
-def restore_in_forks(and_then: Callable[[], None]) -> None:
-    """Give each process that the app forks from here on what every process starts with, and call `and_then` in it.
+class AppForks:
+    """Gives each process that the app forks what every process starts with: its signals, and none of our descriptors.
 
     The signals are held back around the fork: one that comes before the child has its own handlers would be lost.
     """
-    os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_restore)
-    os.register_at_fork(after_in_child=and_then)
+
+    def __init__(self, let_go: Callable[[], None]) -> None:
+        """Begin; `let_go` is called in each child of the app's."""
+        self.let_go = let_go
+        self._is_ours = False
+        # Once for the generation and all its workers: what is registered can not be taken back.
+        os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=self._in_child)
+
+    def fork_worker(self) -> int:
+        """Fork a process of Penstock's own, which goes on taking no notice of signals."""
+        self._is_ours = True
+        try:
+            return os.fork()
+        finally:
+            self._is_ours = False
+
+    def _in_child(self) -> None:
+        if not self._is_ours:
+            for number in TAKEN:
+                signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+            self.let_go()
+        _release()
 
 
 def _hold() -> None:
@@ -77,9 +97,3 @@ def _hold() -> None:
 
 def _release() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, TAKEN)
-
-
-def _restore() -> None:
-    for number in TAKEN:
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-    _release()

@@ -1,7 +1,7 @@
 """What the app finds around itself: directory, environment, `sys.path`, `sys.argv`, standard streams.
 
-All of it is set before the app is imported, once for each generation. User and group are the master's own, which has
-become them long before. How the app is found and called is `loader`.
+All of it is set before the app is imported, once for each generation. User, group and umask are the master's own, which
+has taken them long before. How the app is found and called is `loader`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ class Unfit(Exception):
 
 def prepare(start: Start) -> None:
     """Give this process the surroundings that `start` describes. Raises Unfit."""
-    if start.umask is not None:
-        os.umask(start.umask)
     apply_environment(start.app.environment)
     enter_directory(start.app.chdir)
     extend_path(start.app.pythonpath, start.app.chdir, start.app.environment)

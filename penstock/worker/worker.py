@@ -7,6 +7,7 @@ and the reason why it stopped; nothing here is on the way of a request.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import faulthandler
 import gc
 import os
@@ -14,6 +15,8 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
+from types import FunctionType
 from typing import NoReturn
 
 from penstock._engine import Engine
@@ -50,7 +53,7 @@ def _serve(assignment: Assignment) -> int:
     app = assignment.app
     if app is None:
         try:
-            app = import_app(assignment.start)
+            app = import_app(assignment.start, assignment.failures, who=f"worker {plan.worker_id} (pid: {os.getpid()})")
         except AppNotLoaded as failure:
             tell_master(plan.control_fd, f"failed {shorten(f'{failure.traceback}{failure}', REPORT_LIMIT)}")
             return EXIT_NO_APP
@@ -58,7 +61,7 @@ def _serve(assignment: Assignment) -> int:
         gc.freeze()
     # After the import, so that hooks which a lazily imported app defines run too.
     modules.run_postfork_hooks()
-    signals.restore_in_forks(lambda: _let_go(assignment))
+    assignment.forks.let_go = lambda: _let_go(assignment)
     engine = Engine(plan, app)
     os.register_at_fork(
         after_in_parent=lambda: engine.forked(in_child=False), after_in_child=lambda: engine.forked(in_child=True)
@@ -71,7 +74,7 @@ def _serve(assignment: Assignment) -> int:
     for thread in threads:
         thread.daemon = True
         thread.start()
-    reason = engine.run(0)
+    reason = _core(0)(engine, 0)
     _finish(assignment, threads, EXIT_DEADLINE_S[reason], wait=reason == "drained")
     return 0
 
@@ -88,9 +91,21 @@ def _thread_name(worker_id: int, number: int) -> str:
     return f"uWSGIWorker{worker_id}Core{number}"
 
 
+def _run_core(engine: Engine, number: int) -> str:
+    return engine.run(number)
+
+
+def _core(number: int) -> Callable[[Engine, int], str]:
+    """Make the function that runs one core, with a name by which a stack dump shows whose stack it is.
+
+    The dump of a stuck worker is written by faulthandler, which knows the names of functions and not those of threads.
+    """
+    return FunctionType(_run_core.__code__.replace(co_name=f"core_{number}"), globals())
+
+
 def _run_app_thread(engine: Engine, number: int) -> None:
     try:
-        engine.run(number)
+        _core(number)(engine, number)
     except BaseException:
         # An app's exception never comes here: the engine itself is broken, and a worker that is short of a thread
         # would go on unnoticed.
@@ -100,17 +115,10 @@ def _run_app_thread(engine: Engine, number: int) -> None:
 
 def _let_go(assignment: Assignment) -> None:
     """In a process that the app forked: neither keep the listeners bound, nor the worker seemingly alive."""
-    plan = assignment.plan
-    for descriptor in (
-        plan.control_fd,
-        plan.handoff_receive_fd,
-        plan.handoff_send_fd,
-        *(listener.fd for listener in plan.listeners),
-    ):
-        try:
-            os.close(descriptor)
-        except OSError:
-            pass  # The engine has closed it already, as it does with the listeners of a worker that drains.
+    assignment.start.close_sockets()
+    # The engine may have closed it already.
+    with contextlib.suppress(OSError):
+        os.close(assignment.plan.control_fd)
 
 
 def _finish(assignment: Assignment, threads: list[threading.Thread], deadline_s: float, wait: bool) -> None:

@@ -34,6 +34,12 @@ def values(name: str, text: str | None) -> tuple[Value | None, list[str]]:
         ("limit-post", "1k", 1024),
         ("limit-post", "1kB", 1024),
         ("limit-post", "0", 0),
+        ("limit-post", "1 m", 1048576),
+        ("harakiri", "90s", 90),
+        ("harakiri", "2m", 120),
+        ("harakiri", "2 minutes", 120),
+        ("harakiri", "1h", 3600),
+        ("processes", "4096", 4096),
         ("chmod-socket", None, 0o666),
         ("chmod-socket", "", 0o666),
         ("chmod-socket", "1", 0o666),
@@ -54,10 +60,19 @@ def test_good(name: str, text: str | None, value: Value) -> None:
         ("vacuum", "none", True, "flag-word"),
         ("vacuum", "00", True, "flag-word"),
         ("vacuum", "false ; no", False, "text-after-value"),
-        ("threads", "2x", 2, "text-after-value"),
+        ("threads", "2;two", 2, "text-after-value"),
+        ("threads", "2  words", 2, "text-after-value"),
+        ("harakiri", "20 # words", 20, "text-after-value"),
+        ("threads", "2x", None, "not-a-number"),
+        ("threads", "2.5", None, "not-a-number"),
+        ("threads", "2 k", None, "not-a-number"),
+        ("harakiri", "1.5", None, "not-a-number"),
+        ("harakiri", "1d", None, "not-a-number"),
+        ("processes", "4097", None, "bad-value"),
+        ("threads", "1025", None, "bad-value"),
         ("threads", "2 # two", 2, "text-after-value"),
-        ("threads", "2k", 2, "text-after-value"),
-        ("limit-post", "2kilo", 2, "text-after-value"),
+        ("threads", "2k", None, "not-a-number"),
+        ("limit-post", "2kilo", None, "not-a-number"),
         ("limit-post", "2k # two", 2048, "text-after-value"),
         ("threads", "", None, "not-a-number"),
         ("threads", "two", None, "not-a-number"),
@@ -82,6 +97,27 @@ def test_with_a_finding(name: str, text: str, value: Value | None, code: str) ->
 def test_a_message_names_place_value_and_cure() -> None:
     _, findings = convert(BY_NAME["processes"], "workers", "abc", FILE)
     assert str(findings[0]) == "a.ini:3: workers = abc: this is not a number; write for example workers = 4"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "piece"),
+    [
+        ("max-requests", "1k", "this is not a whole number; write max-requests = 1000"),
+        ("max-requests", "2 M", "write max-requests = 2000000"),
+        ("processes", "2.5", "write processes = 2 or 3"),
+        ("max-requests", "5,000", "without the comma"),
+        ("limit-post", "5x", "with k, m or g"),
+        ("harakiri", "5x", "with s, m or h"),
+        ("threads", "-1", "must not be negative; write for example threads = 4"),
+        ("threads", "9" * 20, "is too large"),
+        ("processes", "1000000", "must be at most 4096, each worker is a process"),
+        ("threads", "100000", "must be at most 1024"),
+    ],
+)
+def test_what_is_wrong_with_a_number_is_said_with_the_cure(name: str, text: str, piece: str) -> None:
+    value, findings = convert(BY_NAME[name], name, text, FILE)
+    assert value is None
+    assert str(findings[0]).startswith(f"a.ini:3: {name} = {text}: ") and piece in str(findings[0])
 
 
 def test_comments_and_quotes_of_the_command_line_are_the_shells_business() -> None:

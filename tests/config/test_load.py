@@ -128,6 +128,29 @@ def test_a_key_used_by_a_placeholder_is_no_slip(tmp_path: Path) -> None:
     assert read("a.ini", cwd=tmp_path).findings == ()
 
 
+def test_a_file_of_the_system_is_read_in_small_pieces() -> None:
+    """The kernel answers a read of megabytes from /proc/sys with ENOMEM."""
+    settings = read("--listen", "@(/proc/sys/net/core/somaxconn)")
+    assert settings.number("listen") == int(Path("/proc/sys/net/core/somaxconn").read_text())
+
+
+def test_after_a_failed_placeholder_nothing_else_is_said_about_the_value(tmp_path: Path) -> None:
+    write(tmp_path, a="[uwsgi]\nlisten = @(/nowhere/backlog)\nini = @(/nowhere/name)\n")
+    with pytest.raises(ConfigError) as caught:
+        read("a.ini", cwd=tmp_path)
+    assert [(finding.code, finding.origin and finding.origin.line) for finding in caught.value.findings] == [
+        ("no-file", 2),
+        ("no-file", 3),
+    ]
+
+
+def test_what_a_block_found_is_not_missed(tmp_path: Path) -> None:
+    write(tmp_path, a="[uwsgi]\nif-env = PORT\nhttp = :%(_)\nendif =\n")
+    with pytest.raises(ConfigError) as caught:
+        read("a.ini", cwd=tmp_path)
+    assert [finding.code for finding in caught.value.findings] == ["unsupported-essential"]
+
+
 def test_nothing_said_has_the_defaults() -> None:
     assert NOTHING_SAID.number("processes") == 1
     assert NOTHING_SAID.flag("need-app") and not NOTHING_SAID.flag("vacuum")

@@ -77,6 +77,7 @@ def from_json(value: dict[str, Any]) -> Plan:
     """Undo `to_json_value`."""
     plan = _tuples(value)
     plan["listeners"] = tuple(ListenerPlan(**one) for one in plan["listeners"])
+    plan["stats"] = ListenerPlan(**plan["stats"]) if plan["stats"] else None
     plan["app"] = AppPlan(**plan["app"])
     plan["engine"] = EnginePlan(**plan["engine"])
     return Plan(**plan)

@@ -19,6 +19,9 @@ import pytest
 
 from penstock.master import control_client
 from penstock.master.control_path import directories
+from penstock.master.loop import fixed_parts
+from penstock.options.table import OPTIONS
+from tests.e2e.harness import until
 from tests.master.instance import PATIENCE_S, Instance, is_alive, read_all, wait_until_gone
 from tests.master.plans import engine_plan, listener_plan, unix_plan
 
@@ -89,7 +92,10 @@ def test_second_stop_does_not_wait_for_requests(make: Make) -> None:
         instance.wait_line("stuck now")
         instance.signal(signal.SIGTERM)
         instance.wait_line("gracefully killing workers")
-        instance.signal(signal.SIGINT)
+        # One that comes at the same moment as the first does not count.
+        while "killing workers now" not in instance.log:
+            instance.signal(signal.SIGINT)
+            instance.read_log(0.1)
         assert instance.wait_exit() == 0
 
 
@@ -102,7 +108,7 @@ def test_drain_is_bounded(make: Make) -> None:
     assert "NO MERCY" in instance.log
 
 
-@pytest.mark.parametrize("name", ["SIGUSR2", "SIGALRM", "SIGWINCH", "SIGURG", "SIGTTIN", "SIGIO", "SIGVTALRM"])
+@pytest.mark.parametrize("name", ["SIGUSR2", "SIGALRM", "SIGTTIN", "SIGIO", "SIGVTALRM"])
 def test_other_signals_change_nothing(make: Make, name: str) -> None:
     instance = make().serve()
     instance.signal(getattr(signal, name))
@@ -459,6 +465,18 @@ def test_log_that_can_not_be_opened_ends_with_1(make: Make, short_dir: Path) -> 
     assert "create the directory" in instance.log
 
 
+def test_daemonize_outlives_ctrl_c_while_the_shell_waits(make: Make, short_dir: Path) -> None:
+    log = short_dir / "log"
+    instance = make("hang", daemonize=str(log), pidfile=str(short_dir / "pid")).start()
+    until("the import hangs", lambda: log.exists() and "import hangs" in log.read_text())
+    instance.signal(signal.SIGINT)
+    assert instance.wait_exit() == 130
+    assert "the start goes on in the background" in instance.log and "Traceback" not in instance.log
+    master = int((short_dir / "pid").read_text())
+    os.kill(master, signal.SIGTERM)
+    assert wait_until_gone(master, PATIENCE_S)
+
+
 def current_umask() -> int:
     value = os.umask(0o22)
     os.umask(value)
@@ -582,7 +600,7 @@ def read_stats(instance: Instance) -> dict[str, Any]:
 
 
 def test_statistics_count_over_respawns_and_reloads(make: Make) -> None:
-    instance = make(processes=1, stats="127.0.0.1:0").serve()
+    instance = make(processes=1, stats=listener_plan()).serve()
     for _ in range(4):
         instance.ask()
     os.kill(workers_of(instance)[1], signal.SIGKILL)
@@ -601,7 +619,7 @@ def test_statistics_count_over_respawns_and_reloads(make: Make) -> None:
 
 
 def test_statistics_show_a_request_without_its_secrets(make: Make) -> None:
-    instance = make(processes=1, stats="127.0.0.1:0").serve()
+    instance = make(processes=1, stats=listener_plan()).serve()
     with instance.connect("stick"):
         instance.wait_line("stuck now")
         worker = read_stats(instance)["workers"][0]
@@ -611,7 +629,7 @@ def test_statistics_show_a_request_without_its_secrets(make: Make) -> None:
 
 
 def test_silent_statistics_clients_block_nobody(make: Make) -> None:
-    instance = make(stats="127.0.0.1:0").serve()
+    instance = make(stats=listener_plan()).serve()
     line = instance.wait_line("*** Stats server enabled on ")
     port = int(line.rpartition(" fd:")[0].rpartition(":")[2])
     silent = [socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) for _ in range(100)]
@@ -623,7 +641,7 @@ def test_silent_statistics_clients_block_nobody(make: Make) -> None:
 
 def test_connections_that_wait_are_counted(make: Make, short_dir: Path) -> None:
     listeners = (listener_plan(), unix_plan(str(short_dir / "app.sock"), backlog=33))
-    instance = make(listeners=listeners, stats="127.0.0.1:0").serve()
+    instance = make(listeners=listeners, stats=listener_plan()).serve()
     instance.command("pause")
     waiting = [instance.connect() for _ in range(3)]
     for _ in range(2):
@@ -745,3 +763,56 @@ def test_peer_credentials_are_checked_beside_the_mode() -> None:
     with one, other:
         assert peer_uid(one) == os.geteuid()
         assert len(one.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("=iII"))) == 12
+
+
+# --- what a reload can not change, and the edges of a start
+
+
+def test_rows_of_the_table_that_need_a_restart_are_the_ones_that_a_reload_leaves(make: Make) -> None:
+    rows = {one.name for one in OPTIONS if one.applies == "restart" and one.verdict != "not-needed"}
+    assert rows == {*fixed_parts(make().plan), "chmod-socket", "chown-socket"}
+
+
+def test_reload_says_what_it_can_not_change_and_what_is_new(make: Make) -> None:
+    instance = make(notes=("an old note",), stats=listener_plan(origin="app.ini:3")).serve()
+    same_stats = listener_plan(origin="app.ini:4")
+    instance.change(umask=0o27, vacuum=False, notes=("an old note", "a new note"), stats=same_stats)
+    assert instance.command("reload", wait=True)["ok"]
+    assert "can not change umask: stop" in instance.wait_line("a reload can not change")
+    instance.wait_line("a new note")
+    assert instance.log.count("an old note") == 1
+
+
+def test_umask_reaches_the_app(make: Make) -> None:
+    instance = make(umask=0o27).serve()
+    for pid in workers_of(instance).values():
+        assert "\nUmask:\t0027\n" in Path(f"/proc/{pid}/status").read_text()
+
+
+def test_error_of_the_log_file_is_told_once(make: Make, short_dir: Path) -> None:
+    for option in ("daemonize", "logto"):
+        instance = make(**{option: str(short_dir / "no" / "log")}).start()
+        assert instance.wait_exit() == 1
+        assert instance.log.count("create the directory") == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_start_that_fails_late_leaves_no_control_socket(make: Make) -> None:
+    """The user changes after the sockets are made."""
+    instance = make(uid="nobody", gid=str(2**32 - 1)).start()
+    assert instance.wait_exit() == 1
+    assert "becoming user" in instance.log
+    found = [path for place in directories(65534) for path in place.glob(f"{instance.pid}.ctl")]
+    assert found == []
+
+
+def test_waiting_command_shows_how_a_reload_went(make: Make, short_dir: Path) -> None:
+    instance = make(pidfile=str(short_dir / "pid")).serve()
+    command = [sys.executable, "-m", "penstock", "reload", "--wait", str(short_dir / "pid")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 0 and "generation 2 serves" in done.stderr
+    instance.app.write_text("broken")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 3 and "Traceback: SyntaxError in views.py" in done.stderr
+    assert "generation 2 keeps serving" in done.stderr
+    assert instance.ask().startswith("hello generation=2")

@@ -12,7 +12,7 @@ from penstock.master.notify import Supervisor
 def test_states_are_told_and_the_address_is_taken_away(short_dir: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(str(short_dir / "n"))
-        environment = {"NOTIFY_SOCKET": str(short_dir / "n"), "A": "b"}
+        environment = {"NOTIFY_SOCKET": str(short_dir / "n"), "A": "b", "LISTEN_FDS": "1", "WATCHDOG_USEC": "9"}
         supervisor = Supervisor.take(environment)
         assert environment == {"A": "b"}
         supervisor.tell("ready", "two\nlines")

@@ -29,13 +29,33 @@ def test_second_claim_is_refused_while_the_first_lives(tmp_path: Path) -> None:
     owned.release()
 
 
-@pytest.mark.parametrize("content", ["", "nonsense\n", "4194999\n", "1\n", "99999999999999999999\n"])
+@pytest.mark.parametrize("content", ["", "\n", "4194999\n", "1\n", "99999999999999999999\n"])
 def test_stale_content_is_replaced(tmp_path: Path, content: str) -> None:
     path = tmp_path / "pid"
     path.write_text(content)
     owned = PidFile.claim(str(path))
     assert path.read_text() == f"{os.getpid()}\n"
     owned.release()
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        ("#!/usr/bin/env python3\nimport os\n", "'#!/usr/bin/env python3' ..."),
+        ("12 apples\n", "'12 apples'"),
+        ("7\nwords\n", "'7' ..."),
+        ("x" * 100, f"'{'x' * 40}' ..."),
+    ],
+)
+def test_file_of_somebody_else_is_left_alone(tmp_path: Path, content: str, shown: str) -> None:
+    """One slip (`pidfile = manage.py`) must not cost the file."""
+    path = tmp_path / "manage.py"
+    path.write_text(content)
+    with pytest.raises(StartError) as caught:
+        PidFile.claim(str(path))
+    assert f"is no pid file: it holds {shown}; name another one with pidfile" in str(caught.value)
+    assert caught.value.status == 1
+    assert path.read_text() == content
 
 
 def test_own_number_from_an_earlier_life_is_replaced(tmp_path: Path) -> None:
@@ -128,5 +148,21 @@ def test_file_that_is_gone_is_no_error(tmp_path: Path) -> None:
 
 
 def test_directory_that_does_not_exist_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(StartError, match="can not be written: No such file"):
+    with pytest.raises(StartError, match=f"No such file or directory: create the directory {tmp_path}/no first"):
         PidFile.claim(str(tmp_path / "no" / "pid"))
+
+
+def test_link_is_not_followed(tmp_path: Path) -> None:
+    """Whoever may write to the directory could otherwise let root overwrite, and give away, any file."""
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    (tmp_path / "pid").symlink_to(precious)
+    with pytest.raises(StartError, match="symbolic link"):
+        PidFile.claim(str(tmp_path / "pid"))
+    assert precious.read_text() == "precious"
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pid")
+    with pytest.raises(StartError, match="no regular file"):
+        PidFile.claim(str(tmp_path / "pid"))

@@ -11,7 +11,7 @@ import pytest
 from penstock.master import actions as act
 from penstock.master import events as ev
 from penstock.master.fleet import Fleet, Rules, WorkerHandle, from_json, slots_for, to_json
-from penstock.master.policy import backoff_s, describe_status, new_fleet, step
+from penstock.master.policy import backoff_s, describe_status, new_fleet, step, with_traceback
 
 A = TypeVar("A")
 
@@ -379,7 +379,8 @@ def test_reload_with_a_broken_import_keeps_the_old_generation() -> None:
     answer = only(asked, act.AnswerReload)
     assert answer.tickets == (7,) and not answer.ok and "SyntaxError" in answer.error and answer.generation == 1
     assert told(asked, "drain") == told(asked, "stop") == [] and of(asked, act.Exit) == []
-    assert "generation 1 keeps serving" in world.log
+    assert "generation 1 keeps serving ***" in world.log
+    assert "SyntaxError" not in world.log, "the generation has logged the cause itself"
     assert world.fleet.mode == "serving"
     assert only(asked, act.NotifySupervisor).state == "ready"
     only(world.send(ev.GenerationExited(2, EXIT_22)), act.ForgetGeneration)
@@ -391,7 +392,22 @@ def test_configuration_that_can_not_be_read_again_fails_the_reload_only() -> Non
     world.send(ev.Signal("SIGHUP"))
     asked = world.send(ev.ImportFailed(2, "the configuration could not be read again: x.ini:3", status=1))
     only(asked, act.ForgetGeneration)
-    assert "x.ini:3" in world.log and world.fleet.mode == "serving"
+    assert world.log.count("x.ini:3") == 1 and world.fleet.mode == "serving"
+
+
+def test_death_during_an_import_names_what_was_imported() -> None:
+    world = World(app="module shop.wsgi")
+    world.send(ev.Begin())
+    world.started(1)
+    asked = world.send(ev.GenerationExited(1, 11))
+    assert "died while it was importing module shop.wsgi: killed by signal 11 (SIGSEGV)" in world.log
+    assert only(asked, act.AnnounceFailure).status == 22
+
+
+def test_last_line_of_a_traceback_is_not_said_twice() -> None:
+    assert with_traceback("", "why") == "why"
+    assert with_traceback("T\nE: x\n", "E: x at a.py:1") == "T\nE: x at a.py:1"
+    assert with_traceback("T\nE: x\n", "sys.exit(1)") == "T\nE: x\nsys.exit(1)"
 
 
 def test_new_generation_that_dies_during_its_import_fails_the_reload() -> None:
@@ -729,10 +745,24 @@ def test_drain_ends_with_the_mercy() -> None:
 def test_second_stop_kills(second: str) -> None:
     world = World().serve()
     world.send(ev.Signal("SIGTERM"))
+    world.now += 1.0
     asked = world.send(ev.Signal(second))
     assert [one.signal for one in of(asked, act.SignalWorker)] == ["KILL", "KILL"]
     only(asked, act.KillGeneration)
     assert only(world.exit_all(1, KILLED), act.Exit).status == 0
+
+
+def test_stop_that_arrives_twice_at_once_is_one_stop() -> None:
+    """A Ctrl-C in a process group with a manager that passes it on (honcho, timeout) must not cut requests."""
+    world = World().serve()
+    world.send(ev.Signal("SIGINT"))
+    for second in ("SIGINT", "SIGTERM"):
+        world.now += 0.4
+        asked = world.send(ev.Signal(second))
+        assert of(asked, act.SignalWorker) == of(asked, act.KillGeneration) == []
+        assert f"{second} received at the same moment" in world.log
+    assert world.fleet.mode == "draining"
+    assert only(world.exit_all(1), act.Exit).status == 0
 
 
 @pytest.mark.parametrize("event", [ev.Signal("SIGQUIT"), ev.StopRequested(now=True)])
@@ -750,11 +780,12 @@ def test_quit_cuts_a_drain_short() -> None:
     assert told(world.send(ev.Signal("SIGQUIT")), "stop") == [(1, 0), (1, 1)]
 
 
-def test_stop_during_the_first_import_kills_it() -> None:
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGQUIT"])
+def test_stop_during_the_first_import_kills_it(name: str) -> None:
     world = World()
     world.send(ev.Begin())
     world.started(1)
-    asked = world.send(ev.Signal("SIGTERM"))
+    asked = world.send(ev.Signal(name))
     only(asked, act.KillGeneration)
     assert only(asked, act.AnnounceFailure).status == 1
     assert only(world.send(ev.GenerationExited(1, KILLED)), act.Exit).status == 0
@@ -794,6 +825,7 @@ def test_worker_reported_after_the_kill_is_killed_then() -> None:
     world.now += 60
     world.exits(world.worker(1), KILLED)
     world.send(ev.Signal("SIGTERM"))
+    world.now += 1.5
     world.send(ev.Signal("SIGTERM"))
     handle = world.worker(1)
     assert handle.pid == 0
@@ -822,7 +854,7 @@ def test_usr1_dumps_statistics() -> None:
     assert World().serve().send(ev.Signal("SIGUSR1")) == [act.DumpStatistics()]
 
 
-@pytest.mark.parametrize("name", ["SIGUSR2", "SIGALRM", "SIGWINCH", "SIGURG", "SIGTTIN", "SIGPWR", "SIGRTMIN+3"])
+@pytest.mark.parametrize("name", ["SIGUSR2", "SIGALRM", "SIGTTIN", "SIGPWR", "SIGRTMIN+3"])
 def test_other_signals_are_logged_and_ignored(name: str) -> None:
     world = World().serve()
     before = world.fleet
@@ -830,6 +862,11 @@ def test_other_signals_are_logged_and_ignored(name: str) -> None:
         asked = world.send(ev.Signal(name))
         assert name in only(asked, act.Log).text
     assert world.fleet == before
+
+
+@pytest.mark.parametrize("name", ["SIGWINCH", "SIGURG", "SIGCHLD"])
+def test_signals_of_no_interest_are_not_even_logged(name: str) -> None:
+    assert World().serve().send(ev.Signal(name)) == []
 
 
 def test_tstp_pauses_and_resumes() -> None:
@@ -936,3 +973,59 @@ def test_ends_are_described() -> None:
     assert describe_status(None) == "nobody saw how"
     assert "SIGKILL" in describe_status(KILLED)
     assert describe_status(40) == "killed by signal 40 (unnamed)"
+
+
+def test_end_of_an_earlier_worker_is_not_taken_for_one_that_is_not_forked_yet() -> None:
+    world = World().serve()
+    world.now += 60
+    old = world.worker(1)
+    only(world.exits(old, KILLED), act.SpawnWorker)
+    assert world.worker(1).pid == 0
+    assert world.exits(old, KILLED) == []
+
+
+def test_reload_that_hangs_is_given_up_for_the_next_one() -> None:
+    """Code that never ends its import must not keep its own cure out."""
+    world = World().serve()
+    world.send(ev.ReloadRequested("test", 7))
+    world.started(2)
+    assert of(world.send(ev.Signal("SIGHUP")), act.KillGeneration) == []
+    world.advance(31)
+    assert "another reload would give it up" in world.log
+    asked = world.send(ev.Signal("SIGHUP"))
+    assert only(asked, act.KillGeneration).generation == 2
+    assert only(asked, act.AnswerReload) == act.AnswerReload(
+        (7,), 1, ok=False, reason=only(asked, act.AnswerReload).reason
+    )
+    assert only(asked, act.StartGeneration).generation == 3
+    world.send(ev.GenerationExited(2, KILLED))
+    world.started(3)
+    world.imported(3)
+    world.ready(3)
+    assert world.fleet.mode == "serving" and not world.fleet.reload_queued
+
+
+def test_worker_that_is_never_ready_is_mentioned_and_given_up_for_the_next_reload() -> None:
+    world = World().serve()
+    world.send(ev.Signal("SIGHUP"))
+    world.started(2)
+    world.imported(2)
+    world.spawned(2)
+    world.send(ev.WorkerReady(2, 0))
+    world.advance(31)
+    assert "generation 2" in world.log and "still waits for worker 2 after 30 seconds" in world.log
+    asked = world.send(ev.Signal("SIGHUP"))
+    assert told(asked, "stop") == [(2, 0), (2, 1)]
+    assert only(asked, act.StartGeneration).generation == 3
+
+
+def test_worker_over_its_limit_is_killed_though_the_start_fails_meanwhile() -> None:
+    world = World(harakiri_s=1)
+    world.send(ev.Begin())
+    world.started(1)
+    world.imported(1)
+    world.spawned(1)
+    world.send(ev.WorkerReady(1, 0))
+    world.send(ev.RequestStuck(1, 0, ()))
+    world.send(ev.GenerationExited(1, KILLED))
+    assert act.SignalWorker(1, 0, "KILL") in world.advance(1)

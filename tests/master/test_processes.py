@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -53,3 +55,35 @@ def test_signal_reaches_the_process_and_never_its_successor() -> None:
     reference.close()
     reference.close()
     ProcessRef(pid).send(signal.SIGKILL)
+
+
+def test_signal_reaches_the_process_where_the_kernel_has_no_reference() -> None:
+    def refuse(pid: int) -> int:
+        raise OSError(errno.ENOSYS, "not implemented")
+
+    pid = os.fork()
+    if not pid:
+        signal.pause()
+        os._exit(0)
+    reference = ProcessRef(pid, refuse)
+    reference.send(signal.SIGKILL)
+    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+    reference.close()
+
+
+TIDY = """
+import os
+from penstock.master.processes import tidy_descriptors
+tidy_descriptors()
+opened = os.open("/", os.O_RDONLY)
+print([os.path.exists(f"/proc/self/fd/{fd}") for fd in (0, 1, 2)], opened > 2, file=open("/dev/fd/9", "w"))
+print([os.get_inheritable(fd) for fd in (0, 1, 2, 9)], file=open("/dev/fd/9", "a"))
+"""
+
+
+def test_standard_descriptors_are_open_and_others_stay_here(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    with said.open("w") as file:
+        command = 'exec "$0" -c "$1" 9>&"$2" <&- >&- 2>&-'
+        subprocess.run(["/bin/bash", "-c", command, sys.executable, TIDY, str(file.fileno())], pass_fds=[file.fileno()])
+    assert said.read_text() == "[True, True, True] True\n[True, True, True, False]\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import mmap
+import os
 import struct
 from typing import Any
 
@@ -40,6 +41,11 @@ def test_header_tells_the_size(board: Scoreboard) -> None:
     with mmap.mmap(board.fd, 0) as memory:
         assert struct.unpack_from("=QIII", memory, 0) == (MAGIC, 7, 3, 2)
         assert len(memory) == 32 + 3 * (48 + 2 * 264)
+
+
+def test_nobody_can_make_it_smaller(board: Scoreboard) -> None:
+    with pytest.raises(PermissionError):
+        os.ftruncate(board.fd, 0)
 
 
 def test_new_slots_are_blank(board: Scoreboard) -> None:

@@ -86,6 +86,8 @@ def test_every_type_can_be_converted_and_shown(option: Option) -> None:
     text = samples.get(option.type, "4096" if option.is_number else "127.0.0.1")
     if option.name in ("protocol", "socket-protocol"):
         text = "http"
+    if option.name == "threads":
+        text = "4"
     if option.name == "trusted-proxies":
         text = "10.0.0.0/8"
     value, findings = convert(option, option.name, text, Origin("default", ""))

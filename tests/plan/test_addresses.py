@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.plan.addresses import Address, AddressError, parse_address
+from penstock.plan.addresses import Address, AddressError, is_bare_word, parse_address
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,15 @@ def test_good(text: str, address: Address) -> None:
         (":99999", "from 0 to 65535"),
         (":" + "9" * 5000, "from 0 to 65535"),
         ("http://127.0.0.1:8000/x", "write 127.0.0.1:8000"),
+        ("http://localhost/x", "write localhost:80"),
+        ("tcp://[::1]", "write [::1]:8000"),
         ("unix:/run/app.sock", "write /run/app.sock"),
+        ("unix:///tmp/x.sock", "write /tmp/x.sock"),
+        ("unix://x.sock", "write x.sock"),
+        ("[::1:8001", "write [::1]:8001"),
+        ("::1]:8001", "write [::1]:8001"),
+        ("[::1]", "write [::1]:8000"),
+        ("::1", "write [::1]:8000"),
         ("=0", "write the address here"),
         ("127.0.0.*:80", ":80 for all"),
         ("a b:80", "before the colon"),
@@ -56,6 +64,16 @@ def test_bad(text: str, cure: str) -> None:
         parse_address(text, "/srv")
     assert cure in caught.value.cure
     assert str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["localhost", " web1 ", "example.org", "app"])
+def test_a_bare_word(text: str) -> None:
+    assert is_bare_word(text)
+
+
+@pytest.mark.parametrize("text", ["app.sock", "./app", "/app", ":80", "localhost:80", "8000", "127.0.0.1", "@app", ""])
+def test_no_bare_word(text: str) -> None:
+    assert not is_bare_word(text)
 
 
 def test_the_longest_path() -> None:

@@ -120,7 +120,7 @@ def test_paths_before_and_after_chdir(tmp_path: Path) -> None:
         f"{tmp_path}/{name}" for name in ("a.pid", "a.log", "d.log")
     )
     assert made.app.chdir == site
-    assert made.stats == f"{site}/st.sock"
+    assert made.stats is not None and made.stats.host == f"{site}/st.sock"
     assert made.touch_reload == (f"{site}/r",)
     assert made.listeners[1].host == f"{site}/s.sock"
     assert made.app.pythonpath == ("/x", f"{site}/lib")
@@ -223,6 +223,13 @@ def test_what_term_does(argv: list[str], term: str, said: bool) -> None:
     assert any("SIGTERM" in note for note in made.notes) == said
 
 
+def test_a_bare_word_for_socket_is_a_path_and_that_is_said() -> None:
+    made = plan("--socket", "app")
+    assert made.listeners[1].host == "/app"
+    assert any("socket = app: this is a unix socket in /; write ./app, or app:8000" in note for note in made.notes)
+    assert not any("unix socket" in note for note in plan("--socket", "app.sock", "--stats", "./stats").notes)
+
+
 def test_notes() -> None:
     assert any("root" in note for note in plan(euid=0).notes)
     assert not any("root" in note for note in plan("--uid", "www-data", euid=0).notes)
@@ -237,6 +244,7 @@ def test_notes() -> None:
     [
         (["--module", "a"], "no-listener", 1, "http = :8000"),
         (["--http", ":1"], "no-app", 22, "wsgi-file"),
+        (["--module", "a", "--http", "localhost"], "bad-address", 1, "no port; did you mean localhost:8000?"),
         ([*SERVE, "--http-to", ":9"], "http-to-elsewhere", 1, "router process"),
         ([*SERVE, "--http", "8000"], "bad-address", 1, "write :8000"),
         ([*SERVE, "--stats", "9191"], "bad-address", 1, "write :9191"),
@@ -247,6 +255,7 @@ def test_notes() -> None:
         ([*SERVE, "--uid", "nobody-at-all"], "no-user", 1, "nobody-at-all"),
         ([*SERVE, "--gid", "nobody-at-all"], "no-group", 1, "nobody-at-all"),
         ([*SERVE, "--uid", "www-data"], "not-root", 1, "only root"),
+        ([*SERVE, *(f"--socket=/s{n}" for n in range(240))], "too-many-addresses", 1, "second instance"),
     ],
 )
 def test_refused(argv: list[str], code: str, status: int, piece: str) -> None:
@@ -278,3 +287,10 @@ def test_the_real_machine() -> None:
     assert here.user_id("4711") == 4711 and here.user_id("nobody at all") is None
     assert here.group_id("4711") == 4711 and here.group_id("nobody at all") is None
     assert resolve(read(*SERVE, cwd="/"), here).listeners
+
+
+def test_the_statistics_socket_is_read_as_every_address_is() -> None:
+    every = plan("--stats", "*:9191").stats
+    assert every is not None and (every.family, every.host, every.port) == ("inet", "", 9191)
+    path = plan("--stats", "/run/stats.sock", "--chmod-socket", "660").stats
+    assert path is not None and (path.family, path.mode) == ("unix", 0o660)

@@ -63,7 +63,7 @@ def test_ini_with_http(site: Path) -> None:
     assert plan.processes == 1
     assert plan.listeners[0].backlog == 2048
     assert plan.engine.write_timeout_s == 60
-    assert plan.stats == f"{site}/uwsgi/uwsgi.status"
+    assert plan.stats is not None and plan.stats.host == f"{site}/uwsgi/uwsgi.status"
     assert plan.pidfile == f"{site}/uwsgi/uwsgi.pid"
     assert plan.notes == ()
 

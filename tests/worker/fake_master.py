@@ -96,7 +96,7 @@ class FakeMaster:
         plan = {
             "app": to_json_value(app), "engine": to_json_value(engine or engine_plan()),
             "listeners": [{"protocol": "http", "name": "127.0.0.1:0", "server_port": "0", "is_unix": False}],
-            "lazy_apps": False, "need_app": True, "umask": None, "uid": None, "gid": None, "harakiri_s": 0,
+            "lazy_apps": False, "need_app": True,
             "master_pid": os.getpid(), "is_reload": False, "processes": 2, **changes,
         }  # fmt: skip
         memfd = os.memfd_create("plan")

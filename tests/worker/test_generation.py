@@ -15,6 +15,12 @@ from tests.worker.fake_master import WAIT_S, FakeMaster, app_plan, ask, engine_p
 
 Write = Callable[..., None]
 
+FINE = """
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return [b"fine"]
+"""
+
 
 def test_import_spawn_answer_drain_and_end(master: FakeMaster, project: Path) -> None:
     master.start(app_plan(project))
@@ -60,7 +66,7 @@ def test_the_app_finds_the_surroundings_that_uwsgi_gives(master: FakeMaster, pro
         pythonpath=(str(library),),
         environment=(("COLOUR", "blue"), ("COLOUR", "green"), ("TZ", "Asia/Shanghai"), ("PYTHONPATH", "/late")),
     )
-    master.start(plan, umask=0o027)
+    master.start(plan)
     master.event()
     control = master.spawn()
     assert value(control, "sys.argv") == ["uwsgi"]
@@ -69,7 +75,6 @@ def test_the_app_finds_the_surroundings_that_uwsgi_gives(master: FakeMaster, pro
     assert value(control, "os.environ['COLOUR']") == "green"
     assert value(control, "__import__('time').tzname[0]") == "CST"
     assert value(control, "os.getcwd()") == str(project)
-    assert value(control, "os.umask(0o027)") == 0o027
     assert value(control, "sys.stdin.read()") == ""
     assert f"added {library}/ to pythonpath." in master.log()
 
@@ -159,6 +164,8 @@ def test_a_reload_to_a_broken_app_fails_even_without_need_app(master: FakeMaster
     master.start(app_plan(project), need_app=False, is_reload=True)
     assert master.event()["event"] == "import-failed"
     assert master.exit_code() == 22
+    assert "the app of the new generation does not load" in master.log()
+    assert "GAME OVER" not in master.log()
 
 
 def test_without_any_app(master: FakeMaster, project: Path) -> None:
@@ -202,6 +209,38 @@ def test_a_lazy_import_that_fails_is_told_over_the_control_pair(
     assert "No module named 'does_not_exist'" in message
     ended = master.event()
     assert os.waitstatus_to_exitcode(ended["status"]) == 22
+
+
+def test_workers_that_fail_alike_tell_it_in_full_once(master: FakeMaster, project: Path, write: Write) -> None:
+    write("import does_not_exist\n")
+    master.start(app_plan(project), lazy_apps=True)
+    master.event()
+    for worker in (1, 2):
+        master.spawn(worker, worker - 1, ready=False)
+        assert master.event()["worker"] == worker
+    log = master.log()
+    assert log.count("Traceback") == log.count("unable to load app 0") == 1
+    assert f"worker 2 (pid: {master.pids[1]}) can not load the app either: ModuleNotFoundError" in log
+
+
+def test_a_crash_in_c_during_the_import_shows_the_stack(master: FakeMaster, project: Path, write: Write) -> None:
+    write("import ctypes\nctypes.string_at(0)\n")
+    master.start(app_plan(project))
+    assert master.exit_code() == -signal.SIGSEGV
+    assert "Fatal Python error: Segmentation fault" in master.log()
+    assert f'File "{project}/shop_site.py", line 2 in <module>' in master.log()
+
+
+def test_settings_that_can_not_be_read_are_not_asked_for_connections(
+    master: FakeMaster, project: Path, write: Write
+) -> None:
+    write("", "django/__init__.py")
+    write("class settings:\n    configured = False\n", "django/conf.py")
+    write("", "django/db.py")
+    write("import django.conf, django.db\nraise KeyError('SECRET')\n")
+    master.start(app_plan(project), need_app=False)
+    assert master.event()["event"] == "imported"
+    assert "database connections" not in master.log()
 
 
 def test_a_worker_that_is_killed_is_reported_with_its_status(master: FakeMaster, project: Path) -> None:
@@ -448,3 +487,53 @@ def test_an_end_with_descriptors_and_a_late_spawn_close_what_they_brought(master
     control.send(b"drain")
     assert master.event()["worker"] == 1
     assert master.exit_code() == 0
+
+
+def test_streams_that_the_app_replaced_do_not_keep_it_from_serving(
+    master: FakeMaster, project: Path, write: Write
+) -> None:
+    write("import sys\nclass Quiet:\n    def write(self, text): pass\nsys.stdout = Quiet()\n" + FINE)
+    master.start(app_plan(project))
+    master.event()
+    assert ask(master.spawn(), "call /") == "200 OK\nfine"
+
+
+CHILD = """
+import multiprocessing, os, time
+context = multiprocessing.get_context("fork")
+child = context.Process(target=time.sleep, args=(1000,), daemon=True)
+child.start()
+"""
+
+
+def test_a_child_of_the_import_is_as_any_child(master: FakeMaster, project: Path, write: Write) -> None:
+    write(CHILD + FINE)
+    master.start(app_plan(project))
+    master.event()
+    control = master.spawn()
+    child = value(control, "sys.modules['shop_site'].child.pid")
+    opened = {os.readlink(f"/proc/{child}/fd/{fd}") for fd in os.listdir(f"/proc/{child}/fd")}
+    mine = {f"socket:[{os.fstat(one.fileno()).st_ino}]" for one in (master.listener, *master.handoff)}
+    assert not opened & mine
+    # A worker that leaves has no say in it.
+    control.send(b"drain")
+    assert master.event()["event"] == "exited"
+    assert "can only join a child process" not in master.log()
+    assert Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+    os.kill(child, signal.SIGTERM)
+    pidfd = os.pidfd_open(child)
+    assert select.select([pidfd], [], [], WAIT_S)[0]
+    os.close(pidfd)
+
+
+def test_children_of_the_import_end_with_the_generation(master: FakeMaster, project: Path, write: Write) -> None:
+    write(CHILD + FINE)
+    master.start(app_plan(project))
+    master.event()
+    control = master.spawn()
+    pidfd = os.pidfd_open(value(control, "sys.modules['shop_site'].child.pid"))
+    control.send(b"drain")
+    master.end()
+    assert master.event()["event"] == "exited" and master.exit_code() == 0
+    assert select.select([pidfd], [], [], WAIT_S)[0]
+    os.close(pidfd)

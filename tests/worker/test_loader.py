@@ -142,12 +142,71 @@ def test_the_target_is_not_found_but_its_directory_is_near(project: Path, write:
     told = failure(project, target="shop.wsgi")
     assert "No module named 'shop'" in told.reason
     assert f"shop is in {project}/src: chdir = {project}/src" in told.advice
-    assert any(f"the import looks in {project}" in line for line in told.advice)
+    assert f"the import looks in {project}" in failure(project, target="not_anywhere.wsgi").advice[0]
 
 
 def test_a_file_name_given_as_a_module(project: Path) -> None:
     told = failure(project, target="other/wsgi.py")
     assert told.advice == ("module takes a dotted name: module = other.wsgi, or wsgi-file = other/wsgi.py",)
+
+
+def django_like(write: Write) -> None:
+    """Lay the files out as `startproject cmdb` does inside of a directory of the same name."""
+    write("", "cmdb/__init__.py")
+    write("def application(environ, start_response): return []\n", "cmdb/wsgi.py")
+    write("", "cmdb/settings.py")
+    write("", "assets/__init__.py")
+
+
+@pytest.mark.parametrize(
+    ("target", "cure"),
+    [
+        ("cmdb.wsgl", "did you mean cmdb.wsgi? module = cmdb.wsgi"),
+        ("cmdb.wsgl:application", "did you mean cmdb.wsgi? module = cmdb.wsgi:application"),
+        ("cmbd.wsgi", "did you mean cmdb? module = cmdb.wsgi"),
+        ("cmdb.wsgi.application", "application is a name in the module cmdb.wsgi: module = cmdb.wsgi:application"),
+        ("cmdb", "the package has wsgi: module = cmdb.wsgi"),
+        ("cmdb/wsgi", "module takes a dotted name: module = cmdb.wsgi, or wsgi-file = cmdb/wsgi.py"),
+    ],
+)
+def test_slips_in_the_module_of_a_usual_project(project: Path, write: Write, target: str, cure: str) -> None:
+    """The directory around the project often has the name of the package: it must not be offered as chdir."""
+    django_like(write)
+    assert failure(project, target=target).advice == (cure,)
+
+
+def test_a_chdir_one_level_too_high(project: Path, write: Write) -> None:
+    write("application = print\n", "shop/shop/wsgi.py")
+    told = failure(project, target="shop.wsgi")
+    assert told.advice == (f"shop.wsgi is in {project}/shop: chdir = {project}/shop",)
+
+
+@pytest.mark.parametrize(
+    ("target", "meant"),
+    [("cmdb/wsgl.py", "cmdb/wsgi.py"), ("cmbd/wsgi.py", "cmdb/wsgi.py"), ("wsgi.py", "cmdb/wsgi.py")],
+)
+def test_slips_in_the_name_of_a_file(project: Path, write: Write, target: str, meant: str) -> None:
+    django_like(write)
+    told = failure(project, kind="file", target=target)
+    assert told.advice == (f"did you mean {meant}? wsgi-file = {meant}",)
+
+
+def test_a_slip_in_the_name_of_a_module_of_the_project(project: Path, write: Write) -> None:
+    """INSTALLED_APPS with `asets`: the user must not look for it on PyPI."""
+    django_like(write)
+    write("import asets\n")
+    assert failure(project).advice == (f"assets is in {project}; did you mean it?",)
+    write("import cmdb.setings\n")
+    assert failure(project).advice == (f"cmdb.settings is in {project}/cmdb; did you mean it?",)
+
+
+def test_a_settings_module_that_is_not_there(project: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    django_like(write)
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "cmdb.setings")
+    write("import importlib, os\nimportlib.import_module(os.environ['DJANGO_SETTINGS_MODULE'])\n")
+    assert failure(project).advice == (
+        "DJANGO_SETTINGS_MODULE is 'cmdb.setings', and there is no such module; did you mean cmdb.settings?",
+    )
 
 
 def test_a_library_that_is_missing_and_an_environment_beside(project: Path, write: Write) -> None:
