@@ -58,7 +58,7 @@ class ParentPipe:
 
     def ready(self) -> None:
         """Let the parent end with status 0."""
-        self._send(READY)
+        self._send(READY + str(os.getpid()).encode())
 
     def failed(self, status: int, text: str) -> None:
         """Let the parent print `text` and end with `status`."""
@@ -76,17 +76,18 @@ class ParentPipe:
         self._fd = -1
 
 
-def detach() -> ParentPipe | int:
+def detach(log_file: str) -> ParentPipe | int:
     """Fork into the background.
 
-    In the daemon: the pipe to the parent. In the parent: the exit status, when the daemon has told it.
+    In the daemon: the pipe to the parent. In the parent: the exit status, when the daemon has told it; one line on
+    standard error says how it went and where the log is.
     """
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     middle = os.fork()
     if middle:
         os.close(write_end)
         os.waitpid(middle, 0)
-        return _wait_for_daemon(read_end)
+        return _wait_for_daemon(read_end, os.fsencode(log_file))
     os.close(read_end)
     os.setsid()
     if os.fork():
@@ -98,7 +99,7 @@ def detach() -> ParentPipe | int:
     return ParentPipe(write_end)
 
 
-def _wait_for_daemon(read_end: int) -> int:
+def _wait_for_daemon(read_end: int, log_file: bytes) -> int:
     parts = []
     try:
         while part := os.read(read_end, 65536):
@@ -109,12 +110,13 @@ def _wait_for_daemon(read_end: int) -> int:
     os.close(read_end)
     told = b"".join(parts)
     if told.startswith(READY):
+        os.write(2, b"penstock is ready (pid " + told[1:] + b"); its log is " + log_file + b"\n")
         return 0
     if told.startswith(FAILED):
         status, _, text = told[1:].partition(b"\n")
-        os.write(2, text.rstrip(b"\n") + b"\n")
+        os.write(2, text.rstrip(b"\n") + b"\npenstock did not start; its log is " + log_file + b"\n")
         return int(status) or 1
-    os.write(2, b"penstock: the master died before it was ready; the log says more\n")
+    os.write(2, b"penstock: the master died before it was ready; its log is " + log_file + b"\n")
     return 1
 
 

@@ -46,7 +46,7 @@ def start(
     processes.tidy_descriptors()
     if plan.daemonize is None:
         return _start(plan, reread, catalogue, boot, None)
-    parent = daemon.detach()
+    parent = daemon.detach(plan.daemonize)
     if isinstance(parent, int):
         return parent
     daemon.forever(lambda: _start(plan, reread, catalogue, boot, parent))
