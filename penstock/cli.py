@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from penstock.commands import COMMANDS
 from penstock.commands import find as find_command
-from penstock.config.argv import Given, Word, parse_argv
+from penstock.config.argv import Given, Positional, Word, parse_argv
 from penstock.config.environment import parse_environment
 from penstock.config.files import FileReader
 from penstock.config.findings import ConfigError, Finding
-from penstock.config.load import Sources, load
+from penstock.config.load import INI_SUFFIX, Sources, load
 from penstock.config.settings import Settings
 from penstock.config.surroundings import Surroundings
 from penstock.plan.machine import Machine
@@ -44,7 +44,7 @@ def _run(words: list[str]) -> int:
     parsed = parse_argv(words)
     command = _command_option(parsed)
     if command is not None and command.option is not None:
-        return find_command(command.option.name).run([] if command.value is None else [command.value])
+        return find_command(command.option.name).run(_arguments(command, parsed))
     environ = dict(os.environ)
     if not words and not parse_environment(environ):
         from penstock.commands.help import SHORT_USAGE
@@ -62,6 +62,18 @@ def _command_option(parsed: Iterable[Word]) -> Given | None:
         if isinstance(word, Given) and word.option is not None and word.option.role == "command":
             return word
     return None
+
+
+def _arguments(command: Given, parsed: Sequence[Word]) -> list[str]:
+    """Find what a command is about; `--help workers` has it in the next word, although help needs none."""
+    if command.value is not None:
+        return [command.value]
+    following = parsed[parsed.index(command) + 1 :][:1]
+    return [
+        word.word
+        for word in following
+        if isinstance(word, Positional) and command.key in ("help", "usage") and not word.word.endswith(INI_SUFFIX)
+    ]
 
 
 def _serve(parsed: Sequence[Word], environ: Mapping[str, str]) -> int:

@@ -64,6 +64,11 @@ def test_help_names_every_option(words: list[str]) -> None:
 def test_help_of_one_option() -> None:
     result = run("help", "workers")
     assert "--processes N|auto" in result.stdout and "Also called: workers" in result.stdout
+    assert run("--help", "workers").stdout == run("-h", "processes").stdout == result.stdout
+    assert run("--help", "app.ini").stdout == run("--help").stdout
+    assert run("-http", ":8001").stderr.startswith(
+        "[penstock] error: -http: names of options have two dashes; write --http"
+    )
     assert run("help", "-M").returncode == 0
     assert "did you mean processes?" in run("help", "proceses").stderr
     assert "does not support it yet" in run("help", "cheaper").stderr

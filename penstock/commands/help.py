@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from penstock.commands import COMMANDS, find
 from penstock.options import table
-from penstock.options.known import INSTEAD, known_names
+from penstock.options.known import instead_of, known_names
 from penstock.options.option import Option
 from penstock.options.suggest import nearest
 
@@ -151,8 +151,8 @@ def _wrap(text: str, width: int, indent: str) -> list[str]:
 
 def _not_found(name: str) -> str:
     if name in known_names():
-        instead = f"; {INSTEAD[name]}" if name in INSTEAD else ""
-        return f"uWSGI knows {name}, Penstock does not support it yet{instead}"
+        instead = instead_of(name)
+        return f"uWSGI knows {name}, Penstock does not support it yet" + (f"; {instead}" if instead else "")
     guess = nearest(name)
     return f"there is no option {name}" + (f"; did you mean {guess}?" if guess else "; penstock help lists them all")
 

@@ -71,7 +71,7 @@ def parse_argv(words: Sequence[str]) -> list[Word]:
         if word.startswith("--"):
             found.append(_long(word, rest))
         elif word.startswith("-") and word != "-":
-            found += _cluster(word, rest)
+            found += _one_dash_too_few(word, rest) or _cluster(word, rest)
         elif not word.startswith("["):
             found.append(_positional(word))
     return found
@@ -132,7 +132,7 @@ def _with_value(name: str, value: str | None, origin: Origin, rest: list[str]) -
     row: Option | KnownName = BY_NAME.get(name) or known_names()[name]
     if value is None and row.argument == "required":
         if not rest:
-            return _missing(origin)
+            return _missing(origin, row)
         value = rest.pop()
     elif value is None and isinstance(row, Option) and _takes_next(row, rest):
         value = rest.pop()
@@ -149,8 +149,21 @@ def _takes_next(option: Option, rest: Iterable[str]) -> bool:
     return following.isascii() and (following.isdigit() or following.lower() in dict(option.words))
 
 
-def _missing(origin: Origin) -> Finding:
-    return Finding("error", "missing-value", "needs a value", origin, f"write {origin.name} VALUE")
+def _missing(origin: Origin, row: Option | KnownName) -> Finding:
+    value = row.placeholder if isinstance(row, Option) else "VALUE"
+    return Finding("error", "missing-value", "needs a value", origin, f"write {origin.name} {value}")
+
+
+def _one_dash_too_few(word: str, rest: list[str]) -> list[Word]:
+    """Refuse `-http :80`: read as letters it would be something else entirely (`-h` is help)."""
+    name, equals, _ = word[1:].partition("=")
+    option = BY_NAME.get(name)
+    if option is None or len(name) < 3:
+        return []
+    if option.argument == "required" and not equals:
+        _drop_value(rest)
+    origin = Origin("command line", word)
+    return [Finding("error", "unknown-flag", "names of options have two dashes", origin, f"write -{word}")]
 
 
 def _cluster(word: str, rest: list[str]) -> list[Word]:

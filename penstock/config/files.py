@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import pwd
 import sys
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -53,6 +54,17 @@ class FileReader:
             inode = os.fstat(file.fileno()).st_ino
         directory, base = os.path.split(os.path.abspath(path))
         return ConfigFile(name, os.path.join(os.path.realpath(directory), base), inode, _decode(data))
+
+
+def reason(error: OSError) -> str:
+    """Say why a file could not be read; what is not permitted depends on who asks, so that is named."""
+    text = error.strerror or str(error)
+    if not isinstance(error, PermissionError):
+        return text
+    try:
+        return f"{text} for user {pwd.getpwuid(os.geteuid()).pw_name}"
+    except KeyError:
+        return f"{text} for user {os.geteuid()}"
 
 
 def _read_all(file: BinaryIO | io.RawIOBase) -> bytes:

@@ -16,12 +16,12 @@ from penstock.config import ini, magic
 from penstock.config.argv import BOOLEAN_WORDS, Given, Positional, Word
 from penstock.config.convert import FALSE_WORDS, convert
 from penstock.config.environment import parse_environment
-from penstock.config.files import ConfigFile, FileReader
+from penstock.config.files import ConfigFile, FileReader, reason
 from penstock.config.findings import ConfigError, Finding, Level, Origin
 from penstock.config.placeholders import expand, expand_one
 from penstock.config.settings import Entry, Setting, Settings
 from penstock.config.surroundings import Surroundings
-from penstock.options.known import INSTEAD, NOT_IGNORABLE, known_names
+from penstock.options.known import HARMLESS, NOT_IGNORABLE, Family, family_of, instead_of, known_names
 from penstock.options.suggest import nearest
 from penstock.options.table import BY_NAME
 
@@ -190,7 +190,7 @@ class _Collector:
             where = (
                 f"it was looked for in {self._sources.surroundings.cwd}" if not os.path.isabs(name) else "name another"
             )
-            self._problem("error", "no-file", f"can not read {name}: {error.strerror}", origin, where)
+            self._problem("error", "no-file", f"can not read {name}: {reason(error)}", origin, where)
         except ValueError as error:
             self._problem("error", "not-text", f"can not read {name}: {error}", origin, "save it as plain UTF-8 text")
         return None
@@ -250,6 +250,8 @@ def _cure_for(word: str) -> str:
         return f"a flag takes its value after an equals sign: --FLAG={word}"
     if word.endswith((".py", ".wsgi")):
         return f"to serve it write --wsgi-file {word}"
+    if word.endswith((".conf", ".cfg", ".config", ".uwsgi")):
+        return f"to read it as an ini file write --ini {word}"
     return "configuration files end in .ini; penstock --help lists the options"
 
 
@@ -282,13 +284,15 @@ def _find_overridden(settings: Mapping[str, tuple[Setting, ...]], findings: list
 
 def _find_unknown(entries: Sequence[Entry], used: frozenset[str], strict: bool, findings: list[Finding]) -> None:
     """Tell slips from placeholders: a key that is no option is one only if `%(key)` is used or `set` made it."""
+    unsupported: dict[Family | str, list[Entry]] = {}
     for entry in entries:
         if entry.key in BY_NAME:
             continue
         if entry.key in known_names():
-            found = _unsupported(entry)
-            if found is not None:
-                findings.append(found)
+            if entry.key in NOT_IGNORABLE:
+                findings.append(_essential(entry))
+            elif not _changes_nothing(entry):
+                unsupported.setdefault(family_of(entry.key) or entry.key, []).append(entry)
         elif not entry.is_placeholder and entry.key not in used and entry.key not in _BLOCK_ENDS:
             guess = nearest(entry.key)
             cure = f"did you mean {guess}?" if guess else "remove it, or use it as %(" + entry.key + ")"
@@ -301,17 +305,27 @@ def _find_unknown(entries: Sequence[Entry], used: frozenset[str], strict: bool, 
                     cure,
                 )
             )
+    findings += map(_unsupported, unsupported.values())
 
 
-def _unsupported(entry: Entry) -> Finding | None:
-    """Say that uWSGI knows an option and Penstock does not; nothing if it is switched off anyway."""
-    key = entry.key
-    known = known_names()[key]
-    if key in _BLOCK_ENDS or (known.argument == "none" and (entry.value or "").lower() in FALSE_WORDS):
-        return None
-    cure = INSTEAD.get(key, "")
-    if key in NOT_IGNORABLE:
-        why = f"{key} is not supported yet, and without it {NOT_IGNORABLE[key]}"
-        return Finding("error", "unsupported-essential", why, entry.origin, cure or f"remove {key}")
-    message = f"uWSGI knows {key}, Penstock does not support it yet: it is ignored"
-    return Finding("warning", "unsupported-option", message, entry.origin, cure)
+def _essential(entry: Entry) -> Finding:
+    """Say that an option can not be left out."""
+    why = f"{entry.key} is not supported yet, and without it {NOT_IGNORABLE[entry.key]}"
+    return Finding("error", "unsupported-essential", why, entry.origin, instead_of(entry.key) or f"remove {entry.key}")
+
+
+def _changes_nothing(entry: Entry) -> bool:
+    """Whether an option that is not supported yet is switched off, or says what is so anyway."""
+    value = (entry.value or "").strip().lower()
+    is_off = known_names()[entry.key].argument == "none" and value in FALSE_WORDS
+    return is_off or entry.key in _BLOCK_ENDS or HARMLESS.get(entry.key) == value
+
+
+def _unsupported(entries: Sequence[Entry]) -> Finding:
+    """Say that uWSGI knows an option, or several of a family, and Penstock does not."""
+    keys = list(dict.fromkeys(entry.key for entry in entries))
+    if len(keys) == 1:
+        what = f"{keys[0]}, Penstock does not support it yet: it is ignored"
+    else:
+        what = f"{', '.join(keys[:-1])} and {keys[-1]}, Penstock does not support them yet: they are ignored"
+    return Finding("warning", "unsupported-option", f"uWSGI knows {what}", entries[0].origin, instead_of(keys[0]))

@@ -6,15 +6,17 @@ further down. The one place that reads something is `@(file)`, through the reade
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from penstock.config.files import FileReader
+from penstock.config.files import FileReader, reason
 from penstock.config.findings import Finding, Origin
 from penstock.config.settings import Entry
 from penstock.options.known import BLOCKS
 from penstock.options.suggest import nearest
+from penstock.options.table import BY_NAME
 
 MOST_REPLACEMENTS = 1000
 """In one value; more can only be a placeholder that contains itself."""
@@ -67,6 +69,8 @@ LOG_VARIABLES = frozenset(
     )
 )
 
+_BRACES = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+"""A variable as the shell writes it."""
 _OPERATORS = frozenset({"+", "-", "*", "/"})
 _STEPS = {"++": 1, "--": -1}
 _DEEPEST_GROUP = 50
@@ -83,9 +87,7 @@ class Expanded(NamedTuple):
     """Key and place of each value that has an error, so that nothing else need be said about it."""
 
 
-def expand(
-    entries: list[Entry], environ: Mapping[str, str], reader: FileReader
-) -> Expanded:
+def expand(entries: list[Entry], environ: Mapping[str, str], reader: FileReader) -> Expanded:
     """Fill in every placeholder."""
     expander = _Expander(entries, environ, reader)
     expander.run()
@@ -147,6 +149,14 @@ class _Expander:
     # The three passes
 
     def _environment_pass(self, entry: Entry, value: str) -> str:
+        braces = _BRACES.search(value) if entry.key in BY_NAME else None
+        if braces is not None:
+            self._warn(
+                entry,
+                "placeholder-braces",
+                f"{entry.key}: {braces[0]} stays as it is",
+                f"the variable of the environment is written $({braces[1]})",
+            )
         return self._fill(entry, value, "$(", self._environment_value)
 
     def _file_pass(self, entry: Entry, value: str) -> str:
@@ -213,8 +223,8 @@ class _Expander:
         try:
             return self.reader.read(name).text.removesuffix("\n")
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            self._error(entry, "no-file", f"{entry.key}: can not read {name}: {reason}", "name a file that exists")
+            why = reason(error) if isinstance(error, OSError) else str(error)
+            self._error(entry, "no-file", f"{entry.key}: can not read {name}: {why}", "name a file that can be read")
             return None
 
     def _key_value(self, entry: Entry, inside: str, quiet: bool) -> str | None:

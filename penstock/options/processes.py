@@ -29,6 +29,13 @@ OPTIONS = (
         note="each request has its own deadline, with threads too",
     ),
     Option(
+        name="harakiri-verbose",
+        type="flag",
+        help="log more when a worker is killed by harakiri",
+        verdict="not-needed",
+        note="its Python stacks are always logged",
+    ),
+    Option(
         name="lazy-apps",
         type="flag",
         tier=1,

@@ -8,6 +8,14 @@ TITLE = "Static files"
 
 OPTIONS = (
     Option(
+        name="offload-threads",
+        aliases=("offload-thread",),
+        type="integer",
+        help="threads that send files while workers go on",
+        verdict="not-needed",
+        note="files are sent by the event loop of each worker, which occupies no thread of the application",
+    ),
+    Option(
         name="static-map",
         type="mapping",
         repeatable=True,

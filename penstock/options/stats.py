@@ -8,6 +8,14 @@ TITLE = "Statistics"
 
 OPTIONS = (
     Option(
+        name="memory-report",
+        short="m",
+        type="flag",
+        help="tell how much memory each worker uses",
+        verdict="not-needed",
+        note="the statistics always tell; the log of requests does not",
+    ),
+    Option(
         name="stats",
         aliases=("stats-server",),
         type="address",

@@ -77,8 +77,13 @@ def test_the_next_word_of_an_option_without_need_of_one_stays_a_file() -> None:
         (["-E"], "unknown-flag", "in -E"),
         (["-MEp4"], "unknown-flag", "in -MEp4"),
         (["--proc", "x"], "ambiguous-flag", "--processes, --procname"),
-        (["--http"], "missing-value", "--http VALUE"),
-        (["-p"], "missing-value", "-p VALUE"),
+        (["--http"], "missing-value", "write --http ADDRESS"),
+        (["-p"], "missing-value", "-p N|auto"),
+        (["--reload"], "missing-value", "write --reload PIDFILE"),
+        (["--cheaper"], "missing-value", "--cheaper VALUE"),
+        (["-http", ":8001"], "unknown-flag", "two dashes; write --http"),
+        (["-http=:8001"], "unknown-flag", "write --http=:8001"),
+        (["-master"], "unknown-flag", "write --master"),
     ],
 )
 def test_not_understood(words: list[str], code: str, piece: str) -> None:

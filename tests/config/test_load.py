@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from penstock.config.files import FileReader
+from penstock.config.files import FileReader, reason
 from penstock.config.findings import CODES, ConfigError
 from penstock.config.settings import NOTHING_SAID
 from penstock.options.table import BY_NAME
@@ -101,6 +101,7 @@ def test_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         (["app.yaml"], "unsupported-format", "yaml files are not supported yet"),
         (["app.py"], "not-a-config-file", "--wsgi-file app.py"),
         (["--master", "true"], "not-a-config-file", "--FLAG=true"),
+        (["app.conf"], "not-a-config-file", "write --ini app.conf"),
         (["whatever"], "not-a-config-file", "end in .ini"),
         (["nowhere.ini"], "no-file", "looked for in"),
         (["--ini", "/nowhere.ini"], "no-file", "can not read /nowhere.ini"),
@@ -151,6 +152,36 @@ def test_what_a_block_found_is_not_missed(tmp_path: Path) -> None:
     assert [finding.code for finding in caught.value.findings] == ["unsupported-essential"]
 
 
+def test_braces_of_the_shell_are_not_filled_in_and_that_is_said() -> None:
+    settings = read("--chdir=/srv/${NAME}", "--env=A=$(NAME)", environ={"NAME": "x"})
+    assert [finding.code for finding in settings.findings] == ["placeholder-braces"]
+    assert str(settings.findings[0]).endswith(
+        "${NAME} stays as it is; the variable of the environment is written $(NAME)"
+    )
+
+
+def test_who_may_not_read_a_file_is_named() -> None:
+    assert reason(PermissionError(13, "Permission denied")).startswith("Permission denied for user ")
+    assert reason(FileNotFoundError(2, "No such file")) == "No such file"
+
+
+def test_options_of_one_family_share_a_line(tmp_path: Path) -> None:
+    write(tmp_path, a="[uwsgi]\ncheaper = 2\nlog-maxsize = 9\ncheaper-step = 1\ncheaper = 3\ncheaper-algo = busyness\n")
+    assert [str(finding) for finding in read("a.ini", cwd=tmp_path).findings] == [
+        "a.ini:2: uWSGI knows cheaper, cheaper-step and cheaper-algo, Penstock does not support them yet: they are "
+        "ignored; the number of workers is fixed: processes = N",
+        "a.ini:3: uWSGI knows log-maxsize, Penstock does not support it yet: it is ignored; use logrotate with "
+        "copytruncate",
+    ]
+
+
+def test_an_emperor_is_refused_with_nothing_else_to_say() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read("--emperor", "/etc/vassals")
+    assert [finding.code for finding in caught.value.findings] == ["unsupported-essential"]
+    assert "one instance for each file" in str(caught.value)
+
+
 def test_nothing_said_has_the_defaults() -> None:
     assert NOTHING_SAID.number("processes") == 1
     assert NOTHING_SAID.flag("need-app") and not NOTHING_SAID.flag("vacuum")
@@ -163,6 +194,7 @@ def test_nothing_said_has_the_defaults() -> None:
 def test_what_is_not_needed_is_accepted_in_silence(tmp_path: Path) -> None:
     lines = (
         "thunder-lock = true\nplugins = python3\nhttp-auto-chunked = 1\nsingle-interpreter\nwsgi-env-behavior = holy\n"
+        "harakiri-verbose = true\nmemory-report = true\noffload-threads = 4\nlogger = stdio\n"
     )
     write(tmp_path, a=f"[uwsgi]\n{lines}")
     assert read("a.ini", cwd=tmp_path).findings == ()
