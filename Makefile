@@ -85,7 +85,7 @@ format: $(VENV)/.stamp-dev ## Format the sources, mend what ruff can mend
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
-	rm -rf .venv target dist benchmarks/work .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv target dist benchmarks/build .pytest_cache .mypy_cache .ruff_cache
 	rm -f penstock/_engine*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -37,7 +37,7 @@ from benchmarks.servers import SERVERS, Scenario, Server
 
 ROOT = Path(__file__).parent.parent
 HERE = ROOT / "benchmarks"
-WORK = HERE / "work"
+WORK = HERE / "build"
 BIN = WORK / "venv" / "bin"
 SCENARIOS: tuple[Scenario, ...] = ("keep-alive", "close", "nginx", "django")
 TITLES: dict[Scenario, str] = {
@@ -81,10 +81,10 @@ def run_quietly(command: Sequence[str | Path], **more: Any) -> None:
 
 
 def prepare(servers: Sequence[Server], *, build: bool) -> list[Server]:
-    """Build the release wheel, install everything into benchmarks/work/venv; the servers that could be installed."""
+    """Build the release wheel, install everything into benchmarks/build/venv; the servers that could be installed."""
     WORK.mkdir(exist_ok=True)
     if not (BIN / "python").exists():
-        say("creating benchmarks/work/venv")
+        say("creating benchmarks/build/venv")
         run_quietly([sys.executable, "-m", "venv", WORK / "venv"])
     pip: list[str | Path] = [BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     requirements = subprocess.check_output([sys.executable, ROOT / "tools/requirements.py", "demo"], text=True).split()

@@ -64,7 +64,7 @@ class Channel:
         """
         data = json.dumps(event).encode("ascii")
         if len(data) > DATAGRAM_LIMIT_BYTES:
-            # \uXXXX makes six bytes of one character at worst, and there are two texts.
+            # A \u escape makes six bytes of one character at worst, and there are two texts.
             kept = DATAGRAM_LIMIT_BYTES // 13
             texts = {key: shorten(value, kept) for key, value in event.items() if isinstance(value, str)}
             data = json.dumps({**event, **texts}).encode("ascii")

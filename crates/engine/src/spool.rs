@@ -174,7 +174,10 @@ fn unnamed_file(directory: &Path) -> io::Result<File> {
 /// The same with a name for a moment.
 fn unlinked_file(directory: &Path) -> io::Result<File> {
     let mut template = directory.as_os_str().as_bytes().to_vec();
-    template.extend_from_slice(b"/.penstock-body-XXXXXX\0");
+    template.extend_from_slice(b"/.penstock-body-");
+    // What mkstemp replaces, and the end of the string.
+    template.extend_from_slice(&[b'X'; 6]);
+    template.push(0);
     // SAFETY: the template ends with NUL, as checked by construction, and mkostemp writes only within it.
     let fd = unsafe { libc::mkostemp(template.as_mut_ptr().cast(), libc::O_CLOEXEC) };
     if fd < 0 {
