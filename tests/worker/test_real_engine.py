@@ -19,6 +19,7 @@ import pytest
 
 from penstock.observe.scoreboard import Layout, Scoreboard
 from penstock.worker import boot
+from tests.e2e.harness import until
 from tests.worker.fake_master import WAIT_S, FakeMaster, app_plan, engine_plan
 
 engine = pytest.importorskip("penstock._engine", reason="the engine is not built")
@@ -139,8 +140,10 @@ def test_without_its_master_a_worker_is_gone_within_two_seconds(master: FakeMast
 
 def test_a_stack_dump_shows_where_the_request_hangs(master: FakeMaster, project: Path, in_flight: list[object]) -> None:
     os.kill(master.pids[0], signal.SIGRTMIN + 1)
+    # The signal may come while the app is still on its way from telling that it was entered to waiting; and the thread
+    # that takes it may run only later, so that the gate stays shut until the dump is there.
+    frame = rf'File "{re.escape(str(project))}/shop_site.py", line [34] in application'
+    until("the log shows the app's frame", lambda: re.search(frame, master.log()))
     open_gate(project)
     master.controls[0].send(b"drain")
     assert master.event()["status"] == 0
-    # The signal may come while the app is still on its way from telling that it was entered to waiting.
-    assert re.search(rf'File "{re.escape(str(project))}/shop_site.py", line [34] in application', master.log())
