@@ -62,44 +62,78 @@ impl Engine {
     }
 }
 
-/// `start_response` of one request.
+/// What `start_response` is a method of.
 #[pyclass(frozen, module = "penstock._engine")]
-pub struct StartResponse {
+struct StartResponse {
     slot: Arc<ResponseSlot>,
-}
-
-impl StartResponse {
-    pub fn new(slot: Arc<ResponseSlot>) -> Self {
-        Self { slot }
-    }
+    write: Py<PyAny>,
 }
 
 #[pymethods]
 impl StartResponse {
     #[pyo3(signature = (status, headers, exc_info=None))]
-    fn __call__(
-        slf: &Bound<'_, Self>,
+    fn start_response(
+        &self,
+        py: Python<'_>,
         status: &Bound<'_, PyAny>,
         headers: &Bound<'_, PyAny>,
         exc_info: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Write> {
-        let slot = &slf.get().slot;
-        slot.start(slf.py(), status, headers, exc_info)?;
-        Ok(Write { slot: Arc::clone(slot) })
+    ) -> PyResult<Py<PyAny>> {
+        self.slot.start(py, status, headers, exc_info)?;
+        Ok(self.write.clone_ref(py))
     }
 }
 
-/// `write` of one request: what `start_response` returns.
+/// What `write`, which `start_response` returns, is a method of.
 #[pyclass(frozen, module = "penstock._engine")]
-pub struct Write {
+struct Write {
     slot: Arc<ResponseSlot>,
 }
 
 #[pymethods]
 impl Write {
-    fn __call__(&self, py: Python<'_>, data: &Bound<'_, PyBytes>) -> PyResult<()> {
+    #[pyo3(signature = (data, /))]
+    fn write(&self, py: Python<'_>, data: &Bound<'_, PyBytes>) -> PyResult<()> {
         self.slot.write(py, data.as_bytes())
     }
+}
+
+/// The callables that an app is given, and the slot that they act on: bound methods, because those are called without
+/// a tuple of arguments. They serve one request after another for as long as no app keeps one of them.
+pub struct Callbacks {
+    pub slot: Arc<ResponseSlot>,
+    pub start_response: Py<PyAny>,
+    start: Py<StartResponse>,
+    write: Py<PyAny>,
+    writer: Py<Write>,
+}
+
+impl Callbacks {
+    pub fn new(py: Python<'_>) -> PyResult<Self> {
+        let slot = Arc::new(ResponseSlot::default());
+        let writer = Bound::new(py, Write { slot: Arc::clone(&slot) })?;
+        let write = writer.getattr(intern!(py, "write"))?.unbind();
+        let start = Bound::new(py, StartResponse { slot: Arc::clone(&slot), write: write.clone_ref(py) })?;
+        let start_response = start.getattr(intern!(py, "start_response"))?.unbind();
+        Ok(Self { slot, start_response, start: start.unbind(), write, writer: writer.unbind() })
+    }
+
+    /// Whether anything outside still refers to them: then they must not be used for another request.
+    pub fn are_kept(&self, py: Python<'_>) -> bool {
+        let counts = [
+            refcount(self.start_response.bind(py)),
+            refcount(self.start.bind(py)),
+            refcount(self.write.bind(py)),
+            refcount(self.writer.bind(py)),
+        ];
+        // Each has our reference, and all but the first one of what stands before or behind it.
+        counts != [1, 2, 2, 2]
+    }
+}
+
+fn refcount<T>(object: &Bound<'_, T>) -> isize {
+    // SAFETY: a bound reference is to a live object.
+    unsafe { pyo3::ffi::Py_REFCNT(object.as_ptr()) }
 }
 
 enum BodySource {

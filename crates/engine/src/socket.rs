@@ -61,8 +61,6 @@ struct Outbox {
 
 pub struct Socket {
     fd: OwnedFd,
-    /// Whether a cut connection can be made visible by a reset.
-    pub is_tcp: bool,
     epoll: RawFd,
     key: AtomicU64,
     registered: AtomicBool,
@@ -78,10 +76,9 @@ const FLUSH_STEPS: usize = 8;
 const JOIN_BYTES: usize = 128 * 1024;
 
 impl Socket {
-    pub fn new(fd: OwnedFd, is_tcp: bool, epoll: RawFd) -> Self {
+    pub fn new(fd: OwnedFd, epoll: RawFd) -> Self {
         Self {
             fd,
-            is_tcp,
             epoll,
             key: AtomicU64::new(0),
             registered: AtomicBool::new(false),
@@ -354,7 +351,7 @@ mod tests {
         let epoll = Epoll::new().expect("epoll");
         let (ours, theirs) = UnixStream::pair().expect("socket pair");
         ours.set_nonblocking(true).expect("non-blocking");
-        let socket = Socket::new(OwnedFd::from(ours), false, epoll.handle());
+        let socket = Socket::new(OwnedFd::from(ours), epoll.handle());
         (epoll, socket, theirs)
     }
 

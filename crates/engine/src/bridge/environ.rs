@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::{Mutex, PoisonError};
 
 use pyo3::ffi;
 use pyo3::intern;
@@ -15,7 +14,8 @@ use pyo3::types::{PyBytes, PyDict, PyString};
 use crate::boundary::{FileWrapper, RequestBody};
 use crate::exchange::{Exchange, Parsed};
 use crate::forwarded;
-use crate::plan::WorkerPlan;
+use crate::plan::{ListenerProtocol, WorkerPlan};
+use crate::response::push_decimal;
 use crate::spool::SpooledBody;
 use crate::sys::Peer;
 use crate::worker::Shared;
@@ -23,44 +23,229 @@ use crate::worker::Shared;
 /// What uWSGI calls itself where apps look; the version whose behaviour is followed.
 const UWSGI_VERSION: &[u8] = b"2.0.31";
 
-/// Names that are kept; one more is made anew each time.
+/// Names that are kept. When one more comes, all are forgotten: whoever invents names costs the others one look-up each.
 const NAMES_KEPT: usize = 512;
 /// A value longer than this is not kept.
 const VALUE_KEPT_BYTES: usize = 512;
+/// Port numbers whose text is kept, by their last bits.
+const PORTS_KEPT: usize = 256;
+/// A dict with this many insertions behind it has room for about 40 keys (CPython doubles at two thirds), so that adding
+/// a request's headers to a copy of it makes no new table.
+const TEMPLATE_INSERTIONS: usize = 22;
 
-/// FNV-1a: short keys, and the number of entries is bounded, so that collisions can not be used against us.
+/// Multiplies whole words: keys are short, and the number of entries is bounded, so that collisions can not be used
+/// against us.
 #[derive(Default)]
-struct Fnv(u64);
+struct WordHasher(u64);
 
-impl Hasher for Fnv {
+impl WordHasher {
+    fn fold(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+impl Hasher for WordHasher {
     fn write(&mut self, bytes: &[u8]) {
-        let mut hash = self.0 ^ 0xcbf2_9ce4_8422_2325;
-        for byte in bytes {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        for word in bytes.chunks(8) {
+            let mut padded = [0; 8];
+            padded[..word.len()].copy_from_slice(word);
+            self.fold(u64::from_le_bytes(padded));
         }
-        self.0 = hash;
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.fold(number as u64);
     }
 
     fn finish(&self) -> u64 {
-        self.0
+        // The table takes its bits from both ends, and a product's low bits are its weakest.
+        self.0 ^ self.0 >> 32
+    }
+}
+
+/// What is done with a header or variable beside handing it to the app.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Plain,
+    ContentType,
+    /// The app gets another value, or none.
+    Replaced,
+    Host,
+    Cookie,
+    ForwardedProto,
+    ForwardedSsl,
+    Scheme,
+    Https,
+}
+
+impl Role {
+    fn of_header(name: &[u8]) -> Self {
+        match name.to_ascii_lowercase().as_slice() {
+            b"content-type" => Self::ContentType,
+            // The body has been decoded: to the app it has a length (RFC 9112 6.1).
+            b"content-length" | b"transfer-encoding" => Self::Replaced,
+            b"host" => Self::Host,
+            b"cookie" => Self::Cookie,
+            b"x-forwarded-proto" => Self::ForwardedProto,
+            b"x-forwarded-ssl" => Self::ForwardedSsl,
+            _ => Self::Plain,
+        }
+    }
+
+    fn of_var(name: &[u8]) -> Self {
+        match name {
+            // Not the client's header but a setting of HTTP libraries (httpoxy).
+            b"HTTP_PROXY" => Self::Replaced,
+            // The server's own; a front end that sends them is mistaken.
+            _ if name.starts_with(b"wsgi.") || name.starts_with(b"uwsgi.") => Self::Replaced,
+            b"HTTPS" => Self::Https,
+            b"UWSGI_SCHEME" => Self::Scheme,
+            b"HTTP_X_FORWARDED_PROTO" => Self::ForwardedProto,
+            b"HTTP_X_FORWARDED_SSL" => Self::ForwardedSsl,
+            _ => Self::Plain,
+        }
+    }
+}
+
+/// The last value of a name, as bytes and as text.
+#[derive(Default)]
+struct Last {
+    bytes: Vec<u8>,
+    text: Option<Py<PyString>>,
+}
+
+impl Last {
+    fn text<'py>(&mut self, py: Python<'py>, value: &[u8]) -> Bound<'py, PyString> {
+        if let Some(text) = &self.text
+            && self.bytes == value
+        {
+            return text.bind(py).clone();
+        }
+        let text = latin1(py, value);
+        if value.len() <= VALUE_KEPT_BYTES {
+            self.bytes.clear();
+            self.bytes.extend_from_slice(value);
+            self.text = Some(text.clone().unbind());
+        }
+        text
     }
 }
 
 /// One name, and its last value.
 struct Name {
+    bytes: Box<[u8]>,
+    role: Role,
     /// None for a header that apps shall not see.
     key: Option<Py<PyString>>,
-    last: Option<(Box<[u8]>, Py<PyString>)>,
+    last: Last,
+    /// The name that came behind this one last time: clients send their headers in an order of their own.
+    next: usize,
 }
 
-type Names = HashMap<Box<[u8]>, Name, BuildHasherDefault<Fnv>>;
+/// The names of one kind that were seen.
+struct Names {
+    all: Vec<Name>,
+    index: HashMap<Box<[u8]>, usize, BuildHasherDefault<WordHasher>>,
+    role: fn(&[u8]) -> Role,
+    key: fn(&[u8]) -> Option<Vec<u8>>,
+}
+
+impl Names {
+    fn new(role: fn(&[u8]) -> Role, key: fn(&[u8]) -> Option<Vec<u8>>) -> Self {
+        Self { all: Vec::new(), index: HashMap::default(), role, key }
+    }
+
+    /// The name that is written as `bytes`, and its place; `previous` is the place of the one before it in the request.
+    fn get(&mut self, py: Python<'_>, bytes: &[u8], previous: usize) -> (&mut Name, usize) {
+        let guess = self.all.get(previous).map_or(0, |name| name.next);
+        if self.all.get(guess).is_some_and(|name| *name.bytes == *bytes) {
+            return (&mut self.all[guess], guess);
+        }
+        let place = match self.index.get(bytes) {
+            Some(place) => *place,
+            None => self.add(py, bytes),
+        };
+        if let Some(name) = self.all.get_mut(previous) {
+            name.next = place;
+        }
+        (&mut self.all[place], place)
+    }
+
+    fn add(&mut self, py: Python<'_>, bytes: &[u8]) -> usize {
+        if self.all.len() >= NAMES_KEPT {
+            self.all.clear();
+            self.index.clear();
+        }
+        let key = (self.key)(bytes).map(|key| {
+            let text = latin1(py, &key);
+            // Interned names make the app's own look-ups a comparison of pointers.
+            text.to_str().map_or_else(|_| text.clone().unbind(), |text| PyString::intern(py, text).unbind())
+        });
+        let place = self.all.len();
+        self.all.push(Name { bytes: bytes.into(), role: (self.role)(bytes), key, last: Last::default(), next: 0 });
+        self.index.insert(bytes.into(), place);
+        place
+    }
+}
+
+/// The place before a request's first name.
+const NO_NAME: usize = usize::MAX;
+
+fn header_key(name: &[u8]) -> Option<Vec<u8>> {
+    let mut key = Vec::new();
+    wire::http1::cgi_name(name, &mut key).then_some(key)
+}
+
+fn var_key(name: &[u8]) -> Option<Vec<u8>> {
+    Some(name.to_vec())
+}
+
+/// The strings that one app thread keeps between requests.
+pub struct Kept {
+    headers: Names,
+    vars: Names,
+    method: Last,
+    uri: Last,
+    path: Last,
+    query: Last,
+    protocol: Last,
+    address: Last,
+    ports: Vec<Option<(u16, Py<PyString>)>>,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self {
+            headers: Names::new(Role::of_header, header_key),
+            vars: Names::new(Role::of_var, var_key),
+            method: Last::default(),
+            uri: Last::default(),
+            path: Last::default(),
+            query: Last::default(),
+            protocol: Last::default(),
+            address: Last::default(),
+            ports: std::iter::repeat_with(|| None).take(PORTS_KEPT).collect(),
+        }
+    }
+}
+
+impl Kept {
+    fn port<'py>(&mut self, py: Python<'py>, port: u16) -> Bound<'py, PyString> {
+        let place = &mut self.ports[usize::from(port) % PORTS_KEPT];
+        match place {
+            Some((kept, text)) if *kept == port => text.bind(py).clone(),
+            _ => {
+                let text = decimal(py, u64::from(port));
+                *place = Some((port, text.clone().unbind()));
+                text
+            }
+        }
+    }
+}
 
 pub struct Environs {
-    /// One for each listener.
+    /// One for each listener, with what every request sets standing in it already.
     templates: Vec<Py<PyDict>>,
-    empty_body: Py<RequestBody>,
-    headers: Mutex<Names>,
-    vars: Mutex<Names>,
     several_threads: bool,
 }
 
@@ -74,48 +259,16 @@ pub fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyString> {
     }
 }
 
-impl Name {
-    fn value<'py>(&mut self, py: Python<'py>, value: &[u8]) -> Bound<'py, PyString> {
-        if let Some((bytes, text)) = &self.last
-            && **bytes == *value
-        {
-            return text.bind(py).clone();
-        }
-        let text = latin1(py, value);
-        if value.len() <= VALUE_KEPT_BYTES {
-            self.last = Some((value.into(), text.clone().unbind()));
-        }
-        text
-    }
-}
-
-/// Looks a name up, or makes it; the flag tells whether it is kept.
-fn with_name<T>(
-    py: Python<'_>,
-    names: &mut Names,
-    bytes: &[u8],
-    make: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
-    use_name: impl FnOnce(&mut Name) -> T,
-) -> T {
-    if let Some(name) = names.get_mut(bytes) {
-        return use_name(name);
-    }
-    let key = make(bytes).map(|key| {
-        let text = latin1(py, &key);
-        // Interned names make the app's own look-ups a comparison of pointers.
-        text.to_str().map_or_else(|_| text.clone().unbind(), |text| PyString::intern(py, text).unbind())
-    });
-    let mut name = Name { key, last: None };
-    let result = use_name(&mut name);
-    if names.len() < NAMES_KEPT {
-        names.insert(bytes.into(), name);
-    }
-    result
+fn decimal(py: Python<'_>, number: u64) -> Bound<'_, PyString> {
+    let mut digits = Vec::with_capacity(20);
+    push_decimal(&mut digits, number);
+    latin1(py, &digits)
 }
 
 impl Environs {
     pub fn new(py: Python<'_>, plan: &WorkerPlan) -> PyResult<Self> {
         let engine = &plan.engine;
+        let empty_body = Bound::new(py, RequestBody::empty())?;
         let templates = plan
             .listeners
             .iter()
@@ -127,6 +280,7 @@ impl Environs {
                 environ.set_item("SERVER_PORT", &listener.server_port)?;
                 environ.set_item("wsgi.version", (1, 0))?;
                 environ.set_item("wsgi.url_scheme", "http")?;
+                environ.set_item("wsgi.input", &empty_body)?;
                 environ.set_item("wsgi.errors", py.import("sys")?.getattr("stderr")?)?;
                 environ.set_item("wsgi.multithread", engine.threads > 1)?;
                 environ.set_item("wsgi.multiprocess", engine.multiprocess)?;
@@ -135,16 +289,26 @@ impl Environs {
                 environ.set_item("wsgi.file_wrapper", py.get_type::<FileWrapper>())?;
                 environ.set_item("uwsgi.version", PyBytes::new(py, UWSGI_VERSION))?;
                 environ.set_item("uwsgi.node", PyBytes::new(py, engine.server_name.as_bytes()))?;
+                if listener.protocol == ListenerProtocol::Http {
+                    // Each request replaces these; here they only hold their places.
+                    for name in ["REQUEST_METHOD", "REQUEST_URI", "PATH_INFO", "SERVER_PROTOCOL", "REMOTE_ADDR"] {
+                        environ.set_item(name, "")?;
+                    }
+                    if !listener.is_unix {
+                        environ.set_item("REMOTE_PORT", "")?;
+                    }
+                }
+                let padding = environ.len()..TEMPLATE_INSERTIONS;
+                for number in padding.clone() {
+                    environ.set_item(number, "")?;
+                }
+                for number in padding {
+                    environ.del_item(number)?;
+                }
                 Ok(environ.unbind())
             })
             .collect::<PyResult<_>>()?;
-        Ok(Self {
-            templates,
-            empty_body: Py::new(py, RequestBody::empty())?,
-            headers: Mutex::default(),
-            vars: Mutex::default(),
-            several_threads: engine.threads > 1,
-        })
+        Ok(Self { templates, several_threads: engine.threads > 1 })
     }
 
     /// Makes the environ, and tells how many variables of the request it has, counted as uWSGI does.
@@ -154,6 +318,7 @@ impl Environs {
         exchange: &mut Exchange,
         shared: &Shared,
         thread: usize,
+        kept: &mut Kept,
     ) -> PyResult<(Bound<'py, PyDict>, u32)> {
         let environ = self.templates[exchange.listener].bind(py).copy()?;
         let body = std::mem::replace(&mut exchange.body, SpooledBody::Memory(Vec::new()));
@@ -161,162 +326,141 @@ impl Environs {
             SpooledBody::Memory(data) => data.len() as u64,
             SpooledBody::File(_, length) => *length,
         };
-        let input = if body_bytes == 0 { self.empty_body.clone_ref(py) } else { Py::new(py, RequestBody::new(body))? };
-        environ.set_item(intern!(py, "wsgi.input"), input)?;
+        if body_bytes > 0 {
+            environ.set_item(intern!(py, "wsgi.input"), Bound::new(py, RequestBody::new(body))?)?;
+        }
         if self.several_threads {
             environ.set_item(intern!(py, "uwsgi.core"), thread)?;
         }
         let vars = match &exchange.parsed {
-            Parsed::Http(_) => self.fill_from_http(py, &environ, exchange, shared, body_bytes)?,
-            Parsed::Uwsgi(_) => self.fill_from_uwsgi(py, &environ, exchange)?,
+            Parsed::Http(_) => fill_from_http(py, &environ, exchange, shared, body_bytes, kept)?,
+            Parsed::Uwsgi(_) => fill_from_uwsgi(py, &environ, exchange, kept)?,
         };
         Ok((environ, vars))
     }
-
-    fn fill_from_http(
-        &self,
-        py: Python<'_>,
-        environ: &Bound<'_, PyDict>,
-        exchange: &Exchange,
-        shared: &Shared,
-        body_bytes: u64,
-    ) -> PyResult<u32> {
-        let Parsed::Http(head) = &exchange.parsed else { return Ok(0) };
-        let bytes = &exchange.bytes;
-        let mut vars = 0;
-        {
-            let mut names = self.vars.lock().unwrap_or_else(PoisonError::into_inner);
-            let client = shared.client_address(exchange);
-            let basics: [(&[u8], &[u8]); 6] = [
-                (b"REQUEST_METHOD", exchange.method()),
-                (b"REQUEST_URI", exchange.uri()),
-                (b"PATH_INFO", exchange.path()),
-                (b"QUERY_STRING", exchange.target.query.of(bytes)),
-                (b"SERVER_PROTOCOL", exchange.protocol()),
-                (b"REMOTE_ADDR", client.as_bytes()),
-            ];
-            for (name, value) in basics {
-                set(py, environ, &mut names, name, value)?;
-                vars += 2;
-            }
-            if let Peer::Inet(address) = exchange.peer {
-                environ.set_item(intern!(py, "REMOTE_PORT"), address.port().to_string())?;
-                vars += 2;
-            }
-        }
-        let mut names = self.headers.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut https = false;
-        let mut scheme = None;
-        for (index, header) in head.headers.iter().enumerate() {
-            let name = header.name.of(bytes);
-            let value = header.value.of(bytes);
-            match name.len() {
-                12 if name.eq_ignore_ascii_case(b"content-type") => {
-                    environ.set_item(intern!(py, "CONTENT_TYPE"), latin1(py, value))?;
-                    vars += 2;
-                    continue;
-                }
-                14 if name.eq_ignore_ascii_case(b"content-length") => continue,
-                // The body has been decoded: to the app it has a length (RFC 9112 6.1).
-                17 if name.eq_ignore_ascii_case(b"transfer-encoding") => continue,
-                17 if exchange.trusted && name.eq_ignore_ascii_case(b"x-forwarded-proto") => {
-                    scheme = forwarded::scheme(value);
-                }
-                15 if exchange.trusted && name.eq_ignore_ascii_case(b"x-forwarded-ssl") => https = is_on(value),
-                _ => {}
-            }
-            let is_host = name.len() == 4 && name.eq_ignore_ascii_case(b"host");
-            let value = match exchange.target.authority {
-                Some(authority) if is_host => authority.of(bytes),
-                _ => value,
-            };
-            let repeated = head.headers[..index]
-                .iter()
-                .any(|other| other.name.len() == header.name.len() && other.name.of(bytes).eq_ignore_ascii_case(name));
-            with_name(
-                py,
-                &mut names,
-                name,
-                |name| {
-                    let mut key = Vec::new();
-                    wire::http1::cgi_name(name, &mut key).then_some(key)
-                },
-                |entry| -> PyResult<()> {
-                    let text = entry.value(py, value);
-                    let Some(key) = &entry.key else { return Ok(()) };
-                    let key = key.bind(py);
-                    vars += 2;
-                    if repeated && let Some(before) = environ.get_item(key)? {
-                        // RFC 9110 5.3, and RFC 6265 5.4 for cookies.
-                        let between = if name.eq_ignore_ascii_case(b"cookie") { "; " } else { ", " };
-                        let joined = format!("{}{between}{}", before.cast::<PyString>()?.to_str()?, text.to_str()?);
-                        return environ.set_item(key, joined);
-                    }
-                    environ.set_item(key, text)
-                },
-            )?;
-        }
-        if head.framing != wire::http1::Framing::None {
-            environ.set_item(intern!(py, "CONTENT_LENGTH"), body_bytes.to_string())?;
-            vars += 2;
-        }
-        if scheme == Some("https") || (scheme.is_none() && https) {
-            environ.set_item(intern!(py, "wsgi.url_scheme"), intern!(py, "https"))?;
-            environ.set_item(intern!(py, "HTTPS"), intern!(py, "on"))?;
-        }
-        Ok(vars)
-    }
-
-    fn fill_from_uwsgi(&self, py: Python<'_>, environ: &Bound<'_, PyDict>, exchange: &Exchange) -> PyResult<u32> {
-        let Parsed::Uwsgi(packet) = &exchange.parsed else { return Ok(0) };
-        let bytes = &exchange.bytes;
-        let mut names = self.vars.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut vars = 0;
-        let mut secure = false;
-        let mut scheme = None;
-        for (key, value) in &packet.vars {
-            let (key, value) = (key.of(bytes), value.of(bytes));
-            match key {
-                // Not the client's header but a setting of HTTP libraries (httpoxy).
-                b"HTTP_PROXY" => continue,
-                // The server's own; a front end that sends them is mistaken.
-                _ if key.starts_with(b"wsgi.") || key.starts_with(b"uwsgi.") => continue,
-                b"HTTPS" => secure = is_on(value),
-                b"UWSGI_SCHEME" => scheme = forwarded::scheme(value),
-                b"HTTP_X_FORWARDED_PROTO" if exchange.trusted && scheme.is_none() => scheme = forwarded::scheme(value),
-                b"HTTP_X_FORWARDED_SSL" if exchange.trusted => secure = secure || is_on(value),
-                _ => {}
-            }
-            set(py, environ, &mut names, key, value)?;
-            vars += 2;
-        }
-        if scheme == Some("https") || (scheme.is_none() && secure) {
-            environ.set_item(intern!(py, "wsgi.url_scheme"), intern!(py, "https"))?;
-        }
-        if packet.modifier1 == 30 {
-            let script = exchange.var(b"SCRIPT_NAME");
-            if let Some(rest) = exchange.var(b"PATH_INFO").strip_prefix(script).filter(|_| !script.is_empty()) {
-                environ.set_item(intern!(py, "PATH_INFO"), latin1(py, rest))?;
-            }
-        }
-        Ok(vars)
-    }
 }
 
-fn set(py: Python<'_>, environ: &Bound<'_, PyDict>, names: &mut Names, name: &[u8], value: &[u8]) -> PyResult<()> {
-    with_name(
-        py,
-        names,
-        name,
-        |name| Some(name.to_vec()),
-        |entry| {
-            let text = entry.value(py, value);
-            match &entry.key {
-                Some(key) => environ.set_item(key.bind(py), text),
-                None => Ok(()),
+fn fill_from_http(
+    py: Python<'_>,
+    environ: &Bound<'_, PyDict>,
+    exchange: &Exchange,
+    shared: &Shared,
+    body_bytes: u64,
+    kept: &mut Kept,
+) -> PyResult<u32> {
+    let Parsed::Http(head) = &exchange.parsed else { return Ok(0) };
+    let bytes = &exchange.bytes;
+    let client = shared.client_address(exchange);
+    environ.set_item(intern!(py, "REQUEST_METHOD"), kept.method.text(py, exchange.method()))?;
+    environ.set_item(intern!(py, "REQUEST_URI"), kept.uri.text(py, exchange.uri()))?;
+    environ.set_item(intern!(py, "PATH_INFO"), kept.path.text(py, exchange.path()))?;
+    environ.set_item(intern!(py, "SERVER_PROTOCOL"), kept.protocol.text(py, exchange.protocol()))?;
+    environ.set_item(intern!(py, "REMOTE_ADDR"), kept.address.text(py, client.as_bytes()))?;
+    let query = exchange.target.query.of(bytes);
+    if !query.is_empty() {
+        environ.set_item(intern!(py, "QUERY_STRING"), kept.query.text(py, query))?;
+    }
+    let mut vars = 12;
+    if let Peer::Inet(address) = exchange.peer {
+        environ.set_item(intern!(py, "REMOTE_PORT"), kept.port(py, address.port()))?;
+        vars += 2;
+    }
+    let mut https = false;
+    let mut scheme = None;
+    let mut size = environ.len();
+    let mut place = NO_NAME;
+    for header in &head.headers {
+        let value = header.value.of(bytes);
+        let name;
+        (name, place) = kept.headers.get(py, header.name.of(bytes), place);
+        match name.role {
+            Role::ContentType => {
+                environ.set_item(intern!(py, "CONTENT_TYPE"), name.last.text(py, value))?;
+                size = environ.len();
+                vars += 2;
+                continue;
             }
-        },
-    )
+            Role::Replaced => continue,
+            Role::ForwardedProto if exchange.trusted => scheme = forwarded::scheme(value),
+            Role::ForwardedSsl if exchange.trusted => https = is_on(value),
+            _ => {}
+        }
+        let Some(key) = &name.key else { continue };
+        let value = match exchange.target.authority {
+            Some(authority) if name.role == Role::Host => authority.of(bytes),
+            _ => value,
+        };
+        let (key, text) = (key.bind(py), name.last.text(py, value));
+        vars += 2;
+        let before = set_default(environ, key, &text)?;
+        if environ.len() > size {
+            size += 1;
+            continue;
+        }
+        // The header is repeated (RFC 9110 5.3, and RFC 6265 5.4 for cookies).
+        let between = if name.role == Role::Cookie { "; " } else { ", " };
+        let joined = format!("{}{between}{}", before.to_str()?, text.to_str()?);
+        environ.set_item(key, joined)?;
+    }
+    if head.framing != wire::http1::Framing::None {
+        environ.set_item(intern!(py, "CONTENT_LENGTH"), decimal(py, body_bytes))?;
+        vars += 2;
+    }
+    if scheme == Some("https") || (scheme.is_none() && https) {
+        environ.set_item(intern!(py, "wsgi.url_scheme"), intern!(py, "https"))?;
+        environ.set_item(intern!(py, "HTTPS"), intern!(py, "on"))?;
+    }
+    Ok(vars)
+}
+
+fn fill_from_uwsgi(py: Python<'_>, environ: &Bound<'_, PyDict>, exchange: &Exchange, kept: &mut Kept) -> PyResult<u32> {
+    let Parsed::Uwsgi(packet) = &exchange.parsed else { return Ok(0) };
+    let bytes = &exchange.bytes;
+    let mut vars = 0;
+    let mut secure = false;
+    let mut scheme = None;
+    let mut place = NO_NAME;
+    for (key, value) in &packet.vars {
+        let value = value.of(bytes);
+        let name;
+        (name, place) = kept.vars.get(py, key.of(bytes), place);
+        match name.role {
+            Role::Replaced => continue,
+            Role::Https => secure = is_on(value),
+            Role::Scheme => scheme = forwarded::scheme(value),
+            Role::ForwardedProto if exchange.trusted && scheme.is_none() => scheme = forwarded::scheme(value),
+            Role::ForwardedSsl if exchange.trusted => secure = secure || is_on(value),
+            _ => {}
+        }
+        if let Some(key) = &name.key {
+            environ.set_item(key.bind(py), name.last.text(py, value))?;
+        }
+        vars += 2;
+    }
+    if scheme == Some("https") || (scheme.is_none() && secure) {
+        environ.set_item(intern!(py, "wsgi.url_scheme"), intern!(py, "https"))?;
+    }
+    if packet.modifier1 == 30 {
+        let script = exchange.var(b"SCRIPT_NAME");
+        if let Some(rest) = exchange.var(b"PATH_INFO").strip_prefix(script).filter(|_| !script.is_empty()) {
+            environ.set_item(intern!(py, "PATH_INFO"), latin1(py, rest))?;
+        }
+    }
+    Ok(vars)
+}
+
+/// The value that stands at `key` afterwards: `value`, if there was none.
+fn set_default<'py>(
+    environ: &Bound<'py, PyDict>,
+    key: &Bound<'py, PyString>,
+    value: &Bound<'py, PyString>,
+) -> PyResult<Bound<'py, PyString>> {
+    // SAFETY: all three are live objects of their types; the result is borrowed from the dict, or null with an
+    // exception set. Only strings are ever stored under the keys of headers.
+    unsafe {
+        let found = ffi::PyDict_SetDefault(environ.as_ptr(), key.as_ptr(), value.as_ptr());
+        Ok(Bound::from_borrowed_ptr_or_err(environ.py(), found)?.cast_into_unchecked())
+    }
 }
 
 /// `on...` and `1...` mean yes, as uWSGI reads HTTPS.

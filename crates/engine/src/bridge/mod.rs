@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 pub use environ::Environs;
 
-use crate::boundary::StartResponse;
+use crate::boundary::Callbacks;
 use crate::exchange::Exchange;
 use crate::plan::WorkerPlan;
 use crate::response::{BadHead, Response};
@@ -27,34 +27,76 @@ use crate::worker::{App, AppThread, Shared};
 pub struct WsgiApp {
     callable: Py<PyAny>,
     environs: Environs,
+    /// One for each app thread, which alone locks it.
+    threads: Vec<Mutex<ThreadState>>,
+}
+
+/// What an app thread keeps of Python between requests.
+#[derive(Default)]
+struct ThreadState {
+    kept: environ::Kept,
+    callbacks: Option<Callbacks>,
 }
 
 impl WsgiApp {
     pub fn new(py: Python<'_>, plan: &WorkerPlan, callable: Py<PyAny>) -> PyResult<Self> {
-        Ok(Self { callable, environs: Environs::new(py, plan)? })
+        let threads = std::iter::repeat_with(Mutex::default).take(plan.engine.threads).collect();
+        Ok(Self { callable, environs: Environs::new(py, plan)?, threads })
     }
 
-    /// Runs the app; the exception is what it raised, if it did.
+    /// Runs the app; the error is what it raised, if it did.
     fn call(
         &self,
         py: Python<'_>,
         exchange: &mut Exchange,
         shared: &Shared,
         thread: usize,
-        slot: &Arc<ResponseSlot>,
+        kept: &mut environ::Kept,
+        callbacks: &Callbacks,
     ) -> PyResult<()> {
-        let (environ, vars) = self.environs.make(py, exchange, shared, thread)?;
+        let (environ, vars) = self.environs.make(py, exchange, shared, thread, kept)?;
         exchange.report.vars = vars;
-        let start_response = Py::new(py, StartResponse::new(Arc::clone(slot)))?;
-        let result = self.callable.bind(py).call1((environ, start_response));
+        let result = self.callable.bind(py).call1((environ, &callbacks.start_response));
         if shared.is_forked() {
             end_child(py, result.err());
         }
-        let sent = result.and_then(|result| iterate::send(py, &result, slot));
+        let sent = result.and_then(|result| iterate::send(py, &result, &callbacks.slot));
         if shared.is_forked() {
             end_child(py, sent.err());
         }
         sent
+    }
+
+    /// Runs the app with `response` in the callbacks' slot; returns the response, and whether the app failed.
+    fn respond(
+        &self,
+        py: Python<'_>,
+        exchange: &mut Exchange,
+        shared: &Shared,
+        thread: usize,
+        response: Response,
+    ) -> PyResult<(Option<Response>, bool)> {
+        let mut state = self.threads[thread].lock().unwrap_or_else(PoisonError::into_inner);
+        let ThreadState { kept, callbacks } = &mut *state;
+        if callbacks.as_ref().is_none_or(|callbacks| callbacks.are_kept(py)) {
+            *callbacks = Some(Callbacks::new(py)?);
+        }
+        let Some(callbacks) = callbacks else { return Ok((Some(response), true)) };
+        *callbacks.slot.lock() = Some(response);
+        let called = self.call(py, exchange, shared, thread, kept, callbacks);
+        // The slot is emptied, so that a `write` or `start_response` that the app kept can do no harm later.
+        let response = callbacks.slot.lock().take();
+        if let Err(error) = &called {
+            shared.note(&format!(
+                "the app raised an exception on {} {}",
+                exchange.method().escape_ascii(),
+                exchange.uri().escape_ascii()
+            ));
+            shared.flush_log();
+            // Not `print`: that would end the process for SystemExit.
+            error.display(py);
+        }
+        Ok((response, called.is_err()))
     }
 }
 
@@ -69,23 +111,14 @@ impl App for WsgiApp {
             date,
             std::mem::take(&mut thread.scratch),
         );
-        let slot = Arc::new(ResponseSlot(Mutex::new(Some(response))));
-        let failed = Python::attach(|py| match self.call(py, exchange, shared, thread.index, &slot) {
-            Ok(()) => false,
-            Err(error) => {
-                shared.note(&format!(
-                    "the app raised an exception on {} {}",
-                    exchange.method().escape_ascii(),
-                    exchange.uri().escape_ascii()
-                ));
-                shared.flush_log();
-                // Not `print`: that would end the process for SystemExit.
+        let answered = Python::attach(|py| {
+            self.respond(py, exchange, shared, thread.index, response).unwrap_or_else(|error| {
+                // Only memory that is out keeps the callbacks from being made; the response went with the attempt.
                 error.display(py);
-                true
-            }
+                (None, true)
+            })
         });
-        // The slot is emptied, so that a `write` or `start_response` that the app kept can do no harm later.
-        let Some(mut response) = slot.lock().take() else { return };
+        let (Some(mut response), failed) = answered else { return };
         let mut broken_off = failed;
         if (failed || !response.is_headed()) && !response.is_sent() && response.gone().is_none() {
             response.replace_with_error();
@@ -101,6 +134,7 @@ impl App for WsgiApp {
 }
 
 /// A response that the app's callbacks and the thread that runs the app share; empty when the request is over.
+#[derive(Default)]
 pub struct ResponseSlot(Mutex<Option<Response>>);
 
 impl ResponseSlot {

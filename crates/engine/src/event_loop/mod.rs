@@ -71,7 +71,6 @@ struct Listener {
     fd: RawFd,
     protocol: ListenerProtocol,
     name: String,
-    is_unix: bool,
 }
 
 #[derive(Default)]
@@ -152,12 +151,7 @@ impl EventLoop {
                 if !handle.is_unix {
                     sys::set_no_delay(handle.fd);
                 }
-                Listener {
-                    fd: handle.fd,
-                    protocol: handle.protocol,
-                    name: handle.name.clone(),
-                    is_unix: handle.is_unix,
-                }
+                Listener { fd: handle.fd, protocol: handle.protocol, name: handle.name.clone() }
             })
             .collect();
         let ms = |seconds: f64| (seconds * 1000.0) as u64;
