@@ -59,6 +59,8 @@ pub struct AppThread {
     pub date: DateLine,
     /// Working buffers of the response.
     pub scratch: (Vec<u8>, Vec<u8>),
+    /// When the current request entered the app, in microseconds since 1970.
+    pub begun_epoch_us: u64,
     /// Microseconds from the monotonic clock to the one of the calendar, and when that was looked up.
     epoch_offset_us: u64,
     offset_second: u64,
@@ -70,6 +72,7 @@ impl AppThread {
             index,
             date: DateLine::default(),
             scratch: Default::default(),
+            begun_epoch_us: 0,
             epoch_offset_us: 0,
             offset_second: u64::MAX,
         }
@@ -91,6 +94,7 @@ pub struct Shared {
     pub plan: WorkerPlan,
     pub static_map: StaticMap,
     pub proxies: TrustedProxies,
+    pub policy: WritePolicy,
     board: Board,
     slot: usize,
     log: Mutex<LogSink>,
@@ -134,7 +138,12 @@ impl Shared {
         // From here on nothing can fail but the caller's next steps, and the sockets are open already.
         board.worker(slot).set_state(WorkerState::Accepting);
         let log = LogSink::new(sys::duplicate(plan.log_fd)?);
+        let policy = WritePolicy {
+            buffer_bytes: engine.response_buffer_bytes.max(1),
+            timeout: Duration::try_from_secs_f64(engine.write_timeout_s).unwrap_or(Duration::MAX),
+        };
         Ok(Self {
+            policy,
             static_map,
             proxies,
             board,
@@ -153,14 +162,6 @@ impl Shared {
             wake: Arc::new(EventFd::new()?),
             plan,
         })
-    }
-
-    pub fn write_policy(&self) -> WritePolicy {
-        let engine = &self.plan.engine;
-        WritePolicy {
-            buffer_bytes: engine.response_buffer_bytes.max(1),
-            timeout: Duration::try_from_secs_f64(engine.write_timeout_s).unwrap_or(Duration::MAX),
-        }
     }
 
     pub fn trusts(&self, peer: Peer) -> bool {
@@ -419,7 +420,7 @@ impl Worker {
             match self.next_role() {
                 Role::Lead => self.lead(&mut thread),
                 Role::Job(mut exchange) => {
-                    self.serve(&mut exchange, &mut thread);
+                    self.serve(&mut exchange, &mut thread, sys::now_us());
                     self.shared.push_done(exchange);
                 }
                 Role::End(reason) => break reason,
@@ -469,7 +470,8 @@ impl Worker {
                     {
                         standby.unpark();
                     }
-                    self.serve(&mut exchange, thread);
+                    let begun_us = exchange.started_us;
+                    self.serve(&mut exchange, thread, begun_us);
                     turn = in_app + 1;
                     if self.lead.compare_exchange(in_app, turn, Ordering::AcqRel, Ordering::Relaxed).is_err() {
                         self.shared.push_done(exchange);
@@ -493,11 +495,11 @@ impl Worker {
         }
     }
 
-    /// Calls the app, keeps the books.
-    fn serve(&self, exchange: &mut Exchange, thread: &mut AppThread) {
+    /// Calls the app, keeps the books. `begun_us` is the monotonic clock's time.
+    fn serve(&self, exchange: &mut Exchange, thread: &mut AppThread, begun_us: u64) {
         let board = self.shared.thread_board(thread.index);
-        let begun_us = sys::now_us();
-        board.begin(begun_us, thread.epoch_of(begun_us), exchange.method(), exchange.uri());
+        thread.begun_epoch_us = thread.epoch_of(begun_us);
+        board.begin(begun_us, thread.begun_epoch_us, exchange.method(), exchange.uri());
         self.app.serve(exchange, thread, &self.shared);
         let ended_us = sys::now_us();
         let report = &exchange.report;
@@ -671,7 +673,7 @@ mod tests {
             }
             let mut response = Response::new(
                 Arc::clone(&exchange.socket),
-                shared.write_policy(),
+                shared.policy,
                 exchange.framing(ListenerProtocol::Http),
                 thread.date.at(0),
                 Default::default(),

@@ -102,11 +102,11 @@ impl WsgiApp {
 
 impl App for WsgiApp {
     fn serve(&self, exchange: &mut Exchange, thread: &mut AppThread, shared: &Shared) {
-        let date = thread.date.at(sys::epoch_s());
+        let date = thread.date.at(thread.begun_epoch_us / 1_000_000);
         let protocol = shared.plan.listeners[exchange.listener].protocol;
         let response = Response::new(
             Arc::clone(&exchange.socket),
-            shared.write_policy(),
+            shared.policy,
             exchange.framing(protocol),
             date,
             std::mem::take(&mut thread.scratch),

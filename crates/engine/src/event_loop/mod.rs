@@ -184,7 +184,7 @@ impl EventLoop {
                 body_memory_bytes: engine.body_memory_bytes,
                 spool_dir: std::path::Path::new(&engine.spool_dir).into(),
             },
-            policy: shared.write_policy(),
+            policy: shared.policy,
             header_timeout_ms: ms(engine.header_timeout_s),
             body_timeout_ms: ms(engine.body_timeout_s),
             keepalive_timeout_ms: ms(engine.keepalive_timeout_s),
