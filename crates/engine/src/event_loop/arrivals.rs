@@ -57,7 +57,7 @@ impl EventLoop {
             match sys::accept(fd) {
                 Ok((connection, peer)) => {
                     let trusted = shared.trusts(peer);
-                    let socket = Arc::new(Socket::new(connection, is_tcp, self.poller.handle()));
+                    let socket = Arc::new(Socket::new(connection, is_tcp, self.poller.handle(), &shared.store));
                     let key = self.insert(shared, |key| Connection::new(key, socket, index, peer, trusted));
                     self.again.push_back(key);
                 }
@@ -99,7 +99,7 @@ impl EventLoop {
             .or_else(|| self.listeners.iter().position(|listener| listener.protocol == protocol));
         let (Some(listener), Ok(peer)) = (listener, sys::peer_name(fd.as_raw_fd())) else { return true };
         let trusted = shared.trusts(peer);
-        let socket = Arc::new(Socket::new(fd, !self.listeners[listener].is_unix, self.poller.handle()));
+        let socket = Arc::new(Socket::new(fd, !self.listeners[listener].is_unix, self.poller.handle(), &shared.store));
         let key = self.insert(shared, |key| {
             let mut connection = Connection::new(key, socket, listener, peer, trusted);
             // It has been served before: its patience is that of a kept connection.

@@ -564,6 +564,9 @@ impl EventLoop {
                 _ => {}
             }
         }
+        for text in shared.store.take_notes() {
+            shared.note(&text);
+        }
         self.flush_note_limit(shared, now / 1000);
     }
 
