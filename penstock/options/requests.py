@@ -6,6 +6,7 @@ from penstock.options.option import Option, at_least, is_proxy_list
 
 TITLE = "Requests"
 
+MIB = 1 << 20
 _OFF = (("false", 0), ("no", 0), ("off", 0))
 _ON_OFF = (*_OFF, ("on", 1), ("true", 1), ("yes", 1))
 
@@ -148,12 +149,45 @@ OPTIONS = (
         note="bodies are always complete before the application is called",
     ),
     Option(
+        name="post-buffering-total",
+        type="bytes",
+        default=64 * MIB,
+        check=at_least(0),
+        verdict="new",
+        help="keep the bodies of all requests of a worker in memory up to this sum, more of them in files",
+    ),
+    Option(
         name="response-buffer",
         type="bytes",
-        default=1048576,
+        default=MIB,
         check=at_least(4096),
         verdict="new",
-        help="keep this much of a response for a slow client before the application has to wait",
+        help="keep this much of a response in memory for a slow client, what is beyond it in a file (response-spool)",
+    ),
+    Option(
+        name="response-buffer-total",
+        type="bytes",
+        default=64 * MIB,
+        check=at_least(4096),
+        verdict="new",
+        help="keep this much of all responses of a worker in memory, what is beyond it in files; never below response-buffer",
+    ),
+    Option(
+        name="response-spool",
+        type="bytes",
+        default=128 * MIB,
+        check=at_least(0),
+        words=_OFF,
+        verdict="new",
+        help="keep this much of a response in a file for a slow client before the application has to wait; 0 for none",
+    ),
+    Option(
+        name="response-spool-total",
+        type="bytes",
+        default=1024 * MIB,
+        check=at_least(0),
+        verdict="new",
+        help="keep this much of all responses of a worker in files; never below response-spool",
     ),
     Option(
         name="socket-timeout",
@@ -170,7 +204,7 @@ OPTIONS = (
         type="path",
         metavar="DIR",
         verdict="new",
-        help="where large request bodies are kept while they are read (default: TMPDIR)",
+        help="where large request bodies, and responses for slow clients, are kept in files without names (default: TMPDIR)",
     ),
     Option(
         name="trusted-proxies",

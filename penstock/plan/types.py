@@ -80,9 +80,17 @@ class EnginePlan:
     """`limit-post`; 0 for none."""
     body_memory_bytes: int
     """A request body up to this size stays in memory, a larger one is spooled under `spool_dir`."""
+    body_memory_total_bytes: int
+    """What the bodies of all requests of a worker may take in memory; beyond it smaller ones are spooled too."""
     spool_dir: str
     response_buffer_bytes: int
-    """What is kept in memory for a slow client before the app's thread has to wait."""
+    """What is kept of one response in memory for a slow client before it is spooled."""
+    response_buffer_total_bytes: int
+    """The same for all responses of a worker."""
+    response_spool_bytes: int
+    """What is kept of one response in a file under `spool_dir` before the app's thread has to wait; 0 for none."""
+    response_spool_total_bytes: int
+    """The same for all responses of a worker."""
     header_timeout_s: float
     body_timeout_s: float
     """Longest pause between two pieces of a request body."""

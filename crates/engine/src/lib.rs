@@ -7,6 +7,7 @@
 mod access_log;
 mod boundary;
 mod bridge;
+mod budget;
 mod connection;
 mod event_loop;
 mod exchange;
@@ -19,5 +20,6 @@ mod scoreboard;
 mod socket;
 mod spool;
 mod static_files;
+mod store;
 mod sys;
 mod worker;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use wire::http1::Version;
 
-use crate::socket::{Gone, Socket, WritePolicy};
+use crate::socket::{Gone, SharedBytes, Socket, WritePolicy};
 
 /// What the request asks of its response's framing.
 #[derive(Clone, Copy, Debug)]
@@ -293,13 +293,36 @@ impl Response {
         fits
     }
 
-    fn send(&mut self, pieces: &[&[u8]]) -> Result<(), Gone> {
+    fn send(&mut self, pieces: &[&[u8]], owner: Option<&SharedBytes>) -> Result<(), Gone> {
         self.sent_anything = true;
-        self.socket.write(pieces, self.policy).inspect_err(|gone| self.gone = Some(*gone))
+        self.socket.write_sharing(pieces, owner, self.policy).inspect_err(|gone| self.gone = Some(*gone))
     }
 
     /// Sends one piece of the body at once, with the head before the first one.
     pub fn piece(&mut self, piece: &[u8]) -> Result<(), Gone> {
+        self.piece_of(piece, None)
+    }
+
+    /// As `piece`; what the socket does not take of it is kept instead of copied.
+    pub fn shared_piece(&mut self, piece: &SharedBytes) -> Result<(), Gone> {
+        self.piece_of(piece.as_ref().as_ref(), Some(piece))
+    }
+
+    /// As `piece`, if that waits for nobody: for a caller that holds the interpreter's lock, which a small piece is not
+    /// worth giving back. None if it might wait; then nothing was done.
+    pub fn quick_piece(&mut self, piece: &[u8]) -> Option<Result<(), Gone>> {
+        if piece.len() > COPY_LIMIT || !self.socket.takes_now(piece.len(), self.policy) {
+            return None;
+        }
+        // What another connection took of the worker's cap in between is no reason to wait either.
+        let policy = self.policy;
+        self.policy.buffer_bytes = usize::MAX;
+        let result = self.piece(piece);
+        self.policy = policy;
+        Some(result)
+    }
+
+    fn piece_of(&mut self, piece: &[u8], owner: Option<&SharedBytes>) -> Result<(), Gone> {
         if let Some(gone) = self.gone {
             return Err(gone);
         }
@@ -308,24 +331,20 @@ impl Response {
         }
         let piece = if self.wants_body() { self.admit(piece) } else { b"" };
         self.body_bytes += piece.len() as u64;
-        let pending = std::mem::take(&mut self.pending);
+        let mut pending = std::mem::take(&mut self.pending);
         let result = if piece.is_empty() {
-            if pending.is_empty() { Ok(()) } else { self.send(&[&pending]) }
+            if pending.is_empty() { Ok(()) } else { self.send(&[&pending], None) }
         } else if self.chunked {
-            let mut size = Vec::with_capacity(20);
-            wire::response::chunk_header(&mut size, piece.len());
-            self.send(&[&pending, &size, piece, b"\r\n"])
+            wire::response::chunk_header(&mut pending, piece.len());
+            self.send(&[&pending, piece, b"\r\n"], owner)
+        } else if pending.is_empty() {
+            self.send(&[piece], owner)
         } else {
-            self.send(&[&pending, piece])
+            self.send(&[&pending, piece], owner)
         };
         self.pending = pending;
         self.pending.clear();
         result
-    }
-
-    /// Sends pieces whose total is known; see `whole`.
-    pub fn pieces(&mut self, pieces: &[&[u8]]) -> Result<(), Gone> {
-        pieces.iter().filter(|piece| !piece.is_empty()).try_for_each(|piece| self.piece(piece))
     }
 
     /// Takes the whole body, whose length is then known. A small one waits for `finish`; returns false if it is too
@@ -367,13 +386,15 @@ impl Response {
             }
             self.seal();
         }
-        self.piece(b"")?;
         if !self.wants_body() {
-            return Ok(());
+            return self.piece(b"");
         }
         self.via_sendfile = true;
+        self.sent_anything = true;
         self.body_bytes += length;
-        self.socket.write_file(file, offset, length).inspect_err(|gone| self.gone = Some(*gone))
+        let result = self.socket.write_file(&self.pending, file, offset, length);
+        self.pending.clear();
+        result.inspect_err(|gone| self.gone = Some(*gone))
     }
 
     /// Whether a file can be sent as it lies: only where its bytes need no chunks around them.
@@ -397,7 +418,7 @@ impl Response {
         }
         if !self.pending.is_empty() && self.gone.is_none() {
             let pending = std::mem::take(&mut self.pending);
-            let _ = self.send(&[&pending]);
+            let _ = self.send(&[&pending], None);
             self.pending = pending;
         }
         match (complete && self.gone.is_none(), self.framing.keep_alive) {

@@ -1,19 +1,29 @@
 //! One connection's socket with what still has to be sent over it.
 //!
 //! A piece is written at once if the socket takes it; what it does not take waits here and is sent by the event loop
-//! as room comes, whoever runs the loop. The app's thread waits only when more than the response buffer is unsent.
-//! Invariant: `unsent_bytes` is the sum of the memory segments' unsent bytes; the loop watches for room exactly while
-//! `segments` is not empty.
+//! as room comes, whoever runs the loop: in memory up to `response-buffer`, then in a file (`store.rs`). A large bytes
+//! object is not copied but kept. The app's thread waits only past both.
+//!
+//! Invariants: `unsent_bytes` is the sum of the memory segments' unsent bytes, `spooled_bytes` that of the spooled ones.
+//! The outbox gets its first segment only under the lock under which a send has just come up short, or is flushed under
+//! it: then the kernel owes the event loop an event, and nothing is left lying.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
+use crate::budget::Charge;
 use crate::poller::{self, Interest};
+use crate::store::{Ring, Store};
 use crate::sys;
+
+/// Bytes that somebody else made and that can be kept alive, so that they need not be copied. The last holder may drop
+/// them on any thread.
+pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 /// Why nothing more can be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +32,7 @@ pub enum Gone {
     Disconnected,
     /// The client took nothing for longer than the write timeout.
     Stalled,
-    /// A file became shorter while it was sent.
+    /// A file became shorter, or unreadable, while it was sent.
     Truncated,
 }
 
@@ -40,49 +50,94 @@ pub enum Flushed {
 /// How long and how much a writer may lag behind.
 #[derive(Clone, Copy, Debug)]
 pub struct WritePolicy {
+    /// `usize::MAX` for a writer that never waits: everything is kept in memory.
     pub buffer_bytes: usize,
     /// Longest wait without any progress.
     pub timeout: Duration,
 }
 
 enum Segment {
-    Bytes { data: Vec<u8>, sent: usize },
-    File { file: OwnedFd, offset: u64, left: u64 },
+    Bytes {
+        data: Vec<u8>,
+        sent: usize,
+        charge: Charge,
+    },
+    /// `data[sent..end]`.
+    Shared {
+        data: SharedBytes,
+        sent: usize,
+        end: usize,
+        _charge: Charge,
+    },
+    File {
+        file: OwnedFd,
+        offset: u64,
+        left: u64,
+    },
+    Spooled {
+        file: Arc<File>,
+        offset: u64,
+        left: u64,
+        charge: Charge,
+    },
 }
 
 #[derive(Default)]
 struct Outbox {
     segments: VecDeque<Segment>,
     unsent_bytes: usize,
+    spooled_bytes: u64,
+    /// The file behind `Spooled` segments; none while there are none.
+    ring: Option<Ring>,
     broken: Option<Gone>,
     /// When the last byte left, in milliseconds of the monotonic clock.
     progress_ms: u64,
+    /// The poller reports room.
+    watches_room: bool,
+    /// A writer waits at `room`.
+    is_awaited: bool,
 }
 
 pub struct Socket {
     fd: OwnedFd,
+    /// Whether a cut connection can be made visible by a reset.
+    pub is_tcp: bool,
     epoll: RawFd,
     key: AtomicU64,
     registered: AtomicBool,
     closes: AtomicBool,
+    store: Arc<Store>,
     outbox: Mutex<Outbox>,
     room: Condvar,
 }
 
-/// One call of `sendfile` moves at most this much, and one flush at most eight times this.
-const FILE_STEP: usize = 1 << 20;
+/// One flush moves at most about this much of a file before others have their turn. A socket rarely takes more at once.
+const FLUSH_FILE_BYTES: u64 = 4 << 20;
 const FLUSH_STEPS: usize = 8;
 /// Kept pieces are joined up to this size.
 const JOIN_BYTES: usize = 128 * 1024;
+/// Bytes objects from this size on are kept instead of copied.
+pub const SHARE_BYTES: usize = 32 * 1024;
+/// Pieces of one write.
+pub const MOST_PIECES: usize = 3;
+/// A client that takes a large piece as fast as it comes is waited for this long before the disk is used: each time, and
+/// in all.
+const PATIENCE_BYTES: usize = 256 * 1024;
+const PATIENCE_EACH: Duration = Duration::from_millis(2);
+const PATIENCE_IN_ALL: Duration = Duration::from_millis(20);
+/// Longest wait at the socket itself between two looks at whether somebody gave it up.
+const LOOK: Duration = Duration::from_secs(1);
 
 impl Socket {
-    pub fn new(fd: OwnedFd, epoll: RawFd) -> Self {
+    pub fn new(fd: OwnedFd, is_tcp: bool, epoll: RawFd, store: &Arc<Store>) -> Self {
         Self {
             fd,
+            is_tcp,
             epoll,
             key: AtomicU64::new(0),
             registered: AtomicBool::new(false),
             closes: AtomicBool::new(false),
+            store: Arc::clone(store),
             outbox: Mutex::default(),
             room: Condvar::new(),
         }
@@ -99,12 +154,13 @@ impl Socket {
 
     /// Starts to watch the socket, if nobody did so yet. Readiness that is there already is reported too.
     pub fn register(&self, key: u64) -> io::Result<()> {
-        let outbox = self.outbox();
+        let mut outbox = self.outbox();
         if self.registered.load(Ordering::Relaxed) {
             return Ok(());
         }
         self.key.store(key, Ordering::Relaxed);
-        let interest = if outbox.segments.is_empty() { Interest::Arrival } else { Interest::ArrivalAndRoom };
+        outbox.watches_room = !outbox.segments.is_empty();
+        let interest = if outbox.watches_room { Interest::ArrivalAndRoom } else { Interest::Arrival };
         poller::add_interest(self.epoll, self.fd(), key, interest)?;
         self.registered.store(true, Ordering::Relaxed);
         Ok(())
@@ -131,70 +187,101 @@ impl Socket {
     /// Stops to watch the socket, because it goes to another worker.
     pub fn forget(&self) {
         self.registered.store(false, Ordering::Relaxed);
+        self.outbox().watches_room = false;
     }
 
-    fn watch_room(&self) {
+    /// Has room reported from now on; with `anew`, also room that is there already.
+    fn watch_room(&self, outbox: &mut Outbox, anew: bool) {
         let key = self.key.load(Ordering::Relaxed);
-        if self.registered.load(Ordering::Relaxed) {
-            let _ = poller::change_interest(self.epoll, self.fd(), key, Interest::ArrivalAndRoom);
-        } else if poller::add_interest(self.epoll, self.fd(), key, Interest::ArrivalAndRoom).is_ok() {
-            self.registered.store(true, Ordering::Relaxed);
+        let result = if !self.registered.load(Ordering::Relaxed) {
+            poller::add_interest(self.epoll, self.fd(), key, Interest::ArrivalAndRoom)
+        } else if anew || !outbox.watches_room {
+            poller::change_interest(self.epoll, self.fd(), key, Interest::ArrivalAndRoom)
+        } else {
+            Ok(())
+        };
+        match result {
+            Ok(()) => {
+                outbox.watches_room = true;
+                self.registered.store(true, Ordering::Relaxed);
+            }
+            // Nobody would ever send the rest (the kernel has no memory for one more watch).
+            Err(_) => outbox.fail(Gone::Disconnected),
         }
     }
 
-    fn unwatch_room(&self) {
-        if self.registered.load(Ordering::Relaxed) {
+    /// A unix socket reports room whenever its peer has read something, which is with each response. TCP does so only
+    /// after a send that came up short, so that watching on costs nothing and saves two calls the next time.
+    fn unwatch_room(&self, outbox: &mut Outbox) {
+        if outbox.watches_room && !self.is_tcp && self.registered.load(Ordering::Relaxed) {
             let key = self.key.load(Ordering::Relaxed);
-            let _ = poller::change_interest(self.epoll, self.fd(), key, Interest::Arrival);
+            outbox.watches_room = poller::change_interest(self.epoll, self.fd(), key, Interest::Arrival).is_err();
         }
     }
 
-    /// Sends the pieces in order; what the socket does not take is kept, up to the policy's buffer, then this waits.
+    /// Whether a small piece can be written without waiting for the client, the disk or another thread.
+    pub fn takes_now(&self, bytes: usize, policy: WritePolicy) -> bool {
+        let outbox = match self.outbox.try_lock() {
+            Ok(outbox) => outbox,
+            Err(TryLockError::Poisoned(outbox)) => outbox.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        let fits = outbox.segments.is_empty() || outbox.unsent_bytes.saturating_add(bytes) <= policy.buffer_bytes;
+        fits && self.store.memory.has_room(bytes as u64)
+    }
+
+    /// Sends the pieces in order, `MOST_PIECES` at most; what the socket does not take is kept, as far as the policy and
+    /// the worker's caps allow, then this waits.
     pub fn write(&self, pieces: &[&[u8]], policy: WritePolicy) -> Result<(), Gone> {
+        self.write_sharing(pieces, None, policy)
+    }
+
+    /// As `write`; the piece that lies in `owner` is kept instead of copied.
+    pub fn write_sharing(
+        &self,
+        pieces: &[&[u8]],
+        owner: Option<&SharedBytes>,
+        policy: WritePolicy,
+    ) -> Result<(), Gone> {
         let mut outbox = self.outbox();
         if let Some(gone) = outbox.broken {
             return Err(gone);
         }
         let mut sent = 0;
+        let mut tried = false;
         if outbox.segments.is_empty() {
             sent = self.send_now(&mut outbox, pieces)?;
             if sent == pieces.iter().map(|piece| piece.len()).sum::<usize>() {
                 return Ok(());
             }
+            outbox.progress_ms = sys::now_ms();
+            tried = true;
         }
         for piece in pieces {
             let skip = sent.min(piece.len());
             sent -= skip;
-            let mut rest = &piece[skip..];
-            while !rest.is_empty() {
-                while outbox.unsent_bytes >= policy.buffer_bytes {
-                    outbox = self.wait_for_room(outbox, policy.timeout)?;
-                }
-                let (now, later) = rest.split_at(rest.len().min(policy.buffer_bytes - outbox.unsent_bytes));
-                self.keep_bytes(&mut outbox, now);
-                rest = later;
+            if skip < piece.len() {
+                outbox = self.keep_rest(outbox, &piece[skip..], owner, policy, &mut tried)?;
             }
         }
         Ok(())
     }
 
-    /// Sends part of a file, in order behind what is unsent; the rest is sent by the event loop.
-    pub fn write_file(&self, file: OwnedFd, offset: u64, length: u64) -> Result<(), Gone> {
+    /// Sends `head` and then part of a file, in order behind what is unsent; the event loop sends what is left.
+    pub fn write_file(&self, head: &[u8], file: OwnedFd, offset: u64, length: u64) -> Result<(), Gone> {
         let mut outbox = self.outbox();
         if let Some(gone) = outbox.broken {
             return Err(gone);
         }
-        if length == 0 {
-            return Ok(());
+        let is_first = outbox.segments.is_empty();
+        if !head.is_empty() {
+            let charge = self.store.memory.take_anyway(head.len() as u64);
+            outbox.keep_bytes(head, charge);
         }
-        self.keep(&mut outbox, Segment::File { file, offset, left: length });
-        if outbox.segments.len() == 1 {
-            match self.flush_locked(&mut outbox) {
-                Flushed::Broken(gone) => return Err(gone),
-                Flushed::Empty | Flushed::Full | Flushed::Yielded => {}
-            }
+        if length > 0 {
+            outbox.segments.push_back(Segment::File { file, offset, left: length });
         }
-        Ok(())
+        if is_first { self.flush_first(&mut outbox) } else { Ok(()) }
     }
 
     /// Sends what is unsent, as far as there is room. Called by the event loop.
@@ -204,8 +291,14 @@ impl Socket {
             return outbox.broken.map_or(Flushed::Empty, Flushed::Broken);
         }
         let flushed = self.flush_locked(&mut outbox);
+        if flushed == Flushed::Empty {
+            self.unwatch_room(&mut outbox);
+        }
+        let is_awaited = outbox.is_awaited;
         drop(outbox);
-        self.room.notify_one();
+        if is_awaited {
+            self.room.notify_one();
+        }
         flushed
     }
 
@@ -235,8 +328,12 @@ impl Socket {
         let result = if let [piece] = pieces {
             sys::send(self.fd(), piece)
         } else {
-            let slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-            sys::send_pieces(self.fd(), &slices)
+            debug_assert!(pieces.len() <= MOST_PIECES, "one call takes {MOST_PIECES} pieces");
+            let mut slices = [IoSlice::new(b""); MOST_PIECES];
+            for (slice, piece) in slices.iter_mut().zip(pieces) {
+                *slice = IoSlice::new(piece);
+            }
+            sys::send_pieces(self.fd(), &slices[..pieces.len().min(MOST_PIECES)])
         };
         match result {
             Ok(count) => Ok(count),
@@ -248,27 +345,146 @@ impl Socket {
         }
     }
 
-    fn keep_bytes(&self, outbox: &mut Outbox, bytes: &[u8]) {
-        outbox.unsent_bytes += bytes.len();
-        match outbox.segments.back_mut() {
-            // Small pieces and chunk sizes join the segment before them, so that they leave in one call.
-            Some(Segment::Bytes { data, .. }) if data.len() + bytes.len() <= JOIN_BYTES => {
-                data.extend_from_slice(bytes)
+    /// Keeps what the socket did not take, or waits until it does. `tried`: a send has just come up short under this
+    /// lock.
+    fn keep_rest<'a>(
+        &'a self,
+        mut outbox: MutexGuard<'a, Outbox>,
+        mut rest: &[u8],
+        owner: Option<&SharedBytes>,
+        policy: WritePolicy,
+        tried: &mut bool,
+    ) -> Result<MutexGuard<'a, Outbox>, Gone> {
+        let mut patient_until = (rest.len() >= PATIENCE_BYTES).then(|| Instant::now() + PATIENCE_IN_ALL);
+        loop {
+            if !std::mem::replace(tried, false) && outbox.segments.is_empty() {
+                let count = self.send_now(&mut outbox, &[rest])?;
+                if count > 0 {
+                    outbox.progress_ms = sys::now_ms();
+                }
+                rest = &rest[count..];
             }
-            _ => self.keep(outbox, Segment::Bytes { data: bytes.to_vec(), sent: 0 }),
+            if rest.is_empty() {
+                return Ok(outbox);
+            }
+            if self.keep_in_memory(&mut outbox, rest, owner, policy) {
+                return Ok(outbox);
+            }
+            if let Some(end) = patient_until
+                && outbox.segments.is_empty()
+            {
+                drop(outbox);
+                let has_room = sys::wait_for_room(self.fd(), PATIENCE_EACH);
+                outbox = self.outbox();
+                if !has_room || Instant::now() >= end {
+                    patient_until = None;
+                }
+                continue;
+            }
+            let (back, count) = self.spool(outbox, rest)?;
+            outbox = back;
+            rest = &rest[count..];
+            if count == 0 {
+                outbox = self.wait_for_room(outbox, policy.timeout)?;
+            }
         }
     }
 
-    fn keep(&self, outbox: &mut Outbox, segment: Segment) {
-        outbox.segments.push_back(segment);
-        if outbox.segments.len() == 1 {
-            outbox.progress_ms = sys::now_ms();
-            self.watch_room();
+    fn keep_in_memory(
+        &self,
+        outbox: &mut Outbox,
+        rest: &[u8],
+        owner: Option<&SharedBytes>,
+        policy: WritePolicy,
+    ) -> bool {
+        let never_waits = policy.buffer_bytes == usize::MAX;
+        if outbox.unsent_bytes.saturating_add(rest.len()) > policy.buffer_bytes {
+            return false;
         }
+        let is_first = outbox.segments.is_empty();
+        let shared = owner.filter(|_| rest.len() >= SHARE_BYTES).and_then(|owner| {
+            let place = place_in(owner.as_ref().as_ref(), rest)?;
+            // All of the object stays in memory, however little of it is unsent.
+            let charge = self.store.memory.take(owner.as_ref().as_ref().len() as u64)?;
+            Some((owner, place, charge))
+        });
+        if let Some((owner, place, charge)) = shared {
+            let (data, end) = (Arc::clone(owner), place + rest.len());
+            outbox.unsent_bytes += rest.len();
+            outbox.segments.push_back(Segment::Shared { data, sent: place, end, _charge: charge });
+        } else {
+            let bytes = rest.len() as u64;
+            let memory = &self.store.memory;
+            let Some(charge) = (if never_waits { Some(memory.take_anyway(bytes)) } else { memory.take(bytes) }) else {
+                return false;
+            };
+            outbox.keep_bytes(rest, charge);
+        }
+        if is_first {
+            self.watch_room(outbox, false);
+        }
+        true
+    }
+
+    /// Moves the beginning of `rest` to the disk, if it may go there; tells how much.
+    fn spool<'a>(
+        &'a self,
+        outbox: MutexGuard<'a, Outbox>,
+        rest: &[u8],
+    ) -> Result<(MutexGuard<'a, Outbox>, usize), Gone> {
+        let room = self.store.room(outbox.ring.as_ref(), outbox.spooled_bytes, rest.len() as u64);
+        let charge = if room > 0 { self.store.disk.take(room) } else { None };
+        let Some(mut charge) = charge else { return Ok((outbox, 0)) };
+        let ring = outbox.ring.clone();
+        // The event loop must not wait for the disk.
+        drop(outbox);
+        let appended = self.store.append(ring, &rest[..room as usize]);
+        let mut outbox = self.outbox();
+        if let Some(gone) = outbox.broken {
+            return Err(gone);
+        }
+        let Some(appended) = appended else { return Ok((outbox, 0)) };
+        charge.shrink(room - appended.length);
+        outbox.spooled_bytes += appended.length;
+        let is_first = outbox.segments.is_empty();
+        match outbox.segments.back_mut() {
+            Some(Segment::Spooled { file, offset, left, charge: before })
+                if Arc::ptr_eq(file, &appended.ring.file) && *offset + *left == appended.offset =>
+            {
+                *left += appended.length;
+                before.absorb(charge);
+            }
+            _ => {
+                let file = Arc::clone(&appended.ring.file);
+                outbox.segments.push_back(Segment::Spooled {
+                    file,
+                    offset: appended.offset,
+                    left: appended.length,
+                    charge,
+                });
+            }
+        }
+        outbox.ring = Some(appended.ring);
+        if is_first {
+            self.flush_first(&mut outbox)?;
+        }
+        Ok((outbox, appended.length as usize))
+    }
+
+    /// Sends segments that were put into an empty outbox without a send before.
+    fn flush_first(&self, outbox: &mut Outbox) -> Result<(), Gone> {
+        outbox.progress_ms = sys::now_ms();
+        match self.flush_locked(outbox) {
+            Flushed::Broken(gone) => return Err(gone),
+            Flushed::Empty => {}
+            Flushed::Full => self.watch_room(outbox, false),
+            Flushed::Yielded => self.watch_room(outbox, true),
+        }
+        Ok(())
     }
 
     fn wait_for_room<'a>(
-        &self,
+        &'a self,
         mut outbox: MutexGuard<'a, Outbox>,
         timeout: Duration,
     ) -> Result<MutexGuard<'a, Outbox>, Gone> {
@@ -278,7 +494,16 @@ impl Socket {
             outbox.fail(Gone::Stalled);
             return Err(Gone::Stalled);
         }
-        let (outbox, _) = self.room.wait_timeout(outbox, left).unwrap_or_else(PoisonError::into_inner);
+        if outbox.segments.is_empty() {
+            // Nothing may be kept (the worker's caps are reached): the piece goes out from where it lies.
+            drop(outbox);
+            sys::wait_for_room(self.fd(), left.min(LOOK));
+            outbox = self.outbox();
+        } else {
+            outbox.is_awaited = true;
+            outbox = self.room.wait_timeout(outbox, left).unwrap_or_else(PoisonError::into_inner).0;
+            outbox.is_awaited = false;
+        }
         match outbox.broken {
             Some(gone) => Err(gone),
             None => Ok(outbox),
@@ -286,27 +511,40 @@ impl Socket {
     }
 
     fn flush_locked(&self, outbox: &mut Outbox) -> Flushed {
+        let mut file_bytes = FLUSH_FILE_BYTES;
         for _ in 0..FLUSH_STEPS {
+            let before_file = self.is_tcp && matches!(outbox.segments.get(1), Some(Segment::File { .. }));
             let Some(segment) = outbox.segments.front_mut() else { break };
             let (result, done) = match segment {
-                Segment::Bytes { data, sent } => {
-                    let result = sys::send(self.fd(), &data[*sent..]);
+                Segment::Bytes { data, sent, charge } => {
+                    let result = sys::send_before(self.fd(), &data[*sent..], before_file);
+                    if let Ok(count) = result {
+                        *sent += count;
+                        outbox.unsent_bytes -= count;
+                        // Its memory is given back as a whole.
+                        if *sent == data.len() {
+                            charge.shrink(data.len() as u64);
+                        }
+                    }
+                    (result, *sent == data.len())
+                }
+                Segment::Shared { data, sent, end, .. } => {
+                    let result = sys::send(self.fd(), &data.as_ref().as_ref()[*sent..*end]);
                     if let Ok(count) = result {
                         *sent += count;
                         outbox.unsent_bytes -= count;
                     }
-                    (result, *sent == data.len())
+                    (result, sent == end)
                 }
                 Segment::File { file, offset, left } => {
-                    let step = usize::try_from(*left).unwrap_or(FILE_STEP).min(FILE_STEP);
-                    let result = sys::sendfile(self.fd(), file.as_raw_fd(), offset, step);
-                    match result {
-                        Ok(0) => {
-                            outbox.fail(Gone::Truncated);
-                            return Flushed::Broken(Gone::Truncated);
-                        }
-                        Ok(count) => *left -= count as u64,
-                        Err(_) => {}
+                    let result = send_file_part(self.fd(), file.as_raw_fd(), offset, left, &mut file_bytes);
+                    (result, *left == 0)
+                }
+                Segment::Spooled { file, offset, left, charge } => {
+                    let result = send_file_part(self.fd(), file.as_raw_fd(), offset, left, &mut file_bytes);
+                    if let Ok(count) = result {
+                        outbox.spooled_bytes -= count as u64;
+                        charge.shrink(count as u64);
                     }
                     (result, *left == 0)
                 }
@@ -314,22 +552,47 @@ impl Socket {
             match result {
                 Ok(_) => outbox.progress_ms = sys::now_ms(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flushed::Full,
-                Err(_) => {
-                    outbox.fail(Gone::Disconnected);
-                    return Flushed::Broken(Gone::Disconnected);
+                Err(error) => {
+                    let gone = if is_of_file(&error) { Gone::Truncated } else { Gone::Disconnected };
+                    outbox.fail(gone);
+                    return Flushed::Broken(gone);
                 }
             }
             if done {
                 outbox.segments.pop_front();
+                if outbox.spooled_bytes == 0 {
+                    outbox.ring = None;
+                }
+            } else if file_bytes == 0 {
+                break;
             }
         }
-        if outbox.segments.is_empty() {
-            self.unwatch_room();
-            Flushed::Empty
-        } else {
-            Flushed::Yielded
-        }
+        if outbox.segments.is_empty() { Flushed::Empty } else { Flushed::Yielded }
     }
+}
+
+/// Sends of a file what fits, `most` at most; a file without the bytes that it shall have is an error.
+fn send_file_part(socket: RawFd, file: RawFd, offset: &mut u64, left: &mut u64, most: &mut u64) -> io::Result<usize> {
+    let step = (*left).min(*most);
+    let count = sys::sendfile(socket, file, offset, usize::try_from(step).unwrap_or(usize::MAX))?;
+    if count == 0 {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+    }
+    *left -= count as u64;
+    *most -= count as u64;
+    Ok(count)
+}
+
+/// Whether an error of a send is the fault of what was sent, and not of the connection.
+fn is_of_file(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::UnexpectedEof
+        || matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::EOVERFLOW | libc::EBADF | libc::EFAULT))
+}
+
+/// Where `part` begins in `whole`, if it lies in it.
+fn place_in(whole: &[u8], part: &[u8]) -> Option<usize> {
+    let (outer, inner) = (whole.as_ptr_range(), part.as_ptr_range());
+    (outer.start <= inner.start && inner.end <= outer.end).then(|| inner.start as usize - outer.start as usize)
 }
 
 impl Outbox {
@@ -337,6 +600,20 @@ impl Outbox {
         self.broken.get_or_insert(gone);
         self.segments.clear();
         self.unsent_bytes = 0;
+        self.spooled_bytes = 0;
+        self.ring = None;
+    }
+
+    fn keep_bytes(&mut self, bytes: &[u8], charge: Charge) {
+        self.unsent_bytes += bytes.len();
+        match self.segments.back_mut() {
+            // Small pieces and chunk sizes join the segment before them, so that they leave in one call.
+            Some(Segment::Bytes { data, charge: before, .. }) if data.len() + bytes.len() <= JOIN_BYTES => {
+                data.extend_from_slice(bytes);
+                before.absorb(charge);
+            }
+            _ => self.segments.push_back(Segment::Bytes { data: bytes.to_vec(), sent: 0, charge }),
+        }
     }
 }
 
@@ -347,11 +624,15 @@ mod tests {
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
 
+    fn store() -> Arc<Store> {
+        Store::with(64 << 20, 0, 0, &std::env::temp_dir())
+    }
+
     fn pair() -> (Epoll, Socket, UnixStream) {
         let epoll = Epoll::new().expect("epoll");
         let (ours, theirs) = UnixStream::pair().expect("socket pair");
         ours.set_nonblocking(true).expect("non-blocking");
-        let socket = Socket::new(OwnedFd::from(ours), epoll.handle());
+        let socket = Socket::new(OwnedFd::from(ours), false, epoll.handle(), &store());
         (epoll, socket, theirs)
     }
 
@@ -414,6 +695,6 @@ mod tests {
         let mut file = std::fs::File::options().create_new(true).write(true).read(true).open(&path).expect("file");
         file.write_all(b"short").expect("write");
         std::fs::remove_file(&path).expect("unlink");
-        assert_eq!(socket.write_file(OwnedFd::from(file), 0, 100), Err(Gone::Truncated));
+        assert_eq!(socket.write_file(b"", OwnedFd::from(file), 0, 100), Err(Gone::Truncated));
     }
 }

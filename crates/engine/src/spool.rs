@@ -155,7 +155,7 @@ pub fn is_full(error: &io::Error) -> bool {
 }
 
 /// A new file without a name, which only this process can read, and which is gone with its last descriptor.
-fn unnamed_file(directory: &Path) -> io::Result<File> {
+pub fn unnamed_file(directory: &Path) -> io::Result<File> {
     let result = OpenOptions::new()
         .read(true)
         .write(true)

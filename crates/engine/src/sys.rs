@@ -34,6 +34,21 @@ pub fn send(fd: RawFd, data: &[u8]) -> io::Result<usize> {
     retry(|| unsafe { libc::send(fd, data.as_ptr().cast(), data.len(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) })
 }
 
+/// As `send`; with `more`, the kernel may keep the data for a moment to send it together with what follows at once.
+pub fn send_before(fd: RawFd, data: &[u8], more: bool) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
+    // SAFETY: the pointer and length describe `data`, which is borrowed for the whole call.
+    retry(|| unsafe { libc::send(fd, data.as_ptr().cast(), data.len(), flags) })
+}
+
+/// Waits until a socket takes more, or is broken; false if that did not happen in time.
+pub fn wait_for_room(fd: RawFd, timeout: std::time::Duration) -> bool {
+    let mut wanted = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
+    let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: `wanted` is one valid `pollfd`. An interrupted wait counts as one without success.
+    unsafe { libc::poll(&raw mut wanted, 1, timeout_ms) > 0 }
+}
+
 /// Sends several pieces in one call, as `send` does for one.
 pub fn send_pieces(fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
     // SAFETY: an all-zero `msghdr` is a valid empty message.

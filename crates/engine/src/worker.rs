@@ -24,6 +24,7 @@ use crate::response::DateLine;
 use crate::scoreboard::{Board, Finished, ThreadBoard, WorkerState};
 use crate::socket::WritePolicy;
 use crate::static_files::StaticMap;
+use crate::store::Store;
 use crate::sys::{self, EventFd, Peer};
 
 /// Why a worker ended.
@@ -95,6 +96,8 @@ pub struct Shared {
     pub static_map: StaticMap,
     pub proxies: TrustedProxies,
     pub policy: WritePolicy,
+    /// Where unsent responses are kept.
+    pub store: Arc<Store>,
     board: Board,
     slot: usize,
     log: Mutex<LogSink>,
@@ -144,6 +147,7 @@ impl Shared {
         };
         Ok(Self {
             policy,
+            store: Store::new(&plan.engine),
             static_map,
             proxies,
             board,
@@ -714,8 +718,12 @@ mod tests {
                 header_limit_count: 100,
                 body_limit_bytes: 0,
                 body_memory_bytes: 1 << 20,
+                body_memory_total_bytes: 8 << 20,
                 spool_dir: "/tmp".to_owned(),
                 response_buffer_bytes: 1 << 20,
+                response_buffer_total_bytes: 8 << 20,
+                response_spool_bytes: 0,
+                response_spool_total_bytes: 0,
                 header_timeout_s: 10.0,
                 body_timeout_s: 10.0,
                 write_timeout_s: 10.0,

@@ -1,11 +1,16 @@
 //! What the app returned becomes the body: lists at once, other iterables piece by piece, files by the kernel.
 
+use std::sync::Arc;
+
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
 use super::{ResponseSlot, close, type_name};
 use crate::boundary::FileWrapper;
+use crate::response::Response;
+use crate::socket::{Gone, SHARE_BYTES, SharedBytes};
 
 /// Sends the result of the app and closes it, also when something fails on the way.
 pub fn send(py: Python<'_>, result: &Bound<'_, PyAny>, slot: &ResponseSlot) -> PyResult<()> {
@@ -57,13 +62,39 @@ fn send_all<'py>(py: Python<'py>, items: impl Iterator<Item = Bound<'py, PyAny>>
             return Ok(());
         }
     }
+    let pieces: Vec<Piece<'_>> = items.iter().filter_map(|item| item.cast::<PyBytes>().ok()).map(Piece::of).collect();
     py.detach(|| {
         let mut guard = slot.lock();
         let Some(response) = guard.as_mut() else { return };
         // The client being gone is no failure of the app.
-        let _ = response.pieces(&pieces);
+        let _ = pieces.iter().try_for_each(|piece| piece.send(response));
     });
     Ok(())
+}
+
+/// A piece that can be sent without the interpreter's lock.
+enum Piece<'a> {
+    Small(&'a [u8]),
+    /// Holds a reference, so that what is unsent need not be copied. PyO3 releases it with the next call of the app if
+    /// the event loop is the last to drop it.
+    Large(SharedBytes),
+}
+
+impl<'a> Piece<'a> {
+    fn of(bytes: &'a Bound<'_, PyBytes>) -> Self {
+        match bytes.as_bytes() {
+            small if small.len() < SHARE_BYTES => Self::Small(small),
+            _ => Self::Large(Arc::new(PyBackedBytes::from(bytes.clone()))),
+        }
+    }
+
+    fn send(&self, response: &mut Response) -> Result<(), Gone> {
+        match self {
+            Self::Small([]) => Ok(()),
+            Self::Small(bytes) => response.piece(bytes),
+            Self::Large(bytes) => response.shared_piece(bytes),
+        }
+    }
 }
 
 /// A body that is made while it is sent: each piece leaves before the next one is asked for.
@@ -74,23 +105,21 @@ fn send_pieces(py: Python<'_>, result: &Bound<'_, PyAny>, slot: &ResponseSlot) -
     loop {
         let Some(item) = iterator.next() else { break };
         let item = item?;
-        let piece = bytes_of(&item)?.as_bytes();
-        if piece.is_empty() {
+        let bytes = bytes_of(&item)?;
+        if bytes.as_bytes().is_empty() {
             continue;
         }
-        let mut wants_more = true;
-        let headed = py.detach(|| {
-            let mut guard = slot.lock();
-            let Some(response) = guard.as_mut() else { return true };
-            if !response.is_headed() {
-                return false;
+        let wants_more = match quick_piece(py, bytes.as_bytes(), slot)? {
+            Some(wants_more) => wants_more,
+            None => {
+                let piece = Piece::of(bytes);
+                py.detach(|| {
+                    let mut guard = slot.lock();
+                    let Some(response) = guard.as_mut() else { return false };
+                    piece.send(response).is_ok() && response.wants_body()
+                })
             }
-            wants_more = response.piece(piece).is_ok() && response.wants_body();
-            true
-        });
-        if !headed {
-            return Err(not_started());
-        }
+        };
         if !wants_more {
             return Ok(());
         }
@@ -99,6 +128,16 @@ fn send_pieces(py: Python<'_>, result: &Bound<'_, PyAny>, slot: &ResponseSlot) -
         Some(response) if !response.is_headed() => Err(not_started()),
         _ => Ok(()),
     }
+}
+
+/// Sends a small piece at once, if that can not wait; tells then whether the response wants more.
+fn quick_piece(py: Python<'_>, piece: &[u8], slot: &ResponseSlot) -> PyResult<Option<bool>> {
+    let mut guard = slot.acquire(py);
+    let Some(response) = guard.as_mut() else { return Ok(Some(false)) };
+    if !response.is_headed() {
+        return Err(not_started());
+    }
+    Ok(response.quick_piece(piece).map(|sent| sent.is_ok() && response.wants_body()))
 }
 
 /// `wsgi.file_wrapper`: the kernel sends a real file; anything else is read block by block.

@@ -52,12 +52,12 @@ impl EventLoop {
 
     pub(super) fn accept_up_to(&mut self, shared: &Shared, index: usize, most: usize) {
         let Some(listener) = self.listeners.get(index).filter(|listener| listener.fd >= 0) else { return };
-        let fd = listener.fd;
+        let (fd, is_tcp) = (listener.fd, !listener.is_unix);
         for _ in 0..most {
             match sys::accept(fd) {
                 Ok((connection, peer)) => {
                     let trusted = shared.trusts(peer);
-                    let socket = Arc::new(Socket::new(connection, self.poller.handle()));
+                    let socket = Arc::new(Socket::new(connection, is_tcp, self.poller.handle(), &shared.store));
                     let key = self.insert(shared, |key| Connection::new(key, socket, index, peer, trusted));
                     self.again.push_back(key);
                 }
@@ -99,7 +99,7 @@ impl EventLoop {
             .or_else(|| self.listeners.iter().position(|listener| listener.protocol == protocol));
         let (Some(listener), Ok(peer)) = (listener, sys::peer_name(fd.as_raw_fd())) else { return true };
         let trusted = shared.trusts(peer);
-        let socket = Arc::new(Socket::new(fd, self.poller.handle()));
+        let socket = Arc::new(Socket::new(fd, !self.listeners[listener].is_unix, self.poller.handle(), &shared.store));
         let key = self.insert(shared, |key| {
             let mut connection = Connection::new(key, socket, listener, peer, trusted);
             // It has been served before: its patience is that of a kept connection.

@@ -71,6 +71,7 @@ struct Listener {
     fd: RawFd,
     protocol: ListenerProtocol,
     name: String,
+    is_unix: bool,
 }
 
 #[derive(Default)]
@@ -151,7 +152,12 @@ impl EventLoop {
                 if !handle.is_unix {
                     sys::set_no_delay(handle.fd);
                 }
-                Listener { fd: handle.fd, protocol: handle.protocol, name: handle.name.clone() }
+                Listener {
+                    fd: handle.fd,
+                    protocol: handle.protocol,
+                    name: handle.name.clone(),
+                    is_unix: handle.is_unix,
+                }
             })
             .collect();
         let ms = |seconds: f64| (seconds * 1000.0) as u64;
@@ -557,6 +563,9 @@ impl EventLoop {
                 }
                 _ => {}
             }
+        }
+        for text in shared.store.take_notes() {
+            shared.note(&text);
         }
         self.flush_note_limit(shared, now / 1000);
     }
