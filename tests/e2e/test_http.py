@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.clients import Connection, Cut, chunked, connect, get, post, request_bytes, uwsgi_packet, uwsgi_variables
-from tests.e2e.harness import APPS, Penstock, until
+from tests.e2e.harness import APPS, Gate, Penstock, until
 
 # -- connections -------------------------------------------------------------------------------------------------------
 
@@ -49,6 +49,27 @@ def test_fifty_pipelined_requests_in_one_packet(server: Penstock) -> None:
     with Connection(server.http) as connection:
         connection.send(b"".join(request_bytes("POST", "/echo", body=b"%d" % number) for number in range(50)))
         assert [connection.read().body for _ in range(50)] == [b"%d" % number for number in range(50)]
+
+
+def test_a_pipeline_behind_a_slow_request_is_not_held_back(server: Penstock, gate: Gate) -> None:
+    with Connection(server.http) as connection:
+        connection.send(
+            request_bytes("GET", "/hello") + request_bytes("GET", gate.target) + request_bytes("GET", "/hello")
+        )
+        gate.entered()
+        assert connection.read().body == b"Hello world", "the first answer comes while the second request is in the app"
+        gate.open()
+        assert connection.read().status == 200
+        assert connection.read().body == b"Hello world"
+
+
+def test_an_unfinished_request_does_not_hold_the_answer_before_it_back(server: Penstock) -> None:
+    with Connection(server.http) as connection:
+        connection.send(request_bytes("GET", "/hello") + b"GET /hello HT")
+        assert connection.read().body == b"Hello world"
+        connection.send(b"TP/1.1\r\nHost: localhost\r\n\r\nGET /hello JUNK\r\n\r\n")
+        assert connection.read().body == b"Hello world"
+        assert connection.read().status == 400, "a refusal leaves behind the answers before it"
 
 
 def test_a_request_that_comes_byte_by_byte(server: Penstock) -> None:

@@ -300,6 +300,7 @@ impl Connection {
             target: TargetParts::default(),
             body: SpooledBody::Memory(Vec::new()),
             keep_alive,
+            more_follows: false,
             started_us: 0,
             report: Report::default(),
         })

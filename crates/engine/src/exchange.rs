@@ -109,6 +109,8 @@ pub struct Exchange {
     pub body: SpooledBody,
     /// What the request wants; `report.ending` tells what came of it.
     pub keep_alive: bool,
+    /// The client's next request has begun to arrive.
+    pub more_follows: bool,
     pub started_us: u64,
     pub report: Report,
 }
@@ -156,6 +158,7 @@ impl Exchange {
             },
             head_only: self.method() == b"HEAD",
             keep_alive: self.keep_alive,
+            more_follows: self.more_follows,
         }
     }
 

@@ -19,6 +19,8 @@ pub struct Framing {
     /// A HEAD request: everything but the body.
     pub head_only: bool,
     pub keep_alive: bool,
+    /// The client's next request is there already, so that a complete response may leave with the next one.
+    pub more_follows: bool,
 }
 
 /// How the connection goes on after a response.
@@ -418,7 +420,12 @@ impl Response {
         }
         if !self.pending.is_empty() && self.gone.is_none() {
             let pending = std::mem::take(&mut self.pending);
-            let _ = self.send(&[&pending], None);
+            let _ = if complete && self.framing.more_follows && self.framing.keep_alive {
+                self.sent_anything = true;
+                self.socket.hold(&pending, self.policy).inspect_err(|gone| self.gone = Some(*gone))
+            } else {
+                self.send(&[&pending], None)
+            };
             self.pending = pending;
         }
         match (complete && self.gone.is_none(), self.framing.keep_alive) {

@@ -87,6 +87,9 @@ struct Outbox {
     segments: VecDeque<Segment>,
     unsent_bytes: usize,
     spooled_bytes: u64,
+    /// Complete responses that leave with the next one, because the next request is there already. Never longer than
+    /// `HELD_BYTES`, and empty while there are segments.
+    held: Vec<u8>,
     /// The file behind `Spooled` segments; none while there are none.
     ring: Option<Ring>,
     broken: Option<Gone>,
@@ -114,6 +117,8 @@ pub struct Socket {
 /// One flush moves at most about this much of a file before others have their turn. A socket rarely takes more at once.
 const FLUSH_FILE_BYTES: u64 = 4 << 20;
 const FLUSH_STEPS: usize = 8;
+/// Responses to pipelined requests are sent together up to this size.
+const HELD_BYTES: usize = 64 * 1024;
 /// Kept pieces are joined up to this size.
 const JOIN_BYTES: usize = 128 * 1024;
 /// Bytes objects from this size on are kept instead of copied.
@@ -247,6 +252,20 @@ impl Socket {
         if let Some(gone) = outbox.broken {
             return Err(gone);
         }
+        let joined;
+        let joined_pieces;
+        let pieces = if outbox.held.is_empty() {
+            pieces
+        } else if pieces.iter().map(|piece| piece.len()).sum::<usize>() <= HELD_BYTES {
+            let mut held = std::mem::take(&mut outbox.held);
+            pieces.iter().for_each(|piece| held.extend_from_slice(piece));
+            joined = held;
+            joined_pieces = [joined.as_slice()];
+            &joined_pieces
+        } else {
+            self.send_held(&mut outbox)?;
+            pieces
+        };
         let mut sent = 0;
         let mut tried = false;
         if outbox.segments.is_empty() {
@@ -267,12 +286,47 @@ impl Socket {
         Ok(())
     }
 
+    /// Takes a complete response that need not leave before the next one, which is about to be made. The event loop calls
+    /// `release_held` if that takes longer, or does not happen.
+    pub fn hold(&self, bytes: &[u8], policy: WritePolicy) -> Result<(), Gone> {
+        let mut outbox = self.outbox();
+        if outbox.broken.is_none() && outbox.segments.is_empty() && outbox.held.len() + bytes.len() <= HELD_BYTES {
+            outbox.held.extend_from_slice(bytes);
+            return Ok(());
+        }
+        drop(outbox);
+        self.write(&[bytes], policy)
+    }
+
+    /// Sends what was held back.
+    pub fn release_held(&self) {
+        let mut outbox = self.outbox();
+        // A client that is gone is found out by whoever reads or writes next.
+        let _ = self.send_held(&mut outbox);
+    }
+
+    fn send_held(&self, outbox: &mut Outbox) -> Result<(), Gone> {
+        if outbox.held.is_empty() {
+            return Ok(());
+        }
+        let held = std::mem::take(&mut outbox.held);
+        let sent = self.send_now(outbox, &[&held])?;
+        if sent < held.len() {
+            let charge = self.store.memory.take_anyway((held.len() - sent) as u64);
+            outbox.progress_ms = sys::now_ms();
+            outbox.keep_bytes(&held[sent..], charge);
+            self.watch_room(outbox, false);
+        }
+        Ok(())
+    }
+
     /// Sends `head` and then part of a file, in order behind what is unsent; the event loop sends what is left.
     pub fn write_file(&self, head: &[u8], file: OwnedFd, offset: u64, length: u64) -> Result<(), Gone> {
         let mut outbox = self.outbox();
         if let Some(gone) = outbox.broken {
             return Err(gone);
         }
+        self.send_held(&mut outbox)?;
         let is_first = outbox.segments.is_empty();
         if !head.is_empty() {
             let charge = self.store.memory.take_anyway(head.len() as u64);
@@ -648,6 +702,28 @@ mod tests {
         let mut got = [0; 9];
         peer.read_exact(&mut got).expect("read");
         assert_eq!(&got, b"head body");
+    }
+
+    #[test]
+    fn what_is_held_leaves_with_the_next_write_and_before_it() {
+        let (_epoll, socket, mut peer) = pair();
+        peer.set_nonblocking(true).expect("non-blocking");
+        let mut got = [0; 64];
+        socket.hold(b"first ", policy(10, 100)).expect("held");
+        socket.hold(b"second ", policy(10, 100)).expect("held");
+        assert!(peer.read(&mut got).is_err(), "nothing has left");
+        socket.write(&[b"thi", b"rd"], policy(10, 100)).expect("sent");
+        let count = peer.read(&mut got).expect("all of it");
+        assert_eq!(&got[..count], b"first second third");
+        socket.hold(b"fourth", policy(10, 100)).expect("held");
+        socket.release_held();
+        let count = peer.read(&mut got).expect("released");
+        assert_eq!(&got[..count], b"fourth");
+        socket.hold(b"fifth ", policy(10, 100)).expect("held");
+        let big = vec![b'x'; HELD_BYTES + 1];
+        socket.write(&[&big], policy(1 << 20, 100)).expect("sent");
+        let count = peer.read(&mut got).expect("before the large one");
+        assert_eq!(&got[..6], b"fifth ", "{count}");
     }
 
     #[test]

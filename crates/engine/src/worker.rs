@@ -570,6 +570,8 @@ impl Worker {
     /// Runs the loop for the app threads, until calls are fast again.
     fn lead_without_app(&self) {
         let mut event_loop = lock(&self.event_loop);
+        // The call that is in the app is a slow one.
+        event_loop.release_held();
         loop {
             match event_loop.step(&self.shared) {
                 Next::Exchange(exchange) => {

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
-use super::{ACCEPT_PAUSE_MS, EventLoop, FIRST_LISTENER, HANDOFF};
+use super::{ACCEPT_PAUSE_MS, ACCEPTS_A_WAKE, EventLoop, FIRST_LISTENER, HANDOFF};
 use crate::connection::Connection;
 use crate::plan::ListenerProtocol;
 use crate::poller::{Interest, Poller};
@@ -47,7 +47,9 @@ impl EventLoop {
 
     pub(super) fn accept(&mut self, shared: &Shared, index: usize) {
         let free = self.threads.saturating_sub(self.away);
-        self.accept_up_to(shared, index, free + 1);
+        // With other workers beside, one more than can be served at once; alone, nobody else would take the rest.
+        let most = if shared.plan.engine.multiprocess { free + 1 } else { ACCEPTS_A_WAKE.max(free + 1) };
+        self.accept_up_to(shared, index, most);
     }
 
     pub(super) fn accept_up_to(&mut self, shared: &Shared, index: usize, most: usize) {

@@ -50,6 +50,10 @@ const READS_A_TURN: usize = 16;
 /// Connections that have more to do and are looked at between two polls, so that a pipeline can not keep the loop from
 /// hearing of others.
 const TURNS_A_POLL: usize = 32;
+/// Pipelined requests of one client that are answered together, before others have their turn.
+const HELD_MOST: usize = 32;
+/// How old the first of them may be, in microseconds, when one more is begun before it is sent.
+const HELD_US: u64 = 1000;
 /// Exchanges that may end without a look at new connections, while kept ones fill the threads.
 const UNHEARD_MOST: usize = 2;
 /// How often deadlines are looked at. They are whole seconds to people, so that a second's delay is no matter.
@@ -60,6 +64,8 @@ const LINGER_MS: u64 = 5000;
 const ORPHAN_MS: u64 = 1500;
 /// How long a client that connected just before the end may take to send its request.
 const FRESH_GRACE_MS: u64 = 1000;
+/// Connections that a worker without siblings accepts before it serves.
+const ACCEPTS_A_WAKE: usize = 16;
 /// How long to leave new connections alone when the process has no descriptor for them.
 const ACCEPT_PAUSE_MS: u64 = 100;
 /// The longest wait while something is due soon.
@@ -96,6 +102,11 @@ pub struct EventLoop {
     again: VecDeque<u64>,
     /// Connections with unread bytes that wait for a free app thread.
     waiting: VecDeque<u64>,
+    /// The connection whose last response is held back until its next request, which is looked at first, is answered.
+    held: Option<u64>,
+    /// Responses that were held back one after another.
+    held_run: usize,
+    held_since_us: u64,
     /// Entries of `again` that may still be looked at before the next poll.
     turns: usize,
     /// Exchanges that ended since new connections were last looked at.
@@ -175,6 +186,9 @@ impl EventLoop {
             open: 0,
             again: VecDeque::new(),
             waiting: VecDeque::new(),
+            held: None,
+            held_run: 0,
+            held_since_us: 0,
             turns: TURNS_A_POLL,
             unheard: 0,
             batch: 0,
@@ -232,7 +246,13 @@ impl EventLoop {
                     sys::exit_now(0);
                 }
             }
-            let ready = if self.away < self.threads
+            let ready = if let Some(key) = self.held {
+                let next = self.advance(shared, key);
+                if next.is_none() {
+                    self.release_held();
+                }
+                next
+            } else if self.away < self.threads
                 && !self.paused
                 && let Some(key) = self.waiting.pop_front()
             {
@@ -280,6 +300,16 @@ impl EventLoop {
             self.sweep(shared, now);
         }
         Ok(())
+    }
+
+    /// Sends the responses that were held back for the next one, which does not come, or not soon.
+    pub fn release_held(&mut self) {
+        let Some(key) = self.held.take() else { return };
+        let Some(connection) = self.connection(key) else { return };
+        connection.socket.release_held();
+        if matches!(connection.state, State::Idle) && connection.untried {
+            self.again.push_back(key);
+        }
     }
 
     fn handle(&mut self, shared: &Shared, event: Event) -> Option<Box<Exchange>> {
@@ -398,8 +428,9 @@ impl EventLoop {
                         return None;
                     }
                 }
-                Verdict::Ready(exchange) => {
+                Verdict::Ready(mut exchange) => {
                     connection.deadline_ms = 0;
+                    exchange.more_follows = connection.untried;
                     self.put_back(connection);
                     return self.ready(shared, exchange);
                 }
@@ -456,6 +487,11 @@ impl EventLoop {
             exchange.keep_alive = false;
         }
         exchange.started_us = sys::now_us();
+        if self.held_run == 0 {
+            self.held_since_us = exchange.started_us;
+        }
+        exchange.more_follows &=
+            self.held_run < HELD_MOST && exchange.started_us.saturating_sub(self.held_since_us) < HELD_US;
         self.away += 1;
         if !shared.static_map.is_empty() && static_files::serves(exchange.method()) {
             match shared.static_map.lookup(exchange.path()) {
@@ -483,6 +519,10 @@ impl EventLoop {
                 }
             }
         }
+        if self.held == Some(exchange.key) {
+            // What was held has left with this response, or is held again with it.
+            self.held = None;
+        }
         let Some(mut connection) = self.take(exchange.key) else { return };
         let flushed = connection.socket.is_flushed();
         match exchange.report.ending {
@@ -491,7 +531,16 @@ impl EventLoop {
                 sys::reset_on_close(connection.socket.fd());
                 self.release(shared, connection);
             }
+            Ending::KeepAlive if flushed && exchange.more_follows => {
+                connection.state = State::Idle;
+                let key = connection.key;
+                self.put_back(connection);
+                self.release_held();
+                self.held = Some(key);
+                self.held_run += 1;
+            }
             Ending::KeepAlive if flushed => {
+                self.held_run = 0;
                 connection.state = State::Idle;
                 self.idle(shared, connection);
             }
