@@ -138,12 +138,13 @@ pub(super) fn request_line(view: &[u8], begin: usize) -> Result<Option<RequestLi
     if stop != b' ' || len == 0 {
         return bad_target(view, start, at, stop);
     }
-    let (version, end) = match behind.first_chunk::<10>() {
-        Some(text) if text == b"HTTP/1.1\r\n" => (Version::Http11, at + 11),
-        _ => match version(view, at + 1)? {
+    let (version, end) = if behind.starts_with(b"HTTP/1.1\r\n") {
+        (Version::Http11, at + 11)
+    } else {
+        match version(view, at + 1)? {
             Some(found) => found,
             None => return Ok(None),
-        },
+        }
     };
     let method = Span::new(begin, begin + method_len);
     Ok(Some(RequestLine { method, target: Span::new(start, at), version, end }))
