@@ -1,6 +1,7 @@
 //! Byte classes and number reading that several grammars share. Nothing here knows a protocol's messages.
 
 use crate::Error;
+use wide::u8x16;
 
 /// RFC 9110 5.6.2: tchar.
 const TCHAR: u8 = 1;
@@ -45,43 +46,113 @@ pub(crate) fn is_text(b: u8) -> bool {
 }
 
 #[inline]
-pub(crate) fn is_target(b: u8) -> bool {
-    CLASS[b as usize] & TARGET != 0
-}
-
-#[inline]
 pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&b| is_tchar(b))
 }
 
-/// The first byte from `from` on that can not be in a header value (TEXT), eight at a time.
-#[inline]
-pub(crate) fn text_end(buf: &[u8], from: usize) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = ONES * 0x80;
-    let mut at = from;
-    while let Some(eight) = buf.get(at..at + 8) {
-        let word = u64::from_le_bytes([eight[0], eight[1], eight[2], eight[3], eight[4], eight[5], eight[6], eight[7]]);
-        // A byte below 0x20 borrows into its high bit; obs-text has it set from the start and is masked out.
-        let low = word.wrapping_sub(ONES * 0x20) & !word;
-        let delete = word ^ (ONES * 0x7f);
-        let is_delete = delete.wrapping_sub(ONES) & !delete;
-        let hits = (low | is_delete) & HIGHS;
+/// How many bytes of `rest` stand before the first hit in it (all, if there is none); sixteen at a time.
+///
+/// `rest` is the end of `buf`: where fewer than sixteen bytes are left, the last sixteen of `buf` are looked at. `sixteen`
+/// marks the hits among sixteen bytes with 0xff, `one` tells the same of one byte.
+#[inline(always)]
+fn before(buf: &[u8], rest: &[u8], sixteen: impl Fn(u8x16) -> u8x16, one: impl Fn(u8) -> bool) -> usize {
+    debug_assert!(buf.as_ptr_range().end == rest.as_ptr_range().end);
+    let marks = |bytes: &[u8; 16]| sixteen(u8x16::new(*bytes)).move_mask() as u32;
+    let mut left = rest;
+    while let Some((bytes, behind)) = left.split_first_chunk() {
+        let hits = marks(bytes);
         if hits != 0 {
-            // Only the lowest hit is certain (a borrow may have marked a later byte), and HTAB is a hit but is TEXT.
-            let hit = at + (hits.trailing_zeros() / 8) as usize;
-            if buf[hit] != b'\t' {
-                return hit;
-            }
-            at = hit + 1;
-        } else {
-            at += 8;
+            return rest.len() - left.len() + hits.trailing_zeros() as usize;
+        }
+        left = behind;
+    }
+    let hits = match buf.last_chunk() {
+        Some(bytes) => marks(bytes) >> (16 - left.len()),
+        None => return rest.iter().position(|&b| one(b)).unwrap_or(rest.len()),
+    };
+    if hits == 0 { rest.len() } else { rest.len() - left.len() + hits.trailing_zeros() as usize }
+}
+
+/// Marks the bytes from `low` to `high`, both included.
+#[inline(always)]
+fn within(bytes: u8x16, low: u8, high: u8) -> u8x16 {
+    let distance = bytes - u8x16::splat(low);
+    distance.min(u8x16::splat(high - low)).cmp_eq(distance)
+}
+
+#[inline(always)]
+fn equal(bytes: u8x16, b: u8) -> u8x16 {
+    bytes.cmp_eq(u8x16::splat(b))
+}
+
+/// How many bytes of `rest`, the end of `buf`, can be in a header value (TEXT).
+#[inline(always)]
+pub(crate) fn text_len(buf: &[u8], rest: &[u8]) -> usize {
+    let mut left = rest;
+    loop {
+        // HTAB is marked too, because it is rare and leaving it out would cost every other byte.
+        let len = before(buf, left, |bytes| within(bytes, 0, 0x1f) | equal(bytes, 0x7f), |b| b < b' ' || b == 0x7f);
+        match left.get(len..) {
+            Some([b'\t', behind @ ..]) => left = behind,
+            _ => return rest.len() - left.len() + len,
         }
     }
-    while at < buf.len() && is_text(buf[at]) {
-        at += 1;
+}
+
+#[inline]
+pub(crate) fn is_all_text(bytes: &[u8]) -> bool {
+    text_len(bytes, bytes) == bytes.len()
+}
+
+/// How many bytes of `rest`, the end of `buf`, can be in a request target.
+#[inline(always)]
+pub(crate) fn target_len(buf: &[u8], rest: &[u8]) -> usize {
+    before(
+        buf,
+        rest,
+        |bytes| within(bytes, 0, b' ') | equal(bytes, 0x7f) | equal(bytes, b'#'),
+        |b| CLASS[b as usize] & TARGET == 0,
+    )
+}
+
+/// How many bytes of `rest`, the end of `buf`, are letters, digits, `-` or `.`: what the names of nearly all headers and
+/// hosts are made of.
+#[inline(always)]
+pub(crate) fn word_len(buf: &[u8], rest: &[u8]) -> usize {
+    before(
+        buf,
+        rest,
+        |bytes| {
+            let letters = within(bytes | u8x16::splat(0x20), b'a', b'z');
+            // `-`, `.`, `/` and the digits stand in a row.
+            let others = within(bytes, b'-', b'9');
+            ((letters | others) ^ u8x16::splat(0xff)) | equal(bytes, b'/')
+        },
+        |b| !(b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.')),
+    )
+}
+
+/// How many bytes of `path` stand before the first `?` or `%`.
+#[inline(always)]
+pub(crate) fn plain_path_len(path: &[u8]) -> usize {
+    before(path, path, |bytes| equal(bytes, b'?') | equal(bytes, b'%'), |b| matches!(b, b'?' | b'%'))
+}
+
+/// Is this `lower` in any case? `lower` is made of lower-case letters and `-`, `bytes` of TEXT (in which only a letter
+/// becomes that letter, and nothing but `-` a `-`, by setting the bit that lower case has).
+#[inline(always)]
+pub(crate) fn is_word<const LEN: usize>(bytes: &[u8; LEN], lower: &[u8; LEN]) -> bool {
+    let mut difference = 0;
+    for (b, lower) in bytes.iter().zip(lower) {
+        difference |= (b | 0x20) ^ lower;
     }
-    at
+    difference == 0
+}
+
+/// [`is_word`] of bytes of any length.
+#[inline]
+pub(crate) fn equals_word<const LEN: usize>(bytes: &[u8], lower: &[u8; LEN]) -> bool {
+    <&[u8; LEN]>::try_from(bytes).is_ok_and(|bytes| is_word(bytes, lower))
 }
 
 /// Without SP and HTAB at both ends (RFC 9110 5.6.3: OWS), and nothing else: other "whitespace" is part of the value.
@@ -91,6 +162,13 @@ pub(crate) fn trim_ows(bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
     }
+    trim_ows_end(bytes)
+}
+
+/// Without SP and HTAB at the end.
+#[inline]
+pub(crate) fn trim_ows_end(bytes: &[u8]) -> &[u8] {
+    let mut bytes = bytes;
     while let [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
     }
@@ -119,16 +197,17 @@ pub(crate) fn hex_digit(b: u8) -> Option<u8> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn text_end_agrees_with_the_table_at_every_offset_and_byte() {
-        for len in 0..20 {
-            for position in 0..len {
-                for b in 0..=255_u8 {
-                    for filler in [b'a', b'\t', 0xff, 0x80, b' '] {
-                        let mut buf = vec![filler; len];
-                        buf[position] = b;
-                        let slow = buf.iter().position(|&b| !is_text(b)).unwrap_or(len);
-                        assert_eq!(text_end(&buf, 0), slow, "{buf:?}");
+    /// Every byte at every place of buffers with and without room for sixteen, searched from every place.
+    fn agrees(search: fn(&[u8], &[u8]) -> usize, hit: impl Fn(u8) -> bool, fillers: &[u8]) {
+        for (len, &filler) in (0..40).flat_map(|len| fillers.iter().map(move |filler| (len, filler))) {
+            for place in 0..len {
+                for b in 0..=255 {
+                    let mut buf = vec![filler; len];
+                    buf[place] = b;
+                    for from in [0, place / 2, place, place + 1] {
+                        let rest = &buf[from..];
+                        let slow = rest.iter().position(|&b| hit(b)).unwrap_or(rest.len());
+                        assert_eq!(search(&buf, rest), slow, "from {from} in {buf:?}");
                     }
                 }
             }
@@ -136,10 +215,25 @@ mod tests {
     }
 
     #[test]
-    fn text_end_is_not_fooled_by_a_borrow() {
-        assert_eq!(text_end(b"\ta\x7f\x20\x20\x20\x20\x20", 0), 2);
-        assert_eq!(text_end(b"\t\x20\x7e\x80\xff!\t\t\t ", 0), 10);
-        assert_eq!(text_end(b"abc\r\nabcdefgh", 0), 3);
+    fn searches_agree_with_the_table() {
+        agrees(text_len, |b| !is_text(b), b"a\t\xff\x80 ");
+        agrees(target_len, |b| CLASS[b as usize] & TARGET == 0, b"a/\xff");
+        agrees(word_len, |b| !(b.is_ascii_alphanumeric() || b"-.".contains(&b)), b"zA9-");
+        agrees(|_, path| plain_path_len(path), |b| b"?%".contains(&b), b"/");
+    }
+
+    #[test]
+    fn words_in_any_case_and_nothing_else() {
+        for b in 0..=255_u8 {
+            for place in 0..10 {
+                let mut name = *b"Keep-aLIVE";
+                name[place] = b;
+                if is_text(b) {
+                    assert_eq!(is_word(&name, b"keep-alive"), name.eq_ignore_ascii_case(b"keep-alive"), "{name:?}");
+                }
+            }
+        }
+        assert!(!equals_word(b"keep-aliv", b"keep-alive") && !equals_word(b"keep-alives", b"keep-alive"));
     }
 
     #[test]

@@ -170,7 +170,7 @@ errors! {
     BadChunkExtension = "bad-chunk-extension", 400, Client, "a chunk extension contains a control character";
     /// RFC 9112 7.1.1: a recipient limits the extensions it is willing to read.
     ChunkExtensionTooLong = "chunk-extension-too-long", 400, Client,
-        "the extension of a chunk is longer than the limit";
+        "the extensions of the chunked body are longer than the limit";
     /// RFC 9112 7.1: chunk-data is followed by CRLF.
     BadChunkEnd = "bad-chunk-end", 400, Client, "the data of a chunk is not followed by CRLF";
     /// Not in an RFC: framing that outweighs the data is an attack on the CPU.

@@ -80,10 +80,11 @@ pub struct Limits {
     pub header_count: usize,
     /// Body of a request after transfer decoding, in bytes; 0 means no limit.
     pub body_bytes: u64,
-    /// The extensions of one chunk (RFC 9112 7.1.1), in bytes.
+    /// The extensions of all chunks of a body together (RFC 9112 7.1.1), in bytes. hyper and Node take 16 KiB, too.
     pub chunk_extension_bytes: usize,
-    /// Framing bytes of a chunked body (sizes, extensions, line ends) beyond eight for each byte of data. One-byte
-    /// chunks cost five or six, so they pass; padded sizes and extensions without end do not.
+    /// Framing bytes of a chunked body (sizes, extensions, line ends) by which the last chunks may outweigh eight for
+    /// each byte of their data. One-byte chunks cost five, and some clients stream like that, so however many there are
+    /// they pass (as in Go, whose limit is 16 KiB); padded sizes do not, and large chunks before them earn no credit.
     pub chunk_overhead_bytes: u64,
     /// The trailer section of a chunked body, in bytes.
     pub trailer_bytes: usize,
@@ -95,7 +96,7 @@ impl Default for Limits {
             head_bytes: 64 * 1024,
             header_count: 128,
             body_bytes: 0,
-            chunk_extension_bytes: 1024,
+            chunk_extension_bytes: 16 * 1024,
             chunk_overhead_bytes: 64 * 1024,
             trailer_bytes: 8 * 1024,
         }

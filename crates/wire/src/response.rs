@@ -30,7 +30,7 @@ pub fn status_line(out: &mut Vec<u8>, version: Version, status: &[u8]) -> Result
         (_, [b' ', phrase @ ..]) => phrase,
         _ => return Err(Error::ResponseBadStatus),
     };
-    if bytes::text_end(phrase, 0) != phrase.len() {
+    if !bytes::is_all_text(phrase) {
         return Err(Error::ResponseBadReason);
     }
     out.extend_from_slice(version.name().as_bytes());
@@ -50,7 +50,7 @@ pub fn status_line(out: &mut Vec<u8>, version: Version, status: &[u8]) -> Result
 pub fn check_header(name: &[u8], value: &[u8]) -> Result<(), Error> {
     if !bytes::is_token(name) {
         Err(Error::ResponseBadHeaderName)
-    } else if bytes::text_end(value, 0) != value.len() {
+    } else if !bytes::is_all_text(value) {
         Err(Error::ResponseBadHeaderValue)
     } else {
         Ok(())

@@ -12,7 +12,6 @@
 use crate::detect::{self, Guess};
 use crate::{Error, Limits, Span, Step, bytes};
 use memchr::{memchr, memchr3};
-use smallvec::SmallVec;
 
 /// Bytes before the block.
 const HEADER_BYTES: usize = 4;
@@ -29,14 +28,14 @@ const DECODED_PATHS: [&[u8]; 5] =
     [b"PATH_INFO", b"SCRIPT_NAME", b"DOCUMENT_URI", b"SCRIPT_FILENAME", b"PATH_TRANSLATED"];
 
 /// A packet without its body. All spans point into the buffer that was parsed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Packet {
     /// What kind of packet it is. `vars` is read for requests (0 and 30); other kinds (100 is a ping) have none here.
     pub modifier1: u8,
     pub modifier2: u8,
     /// Names and values in the order in which they were sent. Where a name is repeated, the last one counts.
     /// `HTTP_PROXY` is left out: it is a client's header that would configure the app's HTTP clients (httpoxy).
-    pub vars: SmallVec<[(Span, Span); 36]>,
+    pub vars: Vec<(Span, Span)>,
     /// From CONTENT_LENGTH; 0 if that is missing or empty.
     pub content_length: u64,
 }
@@ -49,14 +48,31 @@ impl Packet {
     }
 }
 
+/// Room that is made at once: what nginx and a browser send is less.
+const USUAL_VARIABLES: usize = 36;
+
 /// Parse the packet at the start of `buf`. `Done` tells where its body begins.
 ///
-/// `limits.head_bytes` does not apply: a block is always taken up to the 65,535 bytes that its size can tell.
+/// `limits.head_bytes` does not apply: a block is always taken up to the 65,535 bytes that its size can tell. Where a
+/// `Packet` can be used again, [`parse_packet_into`] is cheaper.
 ///
 /// # Errors
 /// The rule that was violated; [`Error::BodyTooLarge`] if CONTENT_LENGTH announces it; [`Error::UwsgiWrongProtocol`] at
 /// once for what is certainly HTTP or TLS, whose first bytes as a size would be waited for (the famous 21573 is `ET`).
 pub fn parse_packet(buf: &[u8], limits: &Limits) -> Result<Step<Packet>, Error> {
+    let mut packet = Packet::default();
+    Ok(match parse_packet_into(buf, limits, &mut packet)? {
+        Step::Done((), used) => Step::Done(packet, used),
+        Step::NeedMore => Step::NeedMore,
+    })
+}
+
+/// [`parse_packet`] into a `Packet` that is there already, whose room for variables is kept. `packet` means something
+/// only after `Done`.
+///
+/// # Errors
+/// As [`parse_packet`].
+pub fn parse_packet_into(buf: &[u8], limits: &Limits, packet: &mut Packet) -> Result<Step<()>, Error> {
     let &[modifier1, low, high, modifier2, ..] = buf else {
         return Ok(Step::NeedMore);
     };
@@ -69,36 +85,67 @@ pub fn parse_packet(buf: &[u8], limits: &Limits) -> Result<Step<Packet>, Error> 
         return Err(Error::UwsgiWrongProtocol);
     }
     let end = HEADER_BYTES + size;
-    let Some(packet) = buf.get(..end) else {
+    let Some(bytes) = buf.get(..end) else {
         return Ok(Step::NeedMore);
     };
-    let mut vars = SmallVec::new();
+    (packet.modifier1, packet.modifier2) = (modifier1, modifier2);
+    packet.vars.clear();
     let mut content_length = None;
     if is_request {
-        let mut at = HEADER_BYTES;
-        let mut count = 0;
-        while at < end {
-            let key = string(packet, at)?;
-            let value = string(packet, key.end as usize)?;
-            at = value.end as usize;
-            count += 1;
-            if count > limits.header_count.saturating_add(CGI_VARIABLES) {
-                return Err(Error::UwsgiTooManyVariables);
-            }
-            check(key.of(packet), value.of(packet))?;
-            match key.of(packet) {
-                b"CONTENT_LENGTH" => read_content_length(value.of(packet), &mut content_length)?,
-                b"HTTP_PROXY" => continue,
-                _ => {}
-            }
-            vars.push((key, value));
-        }
+        packet.vars.reserve(USUAL_VARIABLES);
+        read_block(bytes, limits, &mut packet.vars, &mut content_length)?;
     }
-    let content_length = content_length.unwrap_or(0);
-    if limits.body_exceeded(content_length) {
+    packet.content_length = content_length.unwrap_or(0);
+    if limits.body_exceeded(packet.content_length) {
         return Err(Error::BodyTooLarge);
     }
-    Ok(Step::Done(Packet { modifier1, modifier2, vars, content_length }, end))
+    Ok(Step::Done((), end))
+}
+
+fn read_block(
+    packet: &[u8],
+    limits: &Limits,
+    vars: &mut Vec<(Span, Span)>,
+    content_length: &mut Option<u64>,
+) -> Result<(), Error> {
+    let mut at = HEADER_BYTES;
+    let mut room = limits.header_count.saturating_add(CGI_VARIABLES);
+    while at < packet.len() {
+        let key = string(packet, at)?;
+        let value = string(packet, key.end as usize)?;
+        at = value.end as usize;
+        if room == 0 {
+            return Err(Error::UwsgiTooManyVariables);
+        }
+        room -= 1;
+        let (name, text) = (key.of(packet), value.of(packet));
+        if name.is_empty() {
+            return Err(Error::UwsgiEmptyKey);
+        }
+        // Nearly all strings are plain text, which is quicker to see than the three bytes are to search for.
+        if !is_text(packet, key) && memchr3(0, b'\r', b'\n', name).is_some() {
+            return Err(Error::UwsgiBadKey);
+        }
+        if !is_text(packet, value) {
+            check_value(name, text)?;
+        }
+        match name {
+            b"CONTENT_LENGTH" => read_content_length(text, content_length)?,
+            b"REQUEST_METHOD" if !bytes::is_token(text) => return Err(Error::UwsgiBadMethod),
+            b"HTTP_PROXY" => continue,
+            _ => {}
+        }
+        vars.push((key, value));
+    }
+    Ok(())
+}
+
+/// Is this part of the packet TEXT? (The search may look at what stands before it, which a search in a short string
+/// could not.)
+#[inline(always)]
+fn is_text(packet: &[u8], part: Span) -> bool {
+    let until = &packet[..part.end as usize];
+    bytes::text_len(until, &until[part.start as usize..]) == part.len()
 }
 
 /// The string whose length stands at `at`, which must lie within the packet.
@@ -113,24 +160,6 @@ fn string(packet: &[u8], at: usize) -> Result<Span, Error> {
         return Err(Error::UwsgiTruncated);
     }
     Ok(Span::new(start, end))
-}
-
-#[inline]
-fn check(key: &[u8], value: &[u8]) -> Result<(), Error> {
-    if key.is_empty() {
-        return Err(Error::UwsgiEmptyKey);
-    }
-    // Nearly all strings are plain text, which is quicker to see than the three bytes are to search for.
-    if bytes::text_end(key, 0) != key.len() && memchr3(0, b'\r', b'\n', key).is_some() {
-        return Err(Error::UwsgiBadKey);
-    }
-    if bytes::text_end(value, 0) != value.len() {
-        check_value(key, value)?;
-    }
-    if key == b"REQUEST_METHOD" && !bytes::is_token(value) {
-        return Err(Error::UwsgiBadMethod);
-    }
-    Ok(())
 }
 
 #[cold]
@@ -249,9 +278,15 @@ mod tests {
     }
 
     #[test]
-    fn what_nginx_and_a_browser_send_allocates_nothing() {
-        let names: Vec<String> = (0..36).map(|i| format!("HTTP_{i}")).collect();
-        let vars: Vec<(&[u8], &[u8])> = names.iter().map(|name| (name.as_bytes(), &b"x"[..])).collect();
-        assert!(!parse(&packet(0, &vars)).expect("valid").vars.spilled());
+    fn a_packet_that_is_used_again_keeps_its_room_and_nothing_else() {
+        let long = packet(0, &[(b"REQUEST_METHOD", b"POST"), (b"CONTENT_LENGTH", b"5"), (b"A", b"b")]);
+        let short = packet(30, &[(b"A", b"b")]);
+        let mut packet = Packet::default();
+        for bytes in [&long, &short, &long] {
+            let step = parse_packet_into(bytes, &Limits::default(), &mut packet);
+            assert_eq!(step, Ok(Step::Done((), bytes.len())));
+            assert_eq!(Ok(Step::Done(packet.clone(), bytes.len())), parse_packet(bytes, &Limits::default()));
+            assert!(packet.vars.capacity() >= USUAL_VARIABLES);
+        }
     }
 }

@@ -16,6 +16,9 @@ use super::field;
 use crate::bytes::{hex_digit, is_tchar, is_text};
 use crate::{Error, Limits, Step};
 
+/// The framing that is not held against a body, for each byte of its data: more than the five of a one-byte chunk.
+const FRAMING_FOR_A_BYTE: u64 = 8;
+
 /// What the next byte belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
@@ -41,14 +44,16 @@ enum State {
 
 /// Decodes one chunked body.
 ///
-/// Invariants: `remaining` is the rest of the current chunk in `Data` and its size so far in `Size`; `overhead` counts
-/// every byte before the trailer that is not data.
+/// Invariants: `remaining` is the rest of the current chunk in `Data` and its size so far in `Size`; `overhead` is what
+/// `Limits::chunk_overhead_bytes` limits, so never more than that, and never below 0 by much data.
 #[derive(Clone, Debug, Default)]
 pub struct Chunked {
     state: State,
     remaining: u64,
-    /// Digits of the current size, or bytes of the current extension.
-    count: usize,
+    /// Digits of the current size.
+    digits: u8,
+    /// Bytes of all extensions.
+    extension_bytes: usize,
     data: u64,
     overhead: u64,
     trailer_bytes: usize,
@@ -74,6 +79,7 @@ impl Chunked {
                 at += take;
                 self.remaining -= take as u64;
                 self.data = self.data.saturating_add(take as u64);
+                self.overhead = self.overhead.saturating_sub((take as u64).saturating_mul(FRAMING_FOR_A_BYTE));
                 if self.remaining > 0 {
                     return Ok(Step::NeedMore);
                 }
@@ -98,10 +104,10 @@ impl Chunked {
     fn framing_byte(&mut self, b: u8, limits: &Limits) -> Result<State, Error> {
         match self.state {
             State::Size | State::Extension | State::SizeLf | State::DataCr | State::DataLf => {
-                self.overhead += 1;
-                if self.overhead.saturating_sub(self.data.saturating_mul(8)) > limits.chunk_overhead_bytes {
+                if self.overhead >= limits.chunk_overhead_bytes {
                     return Err(Error::ChunkOverhead);
                 }
+                self.overhead += 1;
             }
             _ => {
                 self.trailer_bytes += 1;
@@ -116,14 +122,13 @@ impl Chunked {
                 b'\r' => Ok(State::SizeLf),
                 b'\n' => Err(Error::BareLf),
                 _ if !is_text(b) => Err(Error::BadChunkExtension),
-                _ if self.count >= limits.chunk_extension_bytes => Err(Error::ChunkExtensionTooLong),
+                _ if self.extension_bytes >= limits.chunk_extension_bytes => Err(Error::ChunkExtensionTooLong),
                 _ => {
-                    self.count += 1;
+                    self.extension_bytes += 1;
                     Ok(State::Extension)
                 }
             },
             State::SizeLf if b == b'\n' => {
-                self.count = 0;
                 if self.remaining == 0 {
                     Ok(State::TrailerStart)
                 } else if limits.body_exceeded(self.data.saturating_add(self.remaining)) {
@@ -166,14 +171,14 @@ impl Chunked {
     fn size_byte(&mut self, b: u8) -> Result<State, Error> {
         if let Some(digit) = hex_digit(b) {
             // 16 digits are 64 bits, and no more than 16 are taken, leading zeros among them.
-            if self.count == 16 {
+            if self.digits == 16 {
                 return Err(Error::ChunkSizeOverflow);
             }
-            self.count += 1;
+            self.digits += 1;
             self.remaining = self.remaining << 4 | u64::from(digit);
             return Ok(State::Size);
         }
-        let digits = std::mem::take(&mut self.count);
+        let digits = std::mem::take(&mut self.digits);
         match b {
             b'\n' => Err(Error::BareLf),
             _ if digits == 0 => Err(Error::BadChunkSize),
@@ -244,7 +249,20 @@ mod tests {
         let limits = Limits { chunk_overhead_bytes: 32, ..Limits::default() };
         let honest = format!("{}0\r\n\r\n", "1\r\na\r\n".repeat(200));
         assert!(decode_with(&honest, &limits).is_ok());
-        let padded = format!("{}0\r\n\r\n", "0001;x=1\r\na\r\n".repeat(200));
+        let padded = format!("{}0\r\n\r\n", "0000000001\r\na\r\n".repeat(200));
         assert_eq!(decode_with(&padded, &limits), Err(Error::ChunkOverhead));
+        let after_much_data = format!("1000\r\n{}\r\n{padded}", "x".repeat(0x1000));
+        assert_eq!(
+            read_chunked(after_much_data.as_bytes(), &[after_much_data.len()], &limits),
+            Err(Error::ChunkOverhead)
+        );
+    }
+
+    #[test]
+    fn the_extensions_of_all_chunks_are_limited_together() {
+        let limits = Limits { chunk_extension_bytes: 16, ..Limits::default() };
+        let body = |chunks: usize| format!("{}0\r\n\r\n", "5;abcd\r\nhello\r\n".repeat(chunks));
+        assert!(decode_with(&body(4), &limits).is_ok());
+        assert_eq!(decode_with(&body(5), &limits), Err(Error::ChunkExtensionTooLong));
     }
 }

@@ -9,40 +9,52 @@
 //! ```
 //! There is no user information: RFC 9110 4.2.4 has it treated as an error. IPvFuture has never been used.
 
-use crate::bytes::hex_digit;
-use core::net::Ipv6Addr;
+use crate::bytes::{hex_digit, word_len};
+use std::net::Ipv6Addr;
+use std::ops::Range;
 
-/// Is this a non-empty host with an optional port?
-pub(super) fn is_authority(bytes: &[u8]) -> bool {
-    let port = if let [b'[', rest @ ..] = bytes {
-        let Some(end) = rest.iter().position(|&b| b == b']') else {
-            return false;
-        };
-        if !std::str::from_utf8(&rest[..end]).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok()) {
-            return false;
+/// Is this part of `buf` a non-empty host with an optional port? (Of `buf`, because a search runs faster where it may
+/// look beyond the end.)
+#[inline(always)]
+pub(super) fn is_authority(buf: &[u8], part: Range<usize>) -> bool {
+    let Range { start, end } = part;
+    let mut at = (start + word_len(buf, &buf[start..])).min(end);
+    if at < end && buf[at] != b':' {
+        let len = if buf[start] == b'[' { ip_literal_len(&buf[start..end]) } else { reg_name_len(&buf[start..end]) };
+        match len {
+            Some(len) => at = start + len,
+            None => return false,
         }
-        &rest[end + 1..]
-    } else {
-        let Some(end) = reg_name_len(bytes) else {
-            return false;
-        };
-        if end == 0 {
-            return false;
-        }
-        &bytes[end..]
-    };
-    match port {
-        [] => true,
-        [b':', digits @ ..] => {
-            digits.len() <= 5
-                && digits.iter().all(u8::is_ascii_digit)
-                && digits.iter().fold(0, |sum, &b| sum * 10 + u32::from(b - b'0')) <= 65535
-        }
-        _ => false,
     }
+    if at == start {
+        return false;
+    }
+    at == end || (buf[at] == b':' && is_port(&buf[at + 1..end]))
+}
+
+/// RFC 3986 has any number of digits, but there are only 65,536 ports.
+#[inline]
+fn is_port(digits: &[u8]) -> bool {
+    let mut port = 0;
+    for &b in digits.iter().take(6) {
+        if !b.is_ascii_digit() {
+            return false;
+        }
+        port = port * 10 + u32::from(b - b'0');
+    }
+    digits.len() <= 5 && port <= 65535
+}
+
+/// How much of `bytes` is an IP-literal.
+#[cold]
+fn ip_literal_len(bytes: &[u8]) -> Option<usize> {
+    let end = bytes.iter().position(|&b| b == b']')?;
+    std::str::from_utf8(&bytes[1..end]).ok()?.parse::<Ipv6Addr>().ok()?;
+    Some(end + 1)
 }
 
 /// How much of `bytes` is a reg-name (up to a colon or the end), or `None` if a character can not be in one.
+#[cold]
 fn reg_name_len(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     while let Some(&b) = bytes.get(at) {
@@ -82,7 +94,11 @@ mod tests {
             "a%20b",
             "UPPER.example",
         ] {
-            assert!(is_authority(good.as_bytes()), "{good}");
+            for (before, behind) in [("", ""), ("Host: ", "\r\nX: a header behind it\r\n\r\n")] {
+                let text = format!("{before}{good}{behind}");
+                let part = before.len()..before.len() + good.len();
+                assert!(is_authority(text.as_bytes(), part), "{good}");
+            }
         }
     }
 
@@ -118,7 +134,10 @@ mod tests {
             "a\tb",
             "a, b",
         ] {
-            assert!(!is_authority(bad.as_bytes()), "{bad}");
+            for behind in ["", "1", ".example behind it is no part of it"] {
+                let text = format!("{bad}{behind}");
+                assert!(!is_authority(text.as_bytes(), 0..bad.len()), "{bad}");
+            }
         }
     }
 }

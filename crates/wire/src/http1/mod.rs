@@ -14,12 +14,11 @@ mod target;
 
 pub use cgi::cgi_name;
 pub use chunked::Chunked;
-pub use head::parse_head;
+pub use head::{parse_head, parse_head_into};
 pub use scan::HeadScan;
 pub use target::{Target, parse_target};
 
 use crate::Span;
-use smallvec::SmallVec;
 
 /// Empty lines that are skipped before a request line (RFC 9112 2.2: clients that add CRLF after a body).
 const MAX_EMPTY_LINES: usize = 4;
@@ -27,8 +26,9 @@ const MAX_EMPTY_LINES: usize = 4;
 /// The longest method that IANA has registered is UPDATEREDIRECTREF with 17 characters.
 const MAX_METHOD_BYTES: usize = 32;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Version {
+    #[default]
     Http10,
     /// 1.1 and, by RFC 9110 2.5, any higher minor version.
     Http11,
@@ -46,9 +46,10 @@ impl Version {
 }
 
 /// How the body is delimited (RFC 9112 6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
     /// No body: neither Content-Length nor Transfer-Encoding was given.
+    #[default]
     None,
     Length(u64),
     Chunked,
@@ -62,14 +63,14 @@ pub struct Header {
 }
 
 /// A request's head. All spans point into the buffer that was parsed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head {
     pub method: Span,
     /// As it was sent: see [`parse_target`].
     pub target: Span,
     pub version: Version,
     /// Every header line in its order, the ones that are interpreted below among them.
-    pub headers: SmallVec<[Header; 24]>,
+    pub headers: Vec<Header>,
     pub framing: Framing,
     /// May the connection serve another request after this one? (version, and all Connection headers' tokens)
     pub keep_alive: bool,

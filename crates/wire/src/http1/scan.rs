@@ -1,6 +1,6 @@
 //! Where a head ends, over many arrivals, without looking at a byte twice.
 
-use super::head::{method_len, request_line, skip_empty_lines, too_large};
+use super::head::{method_len, parse_head, request_line, skip_empty_lines, too_large};
 use crate::{Error, Limits, Step};
 use memchr::memchr3;
 
@@ -32,12 +32,14 @@ impl HeadScan {
     /// # Errors
     /// What can be known before the end: a bare CR, bare LF or NUL, too many empty lines, something that can not be a
     /// method, a bad request line as soon as it is complete, too many lines, a head or request line beyond its limit.
+    /// It is the error that [`parse_head`] finds: a line may be wrong before the byte that was noticed here.
     pub fn scan(&mut self, buf: &[u8], limits: &Limits) -> Result<Step<()>, Error> {
         let view = limits.view(buf);
-        match self.advance(view, limits)? {
-            Step::NeedMore if view.len() >= limits.head_bytes => Err(too_large(view)),
-            step => Ok(step),
-        }
+        let step = match self.advance(view, limits) {
+            Ok(Step::NeedMore) if view.len() >= limits.head_bytes => Err(too_large(view)),
+            step => step,
+        };
+        step.map_err(|noticed| parse_head(buf, limits).err().unwrap_or(noticed))
     }
 
     /// Forget everything: the next request begins.

@@ -8,8 +8,8 @@
 //! of the decoding or the other is how uWSGI and its front ends came to disagree. `%2F` becomes `/`, as CGI has it.
 
 use super::host::is_authority;
-use crate::Error;
 use crate::bytes::hex_digit;
+use crate::{Error, bytes};
 use memchr::{memchr, memchr2};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -40,6 +40,12 @@ pub(super) struct Parts {
 /// [`Error::ConnectRefused`], [`Error::AsteriskNotOptions`], [`Error::BadTargetForm`], [`Error::BadAuthority`] (all of
 /// which `parse_head` has reported already), [`Error::BadEscape`], [`Error::NulInPath`].
 pub fn parse_target<'b>(method: &[u8], target: &'b [u8]) -> Result<Target<'b>, Error> {
+    let plain = bytes::plain_path_len(target);
+    if target.first() == Some(&b'/') && target.get(plain) != Some(&b'%') && method != b"CONNECT" {
+        // Nearly every target is in origin form, without escapes in its path.
+        let query = target.get(plain + 1..).unwrap_or_default();
+        return Ok(Target { path: Cow::Borrowed(&target[..plain]), raw: target, query, authority: None });
+    }
     let parts = split(method, target)?;
     let path = match &target[parts.path] {
         b"" => Cow::Borrowed(&b"/"[..]),
@@ -71,11 +77,10 @@ pub(super) fn split(method: &[u8], target: &[u8]) -> Result<Parts, Error> {
             .find(|scheme| target.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme)))
             .ok_or(Error::BadTargetForm)?;
         let rest = &target[scheme.len()..];
-        let len = memchr2(b'/', b'?', rest).unwrap_or(rest.len());
-        if !is_authority(&rest[..len]) {
+        start = scheme.len() + memchr2(b'/', b'?', rest).unwrap_or(rest.len());
+        if !is_authority(target, scheme.len()..start) {
             return Err(Error::BadAuthority);
         }
-        start = scheme.len() + len;
         authority = Some(scheme.len()..start);
     }
     let (path, query) = match memchr(b'?', &target[start..]) {
