@@ -57,6 +57,8 @@ class Startup:
 class Memory:
     """Proportional set size before and after load."""
 
+    path: str
+    """What the load asks for; one request for the case's answer is all that the idle server has had."""
     connections: int = 16
 
 
@@ -399,7 +401,7 @@ CASES: dict[str, Case] = {
         Case(
             "memory",
             "memory of a Django project with 4 workers, all processes, idle and after load",
-            Memory(),
+            Memory("/entries/"),
             (Entry("bjoern", "the leanest"), Entry("uwsgi", "second"), Entry("gunicorn", "third")),
             (
                 Limit("idle_mib", at_most=65),
@@ -407,14 +409,14 @@ CASES: dict[str, Case] = {
                 Limit("master_mib", at_most=14),
             ),
             app="django",
-            answer=Answer("/entries/", None),
+            answer=Answer("/plain/", DJANGO_PLAIN),
             processes=4,
             pinned=False,
             most_rounds=3,
         ),
         Case(
             "idle-5000",
-            "5,000 idle connections beside that",
+            "5,000 idle connections beside that, each answered once",
             Idle(),
             (Entry("bjoern", "the leanest"), Entry("gunicorn", "second"), Entry("uwsgi", "third")),
             (Limit("growth_mib", at_most=8),),

@@ -172,7 +172,9 @@ def generate(mode: str, address: str, **options: object) -> list[str]:
 def load(mode: str, address: str, *, core: int | None, seconds: float, **options: object) -> dict[str, Any]:
     """Run the generator to its end; what it reports. Raises RuntimeError."""
     command = pinned(core, generate(mode, address, seconds=seconds, **options))
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=seconds + 90)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=seconds + 90, start_new_session=True
+    )
     if done.returncode:
         raise RuntimeError(f"the load generator failed: {done.stderr[-2000:]}")
     result: dict[str, Any] = json.loads(done.stdout)
@@ -191,10 +193,12 @@ def measure(case: Case, entry: Entry, seconds: float) -> tuple[Sample, str]:
 
 def at(case: Case, process: Process, address: str, seconds: float) -> tuple[Sample, str]:
     """Measure the server that listens at `address`; see `measure`."""
-    if isinstance(case.load, Startup):
-        return {"startup_s": first_answer(case, process, address)}, ""
     close = case.connections == "closed"
     patiently(lambda: ask(address, case.answer, close=close))
+    if isinstance(case.load, Startup):
+        return {"startup_s": time.monotonic() - process.started_s}, ""
+    if isinstance(case.load, Memory):
+        return memory(process, address, case.load, seconds)
     if case.probes_streaming:
         sample: Sample = {"streams": float(streams(address))}
     else:
@@ -232,14 +236,9 @@ def at(case: Case, process: Process, address: str, seconds: float) -> tuple[Samp
             sample |= {f"slow_{name}": value for name, value in _times(result["slow"]).items()}
             sample |= {"waited": result["waited"], "late_p99_ms": result["late_p99_ms"]}
             sample |= {"rate": result["rate"], "errors": result["errors"], "requests": count}
-        case Memory(connections):
-            sample |= {"idle_mib": process.pss_mib(), "master_mib": pss_mib(process.pid)}
-            result = load("closed", address, core=core, path=path, connections=connections, seconds=seconds)
-            sample |= {"after_mib": process.pss_mib(), "errors": result["errors"], "requests": result["completed"]}
-            return sample, result["first_error"]
         case Idle(connections):
             return sample | idle(process, address, case.answer, connections, seconds), ""
-        case Startup():
+        case Startup() | Memory():
             raise AssertionError("has been dealt with")
     if count == 0:
         raise Failed(f"answered nothing under load: {problem or process.log_end()}")
@@ -268,10 +267,17 @@ def patiently(probe: Callable[[], None]) -> None:
             time.sleep(0.005)
 
 
-def first_answer(case: Case, process: Process, address: str) -> float:
-    """Seconds from the start of the server's command to its first right answer. Raises Failed, OSError."""
-    patiently(lambda: ask(address, case.answer))
-    return time.monotonic() - process.started_s
+def memory(process: Process, address: str, wanted: Memory, seconds: float) -> tuple[Sample, str]:
+    """What all processes take when every worker is there, and after load. Raises RuntimeError."""
+    # Some answer while other workers still import the app: it is idle once it takes no more.
+    ends_s, before, now = time.monotonic() + PATIENCE_S, 0.0, process.pss_mib()
+    while abs(now - before) > 0.005 * now and time.monotonic() < ends_s:
+        time.sleep(1.0)
+        before, now = now, process.pss_mib()
+    sample = {"idle_mib": now, "master_mib": pss_mib(process.pid)}
+    result = load("closed", address, core=None, path=wanted.path, connections=wanted.connections, seconds=seconds)
+    sample |= {"after_mib": process.pss_mib(), "errors": result["errors"], "requests": result["completed"]}
+    return sample, result["first_error"]
 
 
 def idle(process: Process, address: str, answer: Answer, connections: int, seconds: float) -> Sample:

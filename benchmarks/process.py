@@ -114,7 +114,9 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                process_group=0,
+                # Linux shares a busy core among sessions, not processes: without one of its own a server would have
+                # what the load generator leaves of this one's share.
+                start_new_session=True,
             )
         self.pid = self._process.pid
 

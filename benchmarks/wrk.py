@@ -60,7 +60,12 @@ def run(
     command += ["--duration", f"{max(1, round(seconds))}s", *(["--script", script] if script else [])]
     command += [word for header in headers for word in ("--header", header)]
     done = subprocess.run(
-        pinned(core, [*command, url]), capture_output=True, text=True, check=False, timeout=seconds + 60
+        pinned(core, [*command, url]),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=seconds + 60,
+        start_new_session=True,
     )
     if done.returncode:
         raise RuntimeError(f"wrk failed: {done.stdout}{done.stderr}")
