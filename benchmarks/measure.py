@@ -11,14 +11,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from benchmarks import nginx, wrk
 from benchmarks.cases import Answer, Case, Closed, Entry, Idle, Memory, Open, Startup, Wrk
-from benchmarks.prepare import BIN, FILE_10M, HERE, ROOT, STATIC, WORK, django
+from benchmarks.prepare import FILE_10M, FLOOR, HERE, ROOT, STATIC, WORK, django
 from benchmarks.process import (
     GENERATOR_CORE,
     SERVER_CORE,
@@ -97,10 +97,10 @@ def warm(address: str, answer: Answer, *, close: bool) -> None:
 
 
 @contextmanager
-def serving(case: Case, entry: Entry) -> Iterator[tuple[Process, str]]:
-    """The server and the address that it is to be loaded at: its own or that of the nginx in front of it.
+def serving(case: Case, entry: Entry, commands: Path, under: Sequence[str] = ()) -> Iterator[tuple[Process, str]]:
+    """A server of those in `commands`, and the address to load it at: its own or that of the nginx in front of it.
 
-    Raises CanNot, RuntimeError.
+    `under` is a command that runs it. Raises CanNot, RuntimeError.
     """
     folder = WORK / "run" / entry.name.replace(" ", "-")
     folder.mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,8 @@ def serving(case: Case, entry: Entry) -> Iterator[tuple[Process, str]]:
     module, apps = (case.app, HERE / "apps") if case.app != "django" else ("penstock.demo.site.wsgi", WORK)
     log = case.log if entry.log is None else entry.log
     launch = Launch(
-        commands=BIN,
+        commands=commands,
+        floor=FLOOR,
         app=module,
         folder=apps,
         work=folder,
@@ -122,13 +123,13 @@ def serving(case: Case, entry: Entry) -> Iterator[tuple[Process, str]]:
         static=STATIC if case.static else None,
     )
     process = Process(
-        SERVERS[entry.server].command(launch),
+        [*under, *SERVERS[entry.server].command(launch)],
         core=SERVER_CORE if case.pinned else None,
         log=folder / "output.log",
         cwd=folder,
         environment={
             **os.environ,
-            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "PATH": f"{commands}:{os.environ['PATH']}",
             "PYTHONPATH": str(apps),
             "BENCHMARK_FILE": str(FILE_10M),
             **(django() if case.app == "django" else {}),
@@ -181,13 +182,13 @@ def load(mode: str, address: str, *, core: int | None, seconds: float, **options
     return result
 
 
-def measure(case: Case, entry: Entry, seconds: float) -> tuple[Sample, str]:
-    """Measure once; the metrics, and what went wrong though there is a result.
+def measure(case: Case, entry: Entry, seconds: float, commands: Path) -> tuple[Sample, str]:
+    """Measure once a server of those in `commands`; the metrics, and what went wrong though there is a result.
 
     Raises CanNot if the server has no way to do it, Failed if it does something else, RuntimeError and OSError if it
     does not start or stops.
     """
-    with serving(case, entry) as (process, address):
+    with serving(case, entry, commands) as (process, address):
         return at(case, process, address, seconds)
 
 
@@ -199,11 +200,22 @@ def at(case: Case, process: Process, address: str, seconds: float) -> tuple[Samp
         return {"startup_s": time.monotonic() - process.started_s}, ""
     if isinstance(case.load, Memory):
         return memory(process, address, case.load, seconds)
-    if case.probes_streaming:
-        sample: Sample = {"streams": float(streams(address))}
-    else:
-        sample = {}
+    if isinstance(case.load, Idle):
+        return idle(process, address, case.answer, case.load.connections, seconds), ""
+    probed = {"streams": float(streams(address))} if case.probes_streaming else {}
     warm(address, case.answer, close=close)
+    sample, problem = loaded(case, process, address, seconds)
+    # Whoever is broken by the load is not to be quick only because of that.
+    try:
+        ask(address, case.answer, close=close)
+    except (Failed, OSError) as error:
+        problem = f"{problem}; after the load: {error}".lstrip("; ")
+    return {**probed, **sample}, problem
+
+
+def loaded(case: Case, process: Process, address: str, seconds: float) -> tuple[Sample, str]:
+    """Load the server as the case says; the metrics, `requests` among them. Raises Failed, RuntimeError."""
+    sample: Sample = {}
     core = GENERATOR_CORE if case.pinned else None
     path, problem = case.answer.path, ""
     match case.load:
@@ -236,18 +248,11 @@ def at(case: Case, process: Process, address: str, seconds: float) -> tuple[Samp
             sample |= {f"slow_{name}": value for name, value in _times(result["slow"]).items()}
             sample |= {"waited": result["waited"], "late_p99_ms": result["late_p99_ms"]}
             sample |= {"rate": result["rate"], "errors": result["errors"], "requests": count}
-        case Idle(connections):
-            return sample | idle(process, address, case.answer, connections, seconds), ""
-        case Startup() | Memory():
-            raise AssertionError("has been dealt with")
+        case Startup() | Memory() | Idle():
+            raise Failed(f"{case.name} is not about load")
     if count == 0:
         raise Failed(f"answered nothing under load: {problem or process.log_end()}")
     sample |= {"cpu_us": used / count, "memory_mib": process.pss_mib()}
-    # Whoever is broken by the load is not to be quick only because of that.
-    try:
-        ask(address, case.answer, close=close)
-    except (Failed, OSError) as error:
-        problem = f"{problem}; after the load: {error}".lstrip("; ")
     return sample, problem
 
 

@@ -25,6 +25,7 @@ WORK = HERE / "build"
 BIN = WORK / "venv" / "bin"
 STATIC = WORK / "static"
 FILE_10M = WORK / "10m"
+FLOOR = WORK / "floor"
 PIECE = b"penstock-penstock-penstock-pens\n" * 128
 
 Say = Callable[[str], None]
@@ -37,21 +38,32 @@ def run_quietly(command: Sequence[str | Path], **more: Any) -> None:
         raise RuntimeError(f"{' '.join(map(str, command))} failed:\n{done.stdout}{done.stderr}")
 
 
-def everything(names: Iterable[str], say: Say, *, build: bool) -> dict[str, str]:
+def everything(names: Iterable[str], commands: Path, say: Say, *, build: bool) -> dict[str, str]:
     """Prepare what the servers `names` need; why those that can not be had can not, by name.
 
-    Raises RuntimeError if Penstock itself or what measures can not be had.
+    `commands` is BIN, or the directory of commands of another environment: nothing is installed into that, and nothing
+    is built. Raises RuntimeError if Penstock itself or what measures can not be had.
     """
     WORK.mkdir(exist_ok=True)
-    if not (BIN / "python").exists():
-        say("creating benchmarks/build/venv")
-        run_quietly([sys.executable, "-m", "venv", WORK / "venv"])
-    missing = _install([SERVERS[name] for name in names], say)
-    if build or not (BIN / "penstock").exists():
-        _install_penstock(say)
+    servers = [SERVERS[name] for name in names]
+    if commands == BIN:
+        if not (BIN / "python").exists():
+            say("creating benchmarks/build/venv")
+            run_quietly([sys.executable, "-m", "venv", WORK / "venv"])
+        missing = _install(servers, say)
+        if build or not (BIN / "penstock").exists():
+            _install_penstock(say)
+    else:
+        there = installed(commands)
+        missing = {
+            server.name: f"is not installed in {commands}"
+            for server in servers
+            if server.package and server.package not in there
+        }
     _compile_floor()
     _make_files()
-    run_quietly([BIN / "python", "-m", "penstock.demo", "prepare"], cwd=WORK, env={**os.environ, **django()})
+    command: list[str | Path] = [commands / "python", "-m", "penstock.demo", "prepare"]
+    run_quietly(command, cwd=WORK, env={**os.environ, **django()})
     return missing
 
 
@@ -60,7 +72,7 @@ def _pip(*arguments: str | Path) -> None:
 
 
 def _install(servers: Iterable[Server], say: Say) -> dict[str, str]:
-    there = installed()
+    there = installed(BIN)
     demo = subprocess.check_output([sys.executable, ROOT / "tools/requirements.py", "demo"], text=True).split()
     if "django" not in there:
         _pip(*demo)
@@ -84,9 +96,9 @@ def _install_penstock(say: Say) -> None:
 
 
 def _compile_floor() -> None:
-    source, target = HERE / "floor.c", WORK / "floor"
-    if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
-        run_quietly(["cc", "-O2", "-Wall", "-Wextra", "-o", target, source])
+    source = HERE / "floor.c"
+    if not FLOOR.exists() or FLOOR.stat().st_mtime < source.stat().st_mtime:
+        run_quietly(["cc", "-O2", "-Wall", "-Wextra", "-o", FLOOR, source])
 
 
 def _make_files() -> None:
@@ -101,17 +113,17 @@ def django() -> dict[str, str]:
     return {"DJANGO_SETTINGS_MODULE": "penstock.demo.site.settings", "PENSTOCK_DEMO_DIR": str(WORK / "demo")}
 
 
-def installed() -> dict[str, str]:
-    """Version of everything in benchmarks/build/venv, by name in small letters."""
+def installed(commands: Path) -> dict[str, str]:
+    """Version of everything that the Python in `commands` has, by name in small letters."""
     listing = subprocess.check_output(
-        [BIN / "python", "-m", "pip", "--disable-pip-version-check", "list", "--format", "json"], text=True
+        [commands / "python", "-m", "pip", "--disable-pip-version-check", "list", "--format", "json"], text=True
     )
     return {entry["name"].lower(): entry["version"] for entry in json.loads(listing)}
 
 
-def versions() -> dict[str, str]:
+def versions(commands: Path) -> dict[str, str]:
     """Version of everything that was measured or measured with."""
-    there = installed()
+    there = installed(commands)
     wanted = ("django", "penstock", *(server.package for server in SERVERS.values() if server.package))
     wrk = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False).stdout.split()
     web = subprocess.run([nginx.program(), "-v"], capture_output=True, text=True, check=False).stderr

@@ -1,7 +1,7 @@
 """Measure Penstock and its peers in turn, case by case, and set what was reached beside what was aimed at.
 
     python -m benchmarks.run [--cases a,b] [--servers a,b] [--rounds N] [--seconds S] [--quick] [--no-build]
-                             [--write-readme]
+                             [--write-readme] [--commands DIR] [--output DIR]
 
 A round of a case measures every server once, each time in another order, so that what the machine does meanwhile meets
 all of them. A server is started anew for each measurement. CPU time for each request is the figure to trust: the rate
@@ -15,15 +15,17 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks import report
 from benchmarks.cases import CASES, OWN, Case, Entry
 from benchmarks.measure import Failed, Sample, allow_many_files, measure
-from benchmarks.prepare import HERE, ROOT, WORK, everything, machine, versions
+from benchmarks.prepare import BIN, HERE, ROOT, WORK, everything, machine, versions
 from benchmarks.servers import SERVERS, CanNot
 
 
@@ -38,6 +40,10 @@ class Wanted:
     seconds: float
     quick: bool
     build: bool
+    commands: Path
+    """Directory of the installed servers."""
+    output: Path | None
+    """Directory for the results, None for the usual ones."""
     write_readme: bool
 
     @property
@@ -68,6 +74,8 @@ def parse(arguments: Sequence[str]) -> Wanted:
     parser.add_argument("--seconds", type=float, default=2.0, help="of load in a measurement; some cases take longer")
     parser.add_argument("--quick", action="store_true", help="one round of one second, to see that it works")
     parser.add_argument("--no-build", action="store_true", help="use the wheel that is installed")
+    parser.add_argument("--commands", type=Path, default=BIN, help="measure what is installed here, and build nothing")
+    parser.add_argument("--output", type=Path, help="directory for the results")
     parser.add_argument("--write-readme", action="store_true", help="put the headline cases into README.md")
     found = parser.parse_args(arguments)
     for names, known, what in ((found.cases, CASES, "case"), (found.servers, SERVERS, "server")):
@@ -84,6 +92,8 @@ def parse(arguments: Sequence[str]) -> Wanted:
         seconds=1.0 if found.quick else found.seconds,
         quick=found.quick,
         build=not found.no_build,
+        commands=found.commands.absolute(),
+        output=found.output,
         write_readme=found.write_readme,
     )
 
@@ -102,7 +112,7 @@ def run_case(case: Case, wanted: Wanted, missing: Mapping[str, str]) -> dict[str
             if row.cannot:
                 continue
             try:
-                sample, problem = measure(case, entry, wanted.seconds * case.seconds)
+                sample, problem = measure(case, entry, wanted.seconds * case.seconds, wanted.commands)
             except CanNot as error:
                 row.cannot = str(error)
                 say(f"  {entry.name}: {error}")
@@ -133,11 +143,11 @@ def main(arguments: Sequence[str]) -> int:
     began_s = time.monotonic()
     allow_many_files()
     names = {entry.server for case in wanted.cases for entry in wanted.entries(case)} | {OWN}
-    missing = everything(sorted(names), say, build=wanted.build)
+    missing = everything(sorted(names), wanted.commands, say, build=wanted.build)
     facts = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine(),
-        "versions": versions(),
+        "versions": versions(wanted.commands),
         "rounds": wanted.rounds,
         "seconds": wanted.seconds,
     }
@@ -149,15 +159,15 @@ def main(arguments: Sequence[str]) -> int:
     took = {"took_s": round(time.monotonic() - began_s)}
     text = report.document(results, cases, facts)
     print(f"\n{text}")
-    folder = HERE / "results" if wanted.is_whole else WORK / "results"
+    folder = (wanted.output or (HERE / "results" if wanted.is_whole else WORK / "results")).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{facts['date']}.json"
     target.write_text(json.dumps({**report.as_json(results, cases, {**facts, **took})}, indent=1) + "\n")
     target.with_suffix(".md").write_text(text)
-    say(f"wrote {target.relative_to(ROOT)} and the same as .md, {took['took_s']} s after the start")
+    say(f"wrote {target} and the same as .md, {took['took_s']} s after the start")
     if wanted.write_readme:
         readme = ROOT / "README.md"
-        link = str(target.with_suffix(".md").relative_to(ROOT))
+        link = os.path.relpath(target.with_suffix(".md"), ROOT)
         readme.write_text(report.between_marks(readme.read_text(), report.headlines(results, cases, facts, link)))
         say("wrote the headline cases into README.md")
     measured = [rows for rows in results.values() if OWN in rows and any(rows[OWN].rounds)]

@@ -28,6 +28,8 @@ class Launch:
 
     commands: Path
     """Directory of the installed commands."""
+    floor: Path
+    """The compiled floor.c."""
     app: str
     """Module whose `application` is served."""
     folder: Path
@@ -209,7 +211,7 @@ def _nginx(launch: Launch) -> list[str]:
 
 def _floor(launch: Launch) -> list[str]:
     launch.lacks(log=NO_LOG, static=NO_STATIC)
-    return [str(launch.commands.parent.parent / "floor"), launch.port]
+    return [str(launch.floor), launch.port]
 
 
 SERVERS = {
