@@ -13,6 +13,8 @@ PYTHON ?= python3
 PYTEST ?=
 BENCH ?=
 DEMO ?=
+# The cases that `make bench` measures, with commas between them; all if it is empty.
+CASE ?=
 
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
@@ -65,9 +67,9 @@ stress: system-test $(VENV)/.stamp-dev $(VENV)/.stamp-engine ## The long runs: l
 	$(BIN)/pytest -m stress --timeout 1800 $(PYTEST)
 
 .PHONY: bench
-bench: $(VENV)/.stamp-dev ## Penstock and its peers in turn on the same apps, and the ratios
-	@tools/need wrk nginx cc:build-essential python-headers libev
-	$(BIN)/python benchmarks/run.py $(BENCH)
+bench: $(VENV)/.stamp-dev ## Penstock and its peers side by side in every case, or in one: make bench CASE=hello
+	@tools/need wrk nginx cc:build-essential python-headers libev libuv
+	$(BIN)/python -m benchmarks.run $(if $(CASE),--cases $(CASE)) $(BENCH)
 
 .PHONY: wheel
 wheel: $(VENV)/.stamp-tools ## Build a release wheel into dist/
