@@ -10,14 +10,16 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from penstock.commands import COMMANDS
 from penstock.commands import find as find_command
 from penstock.config.argv import Given, Positional, Word, parse_argv
 from penstock.config.environment import parse_environment
 from penstock.config.files import FileReader
-from penstock.config.findings import ConfigError, Finding
-from penstock.config.load import INI_SUFFIX, Sources, load
+from penstock.config.findings import ConfigError, ConfigExit, Finding
+from penstock.config.load import Sources, load
+from penstock.config.pairs import kind_of
 from penstock.config.settings import Settings
 from penstock.config.surroundings import Surroundings
 from penstock.plan.machine import Machine
@@ -72,7 +74,7 @@ def _arguments(command: Given, parsed: Sequence[Word]) -> list[str]:
     return [
         word.word
         for word in following
-        if isinstance(word, Positional) and command.key in ("help", "usage") and not word.word.endswith(INI_SUFFIX)
+        if isinstance(word, Positional) and command.key in ("help", "usage") and kind_of(word.word) is None
     ]
 
 
@@ -82,14 +84,20 @@ def _serve(parsed: Sequence[Word], environ: Mapping[str, str]) -> int:
     sources = Sources(parsed, environ, surroundings, FileReader(surroundings.cwd))
 
     def reread() -> Plan:
-        settings = load(sources)
+        settings = load(replace(sources, is_reload=True))
         _print_findings(settings.findings)
         return resolve(settings, machine)
 
     try:
         settings = load(sources)
         _announce(settings)
+        if settings.given("get"):
+            return _get(settings)
         plan = resolve(settings, machine)
+    except ConfigExit as end:
+        _print_lines(end.output)
+        _print_findings(end.findings)
+        return end.status
     except ConfigError as error:
         return _refuse(error.findings, CONFIG_ERROR)
     except PlanError as error:
@@ -105,11 +113,26 @@ def _hand_over(plan: Plan, reread: Callable[[], Plan]) -> int:
 
 
 def _announce(settings: Settings) -> None:
-    for name in settings.files:
-        _say(f"getting INI configuration from {name}")
+    for name, kind in zip(settings.files, settings.kinds, strict=True):
+        _say(f"getting {kind.upper()} configuration from {name}")
     _print_findings(settings.findings)
+    _print_lines(settings.output)
     if settings.flag("show-config"):
         sys.stderr.write(_as_ini(settings))
+
+
+def _get(settings: Settings) -> int:
+    """Print the first values of what `get` names; a name without one prints nothing, as in uWSGI."""
+    for name in settings.texts("get"):
+        value = next((entry.value for entry in settings.entries if entry.key == name), None)
+        _print_lines([] if value is None else [value])
+    return 0
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    with contextlib.suppress(OSError):
+        for line in lines:
+            os.write(1, line.encode("utf-8", "surrogateescape") + b"\n")
 
 
 def _as_ini(settings: Settings) -> str:

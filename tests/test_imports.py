@@ -89,5 +89,6 @@ def test_the_master_and_the_worker_need_nothing_but_the_standard_library() -> No
         module = file.path.removesuffix(".py").replace("/", ".")
         names = tidy.imported(ast.parse(file.text), module, is_package=file.path.endswith("__init__.py"))
         foreign = {name.split(".")[0] for _, name in names} - known
-        # Django is only looked for where the app has imported it already.
-        assert foreign <= {"django"}, f"{file.path} imports {foreign}"
+        # Django is only looked for where the app has imported it already; YAML is read by the master alone.
+        allowed = {"yaml"} if file.path == "penstock/config/yaml_file.py" else {"django"}
+        assert foreign <= allowed, f"{file.path} imports {foreign}"

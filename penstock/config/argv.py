@@ -4,16 +4,18 @@ As in GNU getopt_long: options and other words in any order, `--option value` an
 letters without a value bundled (`-Mp4`), `--` ends the options, and any unambiguous beginning of a name stands for it.
 More than getopt: a flag may have a value (`--master=false`), and an option whose value may be left out also takes it
 from the next word when that looks like one (`--chmod-socket 660`). A word that begins with `[` is decoration of the
-process name and is skipped, as in uWSGI.
+process name and is skipped, as in uWSGI. `--declare-option` makes a name that the words behind it may use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from penstock.config.declared import Declared, declared
 from penstock.config.findings import Finding, Origin
+from penstock.config.pairs import kind_of
 from penstock.options.known import KnownName, known_names
 from penstock.options.option import Option
 from penstock.options.suggest import nearest
@@ -63,18 +65,39 @@ def parse_argv(words: Sequence[str]) -> list[Word]:
     """Read the words after the program's name; a word that can not be understood becomes a finding in its place."""
     found: list[Word] = []
     rest = list(reversed(words))
+    own: dict[str, Declared] = {}
     while rest:
         word = rest.pop()
         if word == "--":
             found += [_positional(name) for name in reversed(rest)]
             break
         if word.startswith("--"):
-            found.append(_long(word, rest))
+            found.append(_own(word, rest, own) or _long(word, rest))
+            _remember(found[-1], own)
         elif word.startswith("-") and word != "-":
             found += _one_dash_too_few(word, rest) or _cluster(word, rest)
         elif not word.startswith("["):
             found.append(_positional(word))
     return found
+
+
+def _remember(word: Word, own: dict[str, Declared]) -> None:
+    if isinstance(word, Given) and word.key in ("declare-option", "declare-option2"):
+        mine = declared(word.value or "", is_immediate=word.key == "declare-option")
+        if mine is not None:
+            own.setdefault(mine.name, mine)
+
+
+def _own(word: str, rest: list[str], own: Mapping[str, Declared]) -> Given | None:
+    """Read an option that the command line itself has declared."""
+    typed, equals, value = word[2:].partition("=")
+    mine = own.get(typed)
+    if mine is None or typed in BY_NAME or typed in known_names():
+        return None
+    origin = Origin("command line", f"--{typed}")
+    if equals or not mine.takes_value or not rest:
+        return Given(typed, value if equals else None, origin)
+    return Given(typed, rest.pop(), origin)
 
 
 def _positional(word: str) -> Positional:
@@ -112,7 +135,7 @@ def _resolve(typed: str) -> list[str]:
 
 def _drop_value(rest: list[str]) -> None:
     """Pass over what is probably the value of an option that is not understood: one report for it is enough."""
-    if rest and not rest[-1].startswith("-") and not rest[-1].endswith(".ini"):
+    if rest and not rest[-1].startswith("-") and kind_of(rest[-1]) is None:
         rest.pop()
 
 

@@ -14,18 +14,27 @@ Level = Literal["error", "warning"]
 
 CODES: dict[str, str] = {
     "ambiguous-flag": "an abbreviated option on the command line fits several options",
+    "bad-declaration": "an option that is declared can not be what it should",
+    "bad-logic": "a block (for, if) can not be what it should",
     "bad-mapping": "an option that takes NAME=VALUE has no equals sign",
     "bad-mode": "a value is not an octal mode",
     "bad-value": "a value is refused by the check of its option",
     "comment-in-value": "a comment after a value became part of the value",
+    "command-not-run": "a command whose output would be read is not run here",
     "command-in-file": "an option that only makes sense on the command line stands in a file",
     "conflict-marker": "a merge conflict was left in a file",
+    "else": "a block has an else, which uWSGI does not know",
     "empty-key": "a line has nothing before its equals sign",
     "environment-near-miss": "an environment variable resembles the name of an option",
+    "exit-asked": "the configuration itself says that nothing shall be started",
     "flag-word": "a flag has a value that is neither a word for yes nor one for no",
+    "forbidden-option": "an option is forbidden by blacklist or whitelist",
     "include-loop": "a file reads itself",
     "magic-unknown": "a % is followed by a letter without a meaning",
+    "malformed": "a file does not keep to the grammar of its kind",
     "missing-value": "an option on the command line lacks its value",
+    "nested-value": "a value holds names and values of its own",
+    "no-address": "the address of a host can not be found out",
     "no-file": "a file can not be read",
     "no-section": "a file has no section of the wanted name",
     "not-a-config-file": "a word on the command line is neither an option nor a configuration file",
@@ -42,12 +51,14 @@ CODES: dict[str, str] = {
     "quotes-in-value": "quotes around a value are part of it",
     "section-not-closed": "a section header has no closing bracket",
     "text-after-value": "text after a number or flag was ignored",
+    "too-much": "a configuration has more options or files than anybody writes",
     "unknown-flag": "an option on the command line does not exist",
     "unknown-option": "a key is no option, and no placeholder uses it",
     "unsupported-essential": "an option of uWSGI that can not be left out is not supported yet",
-    "unsupported-format": "a kind of configuration file is not supported yet",
     "unsupported-option": "an option of uWSGI is not supported yet and was ignored",
-    "unsupported-scheme": "a way to name a file is not supported yet",
+    "unsupported-scheme": "a way to name a file is not supported",
+    "url-refused": "configuration from the network is not allowed",
+    "yaml-empty": "a key of a YAML file has no value",
 }
 """Every code that a finding of this package may have, with its meaning."""
 
@@ -90,3 +101,13 @@ class ConfigError(Exception):
     def __init__(self, findings: Iterable[Finding]) -> None:
         self.findings = tuple(findings)
         super().__init__("\n".join(str(finding) for finding in self.findings if finding.level == "error"))
+
+
+class ConfigExit(ConfigError):
+    """The configuration says `exit`: nothing is to be started, and `status` is the command's."""
+
+    def __init__(self, status: int, output: tuple[str, ...], findings: Iterable[Finding]) -> None:
+        super().__init__(findings)
+        self.status = status
+        self.output = output
+        """Lines for standard output that were asked for before."""

@@ -1,4 +1,4 @@
-"""The grammar of ini files, as uWSGI reads them. Pure: text in, lines out.
+"""The grammar of ini files, as uWSGI reads them. Pure: text in, pairs out.
 
     file    = { line "\\n" }
     line    = blank | comment | section | key [ "=" value ]
@@ -11,11 +11,13 @@ has an empty value; keys are compared byte for byte. Blanks are space, tab and c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from penstock.config.pairs import DEFAULT_SECTION, Pair, Remark, Section
+
 BLANKS = " \t\r"
+_CONFLICT_MARKERS = ("<<<<<<<", ">>>>>>>", "|||||||")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +32,6 @@ class Line:
     value: str = ""
 
 
-def is_comment(text: str) -> bool:
-    """Tell whether a line is a comment or empty."""
-    return text.strip(BLANKS)[:1] in ("", ";", "#")
-
-
 def parse_line(text: str, number: int) -> Line | None:
     """Read one line without its line end; None for comments and empty lines."""
     text = text.strip(BLANKS)
@@ -47,6 +44,35 @@ def parse_line(text: str, number: int) -> Line | None:
     return Line("pair", number, key.rstrip(BLANKS), value.lstrip(BLANKS))
 
 
-def split_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Number the lines of a text from 1; only a line feed ends a line."""
-    return enumerate(text.split("\n"), 1)
+def read(text: str, section: str) -> Section:
+    """Read one section; only a line feed ends a line, and a section may be opened again further down."""
+    wanted = section or DEFAULT_SECTION
+    items: list[Pair | Remark] = []
+    seen: dict[str, None] = {}
+    current: str | None = None
+    for number, raw in enumerate(text.split("\n"), 1):
+        line = parse_line(raw, number)
+        if line is None:
+            continue
+        if line.kind == "open-section" and (current == wanted or line.key.startswith(wanted)):
+            cure = f"write [{line.key}]"
+            items.append(Remark("error", "section-not-closed", f"[{line.key} has no closing bracket", number, cure))
+        if line.kind != "pair":
+            current = line.key
+            seen[line.key] = None
+        elif current is None:
+            message = f"{line.key} is ignored, no section has begun"
+            items.append(Remark("warning", "outside-section", message, number, f"put [{wanted}] on a line above it"))
+        elif current == wanted:
+            items.append(_pair(line))
+    return Section(items, None if wanted in seen else tuple(seen))
+
+
+def _pair(line: Line) -> Pair | Remark:
+    if line.key.startswith(_CONFLICT_MARKERS) or (not line.key and line.value.startswith("=====")):
+        cure = "keep one side and remove the markers"
+        return Remark("warning", "conflict-marker", "a merge conflict was left here", line.number, cure)
+    if not line.key:
+        cure = "remove the line, or give the option's name"
+        return Remark("warning", "empty-key", "there is no name before the equals sign", line.number, cure)
+    return Pair(line.key, line.value, line.number)

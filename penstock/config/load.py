@@ -1,66 +1,80 @@
-"""The order of sources: environment, command line, then positional files; each value in place, later ones win.
+"""From everything that was collected to `Settings`: placeholders, values, slips, and what is left to say.
 
-`load` is the way from text to `Settings`. Options that read files (`ini`) are replaced by what the files hold at the
-place where they stand, as in uWSGI; then placeholders are filled in, unknown keys are told from slips, and texts become
-values. All problems are collected before anything is raised.
+`load` is the way from text to `Settings`. The pairs are put in order by `collect`; here placeholders are filled in,
+unknown keys are told from slips, and texts become values. All problems are collected before anything is raised.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
-from penstock.config import ini, magic
-from penstock.config.argv import BOOLEAN_WORDS, Given, Positional, Word
+from penstock.config.collect import Collector, Sources
 from penstock.config.convert import FALSE_WORDS, convert
-from penstock.config.environment import parse_environment
-from penstock.config.files import ConfigFile, FileReader, reason
-from penstock.config.findings import ConfigError, Finding, Level, Origin
+from penstock.config.findings import ConfigError, ConfigExit, Finding
 from penstock.config.placeholders import expand, expand_one
 from penstock.config.settings import Entry, Setting, Settings
-from penstock.config.surroundings import Surroundings
 from penstock.options.known import HARMLESS, NOT_IGNORABLE, Family, family_of, instead_of, known_names
 from penstock.options.suggest import nearest
 from penstock.options.table import BY_NAME
 
-DEFAULT_SECTION = "uwsgi"
-INI_SUFFIX = ".ini"
-OTHER_SUFFIXES = (".xml", ".yaml", ".yml", ".json", ".js", ".toml")
-_BLOCK_ENDS = frozenset({"end", "end-for", "end-if", "endfor", "endif"})
-_CONFLICT_MARKERS = ("<<<<<<<", ">>>>>>>", "|||||||")
-_DEEPEST = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """Everything that a configuration may come from."""
-
-    words: Sequence[Word]
-    """The command line, read by `parse_argv`."""
-    environ: Mapping[str, str]
-    surroundings: Surroundings
-    reader: FileReader
+__all__ = ["Sources", "load", "read"]
 
 
 def load(sources: Sources) -> Settings:
     """Read a whole configuration.
 
-    Raises ConfigError, with everything that is wrong, if it can not be used.
+    Raises ConfigError, with everything that is wrong, if it can not be used, and ConfigExit if it says so itself.
     """
-    collector = _Collector(sources)
+    settings, exit_status = _read(sources)
+    if exit_status is not None:
+        raise ConfigExit(exit_status, settings.output, settings.findings)
+    if any(finding.level == "error" for finding in settings.findings):
+        raise ConfigError(settings.findings)
+    return settings
+
+
+def read(sources: Sources) -> Settings:
+    """Read a whole configuration as far as it can be read; errors are among its findings, and nothing is raised."""
+    return _read(sources)[0]
+
+
+def _read(sources: Sources) -> tuple[Settings, int | None]:
+    collector = Collector(sources)
     collector.collect()
-    entries, findings, used, failed = expand(collector.entries, sources.environ, sources.reader)
-    collector.findings += findings
-    settings = _convert_all([one for one in entries if (one.key, one.origin) not in failed], collector.findings)
-    _find_overridden(settings, collector.findings)
+    findings = collector.findings
+    urls = collector.allows_urls
+    entries, found, used, failed = expand(collector.entries, sources.environ, sources.reader, allow_urls=urls)
+    findings += [finding for finding in found if finding not in findings]
+    used |= collector.used
+    applied: list[Entry] = []
+    for entry in collector.at_once:
+        filled = expand_one(entry, entries, sources.environ, sources.reader, allow_urls=urls)
+        findings += filled.findings
+        used |= filled.used
+        if filled.value is not None:
+            applied.append(Entry(entry.key, filled.value, entry.origin))
+    for entry in entries:
+        mine = collector.declared.get(entry.key)
+        if mine is None or entry.key in BY_NAME or entry.key in known_names():
+            applied.append(entry)
+        elif not mine.is_immediate:
+            applied += [Entry(key, value, entry.origin) for key, value in mine.pairs(entry.value)]
+    settings = _convert_all([one for one in applied if (one.key, one.origin) not in failed], findings)
+    _find_overridden(settings, findings)
     strict = settings.get("strict", ())
-    _find_unknown(entries, used, bool(strict and strict[-1].value), collector.findings)
-    found = _in_reading_order(collector.findings)
-    if any(finding.level == "error" for finding in found):
-        raise ConfigError(found)
-    return Settings(tuple(entries), MappingProxyType(settings), tuple(collector.files), found)
+    _find_unknown(applied, used, bool(strict and strict[-1].value), findings)
+    texts = [*collector.output, *(str(one.value) for one in settings.get("print", ()))]
+    kinds = tuple(collector.kinds)
+    said = Settings(
+        tuple(entries),
+        MappingProxyType(settings),
+        tuple(collector.files),
+        _in_reading_order(findings),
+        kinds,
+        tuple(texts),
+    )
+    return said, collector.exit_status
 
 
 def _in_reading_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -69,190 +83,6 @@ def _in_reading_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     return tuple(
         sorted(findings, key=lambda f: (places.index(f.origin.name), f.origin.line) if f.origin else (len(places), 0))
     )
-
-
-class _Collector:
-    """The list of pairs as it grows, and the files that are being read."""
-
-    def __init__(self, sources: Sources) -> None:
-        self._sources = sources
-        self.entries: list[Entry] = []
-        self.findings: list[Finding] = []
-        self.files: list[str] = []
-        self._open: list[tuple[str, str]] = []
-        self._last_file = ""
-        self._first_letters: dict[str, str] = {}
-
-    def collect(self) -> None:
-        """Take every source in its order."""
-        for word in (*parse_environment(self._sources.environ), *self._sources.words):
-            if isinstance(word, Finding):
-                self.findings.append(word)
-            elif isinstance(word, Given):
-                self._add(Entry(word.key, word.value, word.origin))
-        for word in self._sources.words:
-            if isinstance(word, Positional):
-                self._positional(word)
-
-    def _problem(self, level: Level, code: str, message: str, origin: Origin, cure: str) -> None:
-        self.findings.append(Finding(level, code, message, origin, cure))
-
-    def _positional(self, word: Positional) -> None:
-        name = self._split_section(word.word)[0]
-        if name.endswith(INI_SUFFIX):
-            self._read_ini(word.word, word.origin)
-        elif name.endswith(OTHER_SUFFIXES):
-            kind = name.rpartition(".")[2]
-            cure = "write it as an ini file"
-            self._problem("error", "unsupported-format", f"{kind} files are not supported yet", word.origin, cure)
-        else:
-            self._problem(
-                "error",
-                "not-a-config-file",
-                "this is neither an option nor an ini file",
-                word.origin,
-                _cure_for(word.word),
-            )
-
-    # Pairs
-
-    def _add(self, entry: Entry) -> None:
-        """Append a pair and obey it at once if it is about reading."""
-        option = BY_NAME.get(entry.key)
-        if option is not None and option.role == "command" and entry.origin.source == "file":
-            cure = f"run penstock --{option.name}"
-            self._problem("warning", "command-in-file", f"{entry.key} is ignored in a file", entry.origin, cure)
-            return
-        self.entries.append(entry)
-        if option is None or option.role != "directive":
-            return
-        if option.name == "ini":
-            name = self._known_so_far(entry)
-            if name is not None:
-                self._read_ini(name, entry.origin)
-        elif option.name in ("set", "set-ph"):
-            self._set(option.name, entry)
-
-    def _known_so_far(self, entry: Entry) -> str | None:
-        """Fill in the placeholders of a name; None where that failed, which the pass over all values will say."""
-        value, findings = expand_one(
-            entry.value or "", entry, self.entries, self._sources.environ, self._sources.reader
-        )
-        return None if any(finding.level == "error" for finding in findings) else value
-
-    def _set(self, directive: str, entry: Entry) -> None:
-        key, equals, value = (entry.value or "").partition("=")
-        if not equals:
-            return
-        if directive == "set-ph" and (key in BY_NAME or key in known_names()):
-            message = f"{key} is an option and can not be a placeholder"
-            self._problem("error", "placeholder-is-option", message, entry.origin, "use set, or another name")
-            return
-        self._add(Entry(key, value, entry.origin, is_placeholder=True))
-
-    # Files
-
-    def _split_section(self, name: str) -> tuple[str, str]:
-        """`FILE:SECTION`, `:SECTION` of the file read last, or just a file (whose name may hold a colon)."""
-        if ":" not in name or self._sources.reader.exists(name):
-            return name, ""
-        file, _, section = name.rpartition(":")
-        return (file or self._last_file), section
-
-    def _read_ini(self, name: str, origin: Origin) -> None:
-        """Add the pairs of one section of a file."""
-        if "://" in name:
-            message = f"can not read {name}: schemes are not supported yet"
-            self._problem("error", "unsupported-scheme", message, origin, "name a plain file")
-            return
-        file_name, section = self._split_section(name)
-        wanted = section or DEFAULT_SECTION
-        if (file_name, wanted) in self._open or len(self._open) >= _DEEPEST:
-            message = f"[{wanted}] of {file_name} reads itself"
-            self._problem("error", "include-loop", message, origin, "remove the ini line")
-            return
-        file = self._read(file_name, origin)
-        if file is None:
-            return
-        self.files.append(name if not name.startswith(":") else file_name + name)
-        self._open.append((file_name, wanted))
-        self._last_file = file_name
-        self._section(file, section, wanted, origin)
-        self._open.pop()
-
-    def _read(self, name: str, origin: Origin) -> ConfigFile | None:
-        if not name:
-            self._problem("error", "no-file", "no file is named", origin, "write ini = FILE")
-            return None
-        try:
-            return self._sources.reader.read(name)
-        except OSError as error:
-            where = (
-                f"it was looked for in {self._sources.surroundings.cwd}" if not os.path.isabs(name) else "name another"
-            )
-            self._problem("error", "no-file", f"can not read {name}: {reason(error)}", origin, where)
-        except ValueError as error:
-            self._problem("error", "not-text", f"can not read {name}: {error}", origin, "save it as plain UTF-8 text")
-        return None
-
-    def _section(self, file: ConfigFile, section: str, wanted: str, origin: Origin) -> None:
-        """Walk through a file; pairs of other sections are passed over."""
-        about_file = magic.file_letters(file, section)
-        self._first_letters = self._first_letters or about_file
-        table = magic.letters(about_file, self._first_letters, self._sources.surroundings)
-        current: str | None = None
-        seen: list[str] = []
-        for number, raw in ini.split_lines(file.text):
-            if ini.is_comment(raw):
-                continue
-            place = Origin("file", file.name, number)
-            text, unknown = magic.substitute(raw, table)
-            line = ini.parse_line(text, number)
-            if line is None:
-                continue
-            if line.kind == "open-section":
-                cure = f"write [{line.key}]"
-                self._problem("error", "section-not-closed", f"[{line.key} has no closing bracket", place, cure)
-            if line.kind != "pair":
-                current = line.key
-                seen.append(line.key)
-                continue
-            if current is None:
-                cure = f"put [{wanted}] on a line above it"
-                self._problem("warning", "outside-section", f"{line.key} is ignored, no section has begun", place, cure)
-            elif current == wanted:
-                self._pair(line, place, unknown)
-        if wanted not in seen:
-            there = ", ".join(f"[{name}]" for name in dict.fromkeys(seen)) or "no section at all"
-            cure = (
-                f"put [{wanted}] on its first line"
-                if not seen
-                else f"add [{wanted}], or name one: {file.name}:{seen[0]}"
-            )
-            self._problem("error", "no-section", f"{file.name} has no section [{wanted}], but {there}", origin, cure)
-
-    def _pair(self, line: ini.Line, place: Origin, unknown: list[str]) -> None:
-        for letter in unknown:
-            message = f"{line.key}: {letter} has no meaning and stays as it is"
-            self._problem("warning", "magic-unknown", message, place, "write %% for a percent sign")
-        if line.key.startswith(_CONFLICT_MARKERS) or (not line.key and line.value.startswith("=====")):
-            cure = "keep one side and remove the markers"
-            self._problem("warning", "conflict-marker", "a merge conflict was left here", place, cure)
-        elif not line.key:
-            cure = "remove the line, or give the option's name"
-            self._problem("warning", "empty-key", "there is no name before the equals sign", place, cure)
-        else:
-            self._add(Entry(line.key, line.value, place))
-
-
-def _cure_for(word: str) -> str:
-    if word.lower() in BOOLEAN_WORDS:
-        return f"a flag takes its value after an equals sign: --FLAG={word}"
-    if word.endswith((".py", ".wsgi")):
-        return f"to serve it write --wsgi-file {word}"
-    if word.endswith((".conf", ".cfg", ".config", ".uwsgi")):
-        return f"to read it as an ini file write --ini {word}"
-    return "configuration files end in .ini; penstock --help lists the options"
 
 
 def _convert_all(entries: Sequence[Entry], findings: list[Finding]) -> dict[str, tuple[Setting, ...]]:
@@ -293,7 +123,7 @@ def _find_unknown(entries: Sequence[Entry], used: frozenset[str], strict: bool, 
                 findings.append(_essential(entry))
             elif not _changes_nothing(entry):
                 unsupported.setdefault(family_of(entry.key) or entry.key, []).append(entry)
-        elif not entry.is_placeholder and entry.key not in used and entry.key not in _BLOCK_ENDS:
+        elif not entry.is_placeholder and entry.key not in used and entry.key != "end":
             guess = nearest(entry.key)
             cure = f"did you mean {guess}?" if guess else "remove it, or use it as %(" + entry.key + ")"
             findings.append(
@@ -318,7 +148,7 @@ def _changes_nothing(entry: Entry) -> bool:
     """Whether an option that is not supported yet is switched off, or says what is so anyway."""
     value = (entry.value or "").strip().lower()
     is_off = known_names()[entry.key].argument == "none" and value in FALSE_WORDS
-    return is_off or entry.key in _BLOCK_ENDS or HARMLESS.get(entry.key) == value
+    return is_off or HARMLESS.get(entry.key) == value
 
 
 def _unsupported(entries: Sequence[Entry]) -> Finding:

@@ -22,6 +22,9 @@ from penstock.config.surroundings import Surroundings
 OF_FIRST_FILE = "odspcenxij"
 """Letters whose capital stands for the first file that was read."""
 
+NO_FILE = dict.fromkeys(OF_FIRST_FILE, "")
+"""What they stand for while no file on disk has been read."""
+
 
 def path_hash(path: str) -> str:
     """Hash a path as uWSGI's %j does: Bernstein's function with exclusive or, 32 bits, hexadecimal, low byte first."""
@@ -71,6 +74,20 @@ def letters(file: dict[str, str], first: dict[str, str], surroundings: Surroundi
         "[": "\x1b",
         "%": "%",
     }
+
+
+def substitute_text(text: str, table: dict[str, str]) -> tuple[str, dict[int, list[str]]]:
+    """Replace the magic variables of a whole text; also tell which lines (from 1) have which that mean nothing."""
+    unknown: dict[int, list[str]] = {}
+    if "%" not in text:
+        return text, unknown
+    lines = text.split("\n")
+    for index, line in enumerate(lines):
+        if "%" in line:
+            lines[index], letters_without = substitute(line, table)
+            if letters_without:
+                unknown[index + 1] = letters_without
+    return "\n".join(lines), unknown
 
 
 def substitute(text: str, table: dict[str, str]) -> tuple[str, list[str]]:

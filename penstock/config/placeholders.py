@@ -1,7 +1,8 @@
 """Placeholders: `$(NAME)` from the environment, `@(file)` from a file, `%(key)` from the configuration itself.
 
 Three passes in this order over all values, once everything is read, so that a placeholder may name a key that stands
-further down. The one place that reads something is `@(file)`, through the reader it is given.
+further down. In each pass the innermost placeholder comes first, what was put in is read again, and what names nothing
+stays as it is. The one place that reads something is `@(file)`, through the reader it is given.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from penstock.config.files import FileReader, reason
+from penstock.config.files import FileReader, Refused, reason
 from penstock.config.findings import Finding, Origin
 from penstock.config.settings import Entry
-from penstock.options.known import BLOCKS
 from penstock.options.suggest import nearest
 from penstock.options.table import BY_NAME
 
@@ -87,55 +87,93 @@ class Expanded(NamedTuple):
     """Key and place of each value that has an error, so that nothing else need be said about it."""
 
 
-def expand(entries: list[Entry], environ: Mapping[str, str], reader: FileReader) -> Expanded:
+def expand(
+    entries: list[Entry], environ: Mapping[str, str], reader: FileReader, *, allow_urls: bool = False
+) -> Expanded:
     """Fill in every placeholder."""
-    expander = _Expander(entries, environ, reader)
+    expander = _Expander(entries, environ, reader, allow_urls=allow_urls)
     expander.run()
     return Expanded(expander.entries, expander.findings, frozenset(expander.used), frozenset(expander.failed))
 
 
+class Filled(NamedTuple):
+    """One value with its placeholders filled in."""
+
+    value: str | None
+    """None where that failed, which the findings explain."""
+    findings: list[Finding]
+    used: set[str]
+    """As in `Expanded`."""
+
+
 def expand_one(
-    value: str, entry: Entry, entries: list[Entry], environ: Mapping[str, str], reader: FileReader
-) -> tuple[str, list[Finding]]:
+    entry: Entry, entries: list[Entry], environ: Mapping[str, str], reader: FileReader, *, allow_urls: bool = False
+) -> Filled:
     """Fill in the placeholders of one value with what is known so far, for options that are obeyed while reading."""
-    expander = _Expander([*entries, replace(entry, key="", value=value)], environ, reader)
-    return expander.finish_last(), expander.findings
+    if not _has_any(entry.value or ""):
+        return Filled(entry.value or "", [], set())
+    expander = _Expander(entries, environ, reader, allow_urls=allow_urls)
+    value = expander.finish(entry)
+    failed = any(finding.level == "error" for finding in expander.findings)
+    return Filled(None if failed else value, expander.findings, expander.used)
 
 
 class _Expander:
-    def __init__(self, entries: list[Entry], environ: Mapping[str, str], reader: FileReader) -> None:
+    def __init__(
+        self, entries: list[Entry], environ: Mapping[str, str], reader: FileReader, *, allow_urls: bool = False
+    ) -> None:
         self.entries = list(entries)
         self.environ = environ
         self.reader = reader
+        self.allow_urls = allow_urls
         self.findings: list[Finding] = []
         self.used: set[str] = set()
         self.failed: set[tuple[str, Origin]] = set()
         self.said_environment: dict[str, str] = {}
+        self.firsts: dict[str, Entry] = {}
+        """The first entry of each key: unlike for options, that one counts."""
 
     def run(self) -> None:
         self._collect_said_environment()
         everything = range(len(self.entries))
+        self.firsts = self._first_of_each()
         for one_pass in (self._environment_pass, self._file_pass, self._key_pass):
             for index in everything:
                 self._apply(one_pass, index)
 
-    def finish_last(self) -> str:
+    def finish(self, entry: Entry) -> str:
+        """Fill in one value with what the entries are so far."""
         self._collect_said_environment()
+        self.firsts = self._first_of_each()
+        value = entry.value or ""
         for one_pass in (self._environment_pass, self._file_pass, self._key_pass):
-            self._apply(one_pass, len(self.entries) - 1)
-        return self.entries[-1].value or ""
+            value = one_pass(entry, value)
+        return value
+
+    def _first_of_each(self) -> dict[str, Entry]:
+        firsts: dict[str, Entry] = {}
+        for entry in self.entries:
+            firsts.setdefault(entry.key, entry)
+        return firsts
 
     def _apply(self, one_pass: Callable[[Entry, str], str], index: int) -> None:
         entry = self.entries[index]
-        if entry.value is not None:
-            self.entries[index] = replace(entry, value=one_pass(entry, entry.value))
+        if entry.is_obeyed or entry.value is None or not _has_any(entry.value):
+            return
+        value = one_pass(entry, entry.value)
+        if value != entry.value:
+            self.entries[index] = replace(entry, value=value)
+            if self.firsts.get(entry.key) is entry:
+                self.firsts[entry.key] = self.entries[index]
 
     def _collect_said_environment(self) -> None:
         """`env = NAME=VALUE` lines count for `$(NAME)` too, where the real environment has no such variable."""
         for entry in self.entries:
+            if entry.key != "env":
+                continue
             name, equals, value = (entry.value or "").partition("=")
-            if entry.key == "env" and equals:
-                self.said_environment[name] = self._fill(entry, value, "$(", self._environment_value, quiet=True)
+            if equals:
+                self.said_environment[name] = self._fill(entry, value, "$", self._environment_value, quiet=True)
 
     def _warn(self, entry: Entry, code: str, message: str, cure: str) -> None:
         finding = Finding("warning", code, message, entry.origin, cure)
@@ -157,40 +195,43 @@ class _Expander:
                 f"{entry.key}: {braces[0]} stays as it is",
                 f"the variable of the environment is written $({braces[1]})",
             )
-        return self._fill(entry, value, "$(", self._environment_value)
+        return self._fill(entry, value, "$", self._environment_value)
 
     def _file_pass(self, entry: Entry, value: str) -> str:
-        return self._fill(entry, value, "@(", self._file_value)
+        return self._fill(entry, value, "@", self._file_value)
 
     def _key_pass(self, entry: Entry, value: str) -> str:
-        return self._fill(entry, value, "%(", self._key_value, rescan=True)
+        return self._fill(entry, value, "%", self._key_value)
 
     def _fill(
         self,
         entry: Entry,
         value: str,
-        opening: str,
+        symbol: str,
         look_up: Callable[[Entry, str, bool], str | None],
-        rescan: bool = False,
         quiet: bool = False,
     ) -> str:
-        """Replace each `opening...)`; with `rescan` what was put in is read again."""
+        """Replace each `symbol(...)` from the left until none is left that stands for something."""
         position = 0
-        for _ in range(MOST_REPLACEMENTS):
-            start = value.find(opening, position)
-            end = _closing(value, start + len(opening)) if start >= 0 else -1
-            if end < 0:
-                return value
-            found = look_up(entry, value[start + len(opening) : end], quiet)
+        replaced = 0
+        names_nothing: set[str] = set()
+        while (span := _next(value, symbol, position)) is not None:
+            start, end = span
+            name = value[start + 2 : end]
+            found = None if name in names_nothing else look_up(entry, name, quiet)
             if found is None:
-                position = start + len(opening)
+                names_nothing.add(name)
+                position = end
                 continue
             value = value[:start] + found + value[end + 1 :]
-            position = start if rescan else start + len(found)
-            if len(value) > LARGEST_VALUE:
+            # From the beginning: what was put in may complete a placeholder around it.
+            position = 0
+            replaced += 1
+            if replaced > MOST_REPLACEMENTS or len(value) > LARGEST_VALUE:
+                self._error(
+                    entry, "placeholder-loop", f"{entry.key}: a placeholder contains itself", "break the circle"
+                )
                 break
-        if opening == "%(":
-            self._error(entry, "placeholder-loop", f"{entry.key}: a placeholder contains itself", "break the circle")
         return value
 
     # What each kind stands for
@@ -215,17 +256,16 @@ class _Expander:
         return None
 
     def _file_value(self, entry: Entry, name: str, quiet: bool) -> str | None:
-        if "://" in name:
-            self._error(
-                entry, "unsupported-scheme", f"{entry.key}: @({name}) is not supported yet", "name a plain file"
-            )
-            return None
         try:
-            return self.reader.read(name).text.removesuffix("\n")
+            text = self.reader.read(name, allow_urls=self.allow_urls).text
+        except Refused as refused:
+            self._error(entry, refused.code, f"{entry.key}: {refused}", refused.cure)
         except (OSError, ValueError) as error:
             why = reason(error) if isinstance(error, OSError) else str(error)
             self._error(entry, "no-file", f"{entry.key}: can not read {name}: {why}", "name a file that can be read")
-            return None
+        else:
+            return text[:-1] if text.endswith(("\n", "\r")) else text
+        return None
 
     def _key_value(self, entry: Entry, inside: str, quiet: bool) -> str | None:
         if entry.key in LOG_FORMATS and (inside in LOG_VARIABLES or inside.startswith(("var.", "metric."))):
@@ -237,10 +277,11 @@ class _Expander:
     def _single_key(self, entry: Entry, name: str) -> str | None:
         self.used.add(name)
         value = self._first(name)
-        in_a_block = name == "_" and any(other.key in BLOCKS for other in self.entries)
-        if value is None and entry.key not in LOG_FORMATS and not in_a_block:
+        if value is None and entry.key not in LOG_FORMATS:
             guess = nearest(name, {other.key for other in self.entries if other.key})
             cure = f"did you mean %({guess})?" if guess else f"add a line {name} = VALUE"
+            if name == "_":
+                cure = "it stands for something only between for or if and its end"
             self._warn(
                 entry,
                 "placeholder-unknown",
@@ -254,21 +295,40 @@ class _Expander:
         return self._first(name) or ""
 
     def _first(self, name: str) -> str | None:
-        """The first occurrence counts, unlike for options themselves; one without a value is not there."""
-        return next((e.value for e in self.entries if e.key == name and e.value is not None), None)
+        """The first occurrence counts, and where that has no value there is none."""
+        first = self.firsts.get(name)
+        return first.value if first is not None else None
 
 
-def _closing(value: str, start: int) -> int:
-    """Find the bracket that closes the one before `start`, or -1."""
-    depth = 1
-    for index in range(start, len(value)):
-        if value[index] == "(":
-            depth += 1
-        elif value[index] == ")":
-            depth -= 1
-            if depth == 0:
-                return index
-    return -1
+def _has_any(value: str) -> bool:
+    """Tell whether there may be anything to fill in, or to say about braces."""
+    return "(" in value or "${" in value
+
+
+def _next(value: str, symbol: str, position: int) -> tuple[int, int] | None:
+    """Find the next placeholder: the place of its symbol and of its closing bracket.
+
+    As in uWSGI's reader another symbol inside begins a placeholder of its own, so that the innermost is found first;
+    brackets inside are counted, and one with nothing in it is none.
+    """
+    start = value.find(symbol + "(", position)
+    while start >= 0:
+        depth = 0
+        for mark in re.compile(rf"[{symbol}()]").finditer(value, start + 2):
+            if mark[0] == symbol:
+                break
+            if mark[0] == "(":
+                depth += 1
+            elif depth:
+                depth -= 1
+            elif mark.start() == start + 2:
+                break
+            else:
+                return start, mark.start()
+        else:
+            return None
+        start = value.find(symbol + "(", mark.start())
+    return None
 
 
 class _Expression:
@@ -277,26 +337,28 @@ class _Expression:
     def __init__(self, look_up: Callable[[str], str]) -> None:
         self._look_up = look_up
 
-    def evaluate(self, text: str) -> str:
-        tokens = text.replace("(", " ( ").replace(")", " ) ").split()
+    def evaluate(self, text: str) -> str | None:
+        """None where there is nothing to join or to count."""
+        tokens = [token for token in text.replace("(", " ( ").replace(")", " ) ").split(" ") if token]
         return self._group(list(reversed(tokens)), 0)
 
-    def _group(self, tokens: list[str], depth: int) -> str:
-        result = ""
+    def _group(self, tokens: list[str], depth: int) -> str | None:
+        result: str | None = None
         operator = ""
         while tokens:
             token = tokens.pop()
             if token == ")":
                 break
             if token in _STEPS:
-                result = str(_number(result) + _STEPS[token])
+                result = None if result is None else str(_wrapped(_number(result) + _STEPS[token]))
+                operator = ""
                 continue
             if token in _OPERATORS:
                 operator = token
                 continue
             is_group = token == "(" and depth < _DEEPEST_GROUP
-            operand = self._group(tokens, depth + 1) if is_group else self._operand(token)
-            result = _combine(result, operator, operand)
+            operand = (self._group(tokens, depth + 1) or "") if is_group else self._operand(token)
+            result = _combine(result or "", operator, operand)
             operator = ""
         return result
 
@@ -304,16 +366,22 @@ class _Expression:
         return token if token.isascii() and token.isdigit() else self._look_up(token)
 
 
+_LEADING_NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?)([0-9]+)")
+
+
 def _number(text: str) -> int:
-    """Read leading digits as C's atoi does; nothing is 0."""
-    text = text.strip()
-    sign = -1 if text.startswith("-") else 1
-    digits = ""
-    for character in text.lstrip("+-"):
-        if not ("0" <= character <= "9") or len(digits) > 18:
-            break
-        digits += character
-    return sign * int(digits or "0")
+    """Read leading digits as C's strtoll does: nothing is 0, and what is too large is the largest there is."""
+    match = _LEADING_NUMBER.match(text)
+    if match is None:
+        return 0
+    digits = match[2].lstrip("0")
+    number = int(digits or "0") if len(digits) <= 19 else 1 << 63
+    return max(-number, -(1 << 63)) if match[1] == "-" else min(number, (1 << 63) - 1)
+
+
+def _wrapped(number: int) -> int:
+    """Keep 64 bits, as the sum of two numbers does in C."""
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 def _combine(left: str, operator: str, right: str) -> str:
@@ -321,9 +389,9 @@ def _combine(left: str, operator: str, right: str) -> str:
         return left + right
     a, b = _number(left), _number(right)
     if operator == "+":
-        return str(a + b)
+        return str(_wrapped(a + b))
     if operator == "-":
-        return str(a - b)
+        return str(_wrapped(a - b))
     if operator == "*":
-        return str(a * b)
-    return str(abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)) if b else "0"
+        return str(_wrapped(a * b))
+    return str(_wrapped(abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1))) if b else "0"

@@ -21,6 +21,8 @@ class Entry:
     origin: Origin
     is_placeholder: bool = False
     """Set by `set` or `set-ph`, so that it need not be the name of an option."""
+    is_obeyed: bool = False
+    """It was about reading and was done while reading; its value stands here as it was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,10 @@ class Settings:
     """Names of the files that were read, in order."""
     findings: tuple[Finding, ...]
     """Warnings; errors are raised instead."""
+    kinds: tuple[str, ...] = ()
+    """What each of the files holds: ini, yaml, json, xml or toml."""
+    output: tuple[str, ...] = ()
+    """Lines that the configuration wants on standard output (`iprint` and `print`)."""
 
     def given(self, name: str) -> bool:
         """Whether the option was written anywhere."""

@@ -2,11 +2,53 @@
 
 from __future__ import annotations
 
-from penstock.options.option import Option
+from penstock.options.option import Option, OptionType
 
 TITLE = "Configuration"
 
+BLOCK_ENDS = ("end-if", "end-for", "endfor", "endif")
+"""Any of them ends any block."""
+
+
+def _block(name: str, condition: str, *aliases: str, of: OptionType = "text", metavar: str = "") -> Option:
+    """Make the row of an option that begins a block."""
+    is_loop = name.startswith("for")
+    return Option(
+        name=name,
+        aliases=aliases,
+        type=of,
+        metavar=metavar,
+        repeatable=True,
+        tier=3,
+        role="directive",
+        help=f"{'repeat' if is_loop else 'count'} the options up to {'endfor' if is_loop else 'endif'} {condition}",
+    )
+
+
+def _read_file(name: str, kind: str, *aliases: str, short: str = "") -> Option:
+    """Make the row of an option that reads a file of one kind."""
+    return Option(
+        name=name,
+        aliases=aliases,
+        short=short,
+        type="path",
+        metavar="FILE[:SECTION]",
+        repeatable=True,
+        tier=3,
+        role="directive",
+        help=f"read options from this {kind} file",
+    )
+
+
 OPTIONS = (
+    Option(
+        name="allow-config-urls",
+        type="flag",
+        tier=3,
+        role="directive",
+        help="let the configuration be read from http:// and https:// addresses, which are refused otherwise",
+        verdict="new",
+    ),
     Option(
         name="autoload",
         type="flag",
@@ -16,6 +58,126 @@ OPTIONS = (
         note="there are no plugins to load",
     ),
     Option(
+        name="blacklist",
+        type="text",
+        metavar="NAMES",
+        repeatable=True,
+        tier=3,
+        role="directive",
+        help="refuse the options named here up to end-blacklist",
+    ),
+    Option(
+        name="config",
+        type="path",
+        metavar="FILE[:SECTION]",
+        repeatable=True,
+        tier=3,
+        role="directive",
+        help="read options from this file, whose kind is told by the end of its name",
+        verdict="differs",
+        note="uWSGI only takes kinds here that a plugin adds",
+    ),
+    Option(
+        name="declare-option",
+        type="assignment",
+        metavar="NAME=TEMPLATE",
+        repeatable=True,
+        tier=3,
+        role="directive",
+        help="make an option out of others: KEY=VALUE;KEY=VALUE, in which $1, $2 ... are the words of its value",
+    ),
+    Option(
+        name="declare-option2",
+        type="assignment",
+        metavar="NAME=TEMPLATE",
+        repeatable=True,
+        tier=3,
+        role="directive",
+        help="the same as declare-option, but the option acts in its turn and not before all others",
+    ),
+    Option(
+        name="end-blacklist",
+        type="flag",
+        repeatable=True,
+        tier=3,
+        role="directive",
+        help="end what blacklist began",
+    ),
+    Option(
+        name=BLOCK_ENDS[0],
+        aliases=BLOCK_ENDS[1:],
+        type="text",
+        optional_argument=True,
+        repeatable=True,
+        tier=3,
+        role="directive",
+        help="end what for or if began",
+    ),
+    Option(
+        name="end-whitelist",
+        type="flag",
+        repeatable=True,
+        tier=3,
+        role="directive",
+        help="end what whitelist began",
+    ),
+    Option(
+        name="exit",
+        type="integer",
+        metavar="STATUS",
+        optional_argument=True,
+        tier=3,
+        role="directive",
+        help="end at once with this status (1 when it is left out), for use in a block",
+    ),
+    _block("for", "for each of these words, which are %(_) there", metavar="WORDS"),
+    _block("for-glob", "for each path that fits this pattern", metavar="PATTERN"),
+    _block("for-readline", "for each line of this file", of="path", metavar="FILE"),
+    _block("for-times", "this many times", metavar="N"),
+    Option(
+        name="get",
+        type="text",
+        metavar="NAME",
+        repeatable=True,
+        tier=3,
+        role="directive",
+        help="print the first value of this option or placeholder and end",
+    ),
+    _block("if-dir", "if this is a directory", "if-directory", "ifdir", of="path"),
+    _block("if-env", "if this environment variable is set, or has this value", "ifenv", metavar="NAME[=VALUE]"),
+    _block("if-exists", "if this can be read", "ifexists", of="path"),
+    _block("if-file", "if this is a file", of="path", metavar="FILE"),
+    _block("if-hostname", "on the machine of this name", metavar="NAME"),
+    _block("if-hostname-match", "if the machine's name fits this regular expression", metavar="REGEX"),
+    _block("if-not-dir", "unless this is a directory", of="path"),
+    _block("if-not-env", "unless this environment variable is set, or has this value", metavar="NAME[=VALUE]"),
+    _block("if-not-exists", "unless this can be read", of="path"),
+    _block("if-not-file", "unless this is a file", of="path", metavar="FILE"),
+    _block("if-not-hostname", "unless this is the machine's name", metavar="NAME"),
+    _block("if-not-hostname-match", "unless the machine's name fits this regular expression", metavar="REGEX"),
+    _block("if-not-opt", "unless this option stands above, or its first value is this", metavar="NAME[=VALUE]"),
+    _block("if-not-plugin", "unless this plugin of uWSGI is built in", metavar="NAME"),
+    _block("if-not-reload", "at the start, not at a reload", of="flag"),
+    _block("if-opt", "if this option stands above, or its first value is this", metavar="NAME[=VALUE]"),
+    _block("if-plugin", "if this plugin of uWSGI is built in", "ifplugin", metavar="NAME"),
+    _block("if-reload", "at a reload, not at the start", of="flag"),
+    Option(
+        name="include",
+        type="path",
+        metavar="FILE[:SECTION]",
+        repeatable=True,
+        role="directive",
+        help="read options from this file here; its kind is told by the end of its name",
+    ),
+    Option(
+        name="inherit",
+        type="path",
+        metavar="FILE[:SECTION]",
+        repeatable=True,
+        role="directive",
+        help="read options from this file after everything else",
+    ),
+    Option(
         name="ini",
         type="path",
         metavar="FILE[:SECTION]",
@@ -23,6 +185,50 @@ OPTIONS = (
         tier=1,
         role="directive",
         help="read options from this file; :SECTION alone means another section of the same file",
+    ),
+    Option(
+        name="inject-after",
+        type="path",
+        metavar="FILE",
+        repeatable=True,
+        tier=3,
+        role="directive",
+        help="put the text of this file behind that of every configuration file that is read from here on",
+    ),
+    Option(
+        name="inject-before",
+        type="path",
+        metavar="FILE",
+        repeatable=True,
+        tier=3,
+        role="directive",
+        help="put the text of this file before that of every configuration file that is read from here on",
+    ),
+    Option(
+        name="iprint",
+        type="text",
+        repeatable=True,
+        tier=3,
+        role="directive",
+        help="write a line to standard output while the configuration is read",
+    ),
+    _read_file("json", "JSON", "js", short="j"),
+    Option(
+        name="print",
+        type="text",
+        repeatable=True,
+        tier=3,
+        role="directive",
+        help="write a line to standard output when the configuration has been read",
+    ),
+    Option(
+        name="resolve",
+        type="assignment",
+        metavar="NAME=HOST",
+        repeatable=True,
+        tier=3,
+        role="directive",
+        help="set a placeholder to the IPv4 address of a host",
     ),
     Option(
         name="set",
@@ -55,4 +261,27 @@ OPTIONS = (
         verdict="differs",
         note="a key that a placeholder uses is not an error",
     ),
+    Option(
+        name="toml",
+        type="path",
+        metavar="FILE[:TABLE]",
+        repeatable=True,
+        role="directive",
+        help="read options from this TOML file: [tool.penstock] of a pyproject.toml, or a penstock.toml",
+        verdict="new",
+    ),
+    Option(
+        name="whitelist",
+        type="text",
+        metavar="NAMES",
+        repeatable=True,
+        tier=3,
+        role="directive",
+        help="refuse all options but those named here up to end-whitelist",
+    ),
+    _read_file("xml", "XML", "xmlconfig", short="x"),
+    _read_file("yaml", "YAML", "yml", short="y"),
 )
+
+BLOCK_OPENERS = frozenset(name for option in OPTIONS if option.name.startswith(("for", "if-")) for name in option.names)
+"""Options that begin a block, in which `%(_)` is what they found."""

@@ -24,61 +24,7 @@ class KnownName:
     short: str
 
 
-_LOGIC = "the options inside its block would all apply"
-_OTHER_FILE = "the options that it would read are missing"
-
-BLOCKS = frozenset(
-    {
-        "for",
-        "for-glob",
-        "for-readline",
-        "for-times",
-        "if-dir",
-        "if-directory",
-        "if-env",
-        "if-exists",
-        "if-file",
-        "if-hostname",
-        "if-hostname-match",
-        "if-not-dir",
-        "if-not-env",
-        "if-not-exists",
-        "if-not-file",
-        "if-not-hostname",
-        "if-not-hostname-match",
-        "if-not-opt",
-        "if-not-plugin",
-        "if-not-reload",
-        "if-opt",
-        "if-plugin",
-        "if-reload",
-        "ifdir",
-        "ifenv",
-        "ifexists",
-        "ifplugin",
-    }
-)
-"""Options that begin a block, in which `%(_)` is what they found."""
-
 NOT_IGNORABLE: dict[str, str] = {
-    **dict.fromkeys(BLOCKS, _LOGIC),
-    **dict.fromkeys(
-        (
-            "config",
-            "include",
-            "inherit",
-            "inject-after",
-            "inject-before",
-            "js",
-            "json",
-            "xml",
-            "xmlconfig",
-            "yaml",
-            "yml",
-        ),
-        _OTHER_FILE,
-    ),
-    **dict.fromkeys(("declare-option", "declare-option2"), "options that it declares would not be known"),
     **dict.fromkeys(
         ("chroot", "immediate-gid", "immediate-uid"), "the instance would run with more rights than it should have"
     ),
@@ -89,8 +35,6 @@ NOT_IGNORABLE: dict[str, str] = {
 INSTEAD: dict[str, str] = {
     "daemonize2": "use daemonize, which already waits until the application is loaded",
     "http-modifier1": "the workers serve HTTP themselves",
-    "include": "use ini = FILE, which reads the file at the same place",
-    "inherit": "use ini = FILE, which reads the file at the place where it stands",
     "lazy": "use lazy-apps",
     "logto2": "use logto",
     "mount": "use module or wsgi-file for the one application",
@@ -162,6 +106,12 @@ FOREIGN_WORDS: dict[str, str] = {
     "worker-connections": "listen",
 }
 """Words of other servers and common slips that no edit distance finds."""
+
+
+def is_built_in_plugin(plugin: str) -> bool:
+    """Whether Penstock does by itself what a plugin of uWSGI is for, by the plugin's name or the path of its file."""
+    name = plugin.strip().rpartition("/")[2].removesuffix(".so").removesuffix("_plugin")
+    return name in ("", "http", "logfile") or name.rstrip("0123456789.") in ("python", "py")
 
 
 @cache

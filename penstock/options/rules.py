@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from penstock.options.known import is_built_in_plugin
 from penstock.options.option import Value
 
 
@@ -53,11 +54,6 @@ def _http_to_elsewhere(said: Said) -> bool:
     return any(address not in said.values("socket") for address in said.values("http-to"))
 
 
-def _is_built_in(plugin: str) -> bool:
-    name = plugin.strip().rpartition("/")[2].removesuffix(".so").removesuffix("_plugin")
-    return name in ("", "http", "logfile") or name.rstrip("0123456789.") in ("python", "py")
-
-
 def _no_unix_socket(said: Said) -> bool:
     addresses = [str(a) for name in ("http", "http-socket", "socket", "stats") for a in said.values(name)]
     return bool(addresses) and all(":" in address for address in addresses)
@@ -69,7 +65,7 @@ def _header_limit_too_high(said: Said) -> bool:
 
 
 def _plugin_not_there(said: Said) -> bool:
-    return not all(_is_built_in(name) for value in said.values("plugins") for name in str(value).split(","))
+    return not all(is_built_in_plugin(name) for value in said.values("plugins") for name in str(value).split(","))
 
 
 RULES: tuple[Rule, ...] = (

@@ -2,56 +2,38 @@
 
 A file that is no UTF-8 text stands in the .json itself, as `latin1`. `settings` are values (a list for an option that
 may be repeated; null for one that is not said), `errors` and `warnings` are [code, line], `says` are pieces of the
-messages, `entries` are raw pairs. `{cwd}` and `{file}` stand for the directory of the start and the name of the file.
+messages, `entries` are raw pairs (a list where a key stands there several times), `output` is what it prints. `{cwd}`
+and `{file}` stand for the directory of the start and the name of the file. `differs` and `stops` are for the comparison
+with the real uWSGI, see test_differential.py.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import penstock
 from penstock.config.argv import parse_argv
 from penstock.config.deviations import DEVIATIONS
 from penstock.config.files import FileReader
 from penstock.config.findings import CODES, ConfigError, Finding
-from penstock.config.load import Sources, load
+from penstock.config.load import Sources, load, read
 from penstock.config.settings import Settings
-from tests.config.support import surroundings
-
-CASES = Path(__file__).parent.parent / "cases" / "config"
-NAMES = sorted(path.stem for path in CASES.glob("*.json"))
+from tests.config.support import CASES, NAMES, SUFFIXES, case, surroundings
 
 
 def test_each_case_has_its_expectation() -> None:
-    assert {path.stem for path in CASES.glob("*.ini")} <= set(NAMES)
+    assert {path.stem for path in CASES.iterdir() if path.suffix in SUFFIXES} <= set(NAMES)
     assert len(NAMES) > 30
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_case(name: str, tmp_path: Path) -> None:
-    (tmp_path / "cfg").mkdir()
-    expected = json.loads((CASES / f"{name}.json").read_text())
-    data = expected["latin1"].encode("latin1") if "latin1" in expected else (CASES / f"{name}.ini").read_bytes()
-    (tmp_path / "cfg" / f"{name}.ini").write_bytes(data)
-    for path, text in expected.get("files", {}).items():
-        (tmp_path / path).write_text(text)
-
-    def fill(value: Any) -> Any:
-        if isinstance(value, str):
-            value = value.replace("{cwd}", str(tmp_path)).replace("{version}", penstock.__version__)
-            return value.replace("{file}", f"cfg/{name}.ini")
-        return [fill(item) for item in value] if isinstance(value, list) else value
-
-    sources = Sources(
-        parse_argv(fill(expected.get("argv", ["{file}"]))),
-        expected.get("environ", {}),
-        surroundings(tmp_path),
-        FileReader(str(tmp_path)),
-    )
+    this = case(name, tmp_path)
+    expected = this.expected
+    words = parse_argv(this.argv)
+    sources = Sources(words, this.environ, surroundings(tmp_path), FileReader(str(tmp_path)))
     findings: tuple[Finding, ...]
     settings: Settings | None
     try:
@@ -67,9 +49,13 @@ def test_case(name: str, tmp_path: Path) -> None:
     for piece in expected.get("says", []):
         assert piece in text
     assert {finding.code for finding in findings} <= CODES.keys()
+    again = read(Sources(words, this.environ, surroundings(tmp_path), FileReader(str(tmp_path))))
+    assert again.findings == findings
+    if "output" in expected:
+        assert list(again.output) == expected["output"]
     if settings is None:
         return
-    for option, value in fill_all(expected.get("settings", {}), fill).items():
+    for option, value in fill_all(expected.get("settings", {}), this.fill).items():
         if value is None:
             assert not settings.given(option)
         elif isinstance(value, list):
@@ -77,7 +63,8 @@ def test_case(name: str, tmp_path: Path) -> None:
         else:
             assert settings.value(option) == value
     for key, value in expected.get("entries", {}).items():
-        assert [entry.value for entry in settings.entries if entry.key == key] == [value]
+        values = [entry.value for entry in settings.entries if entry.key == key]
+        assert values == (this.fill(value) if isinstance(value, list) else [this.fill(value)])
 
 
 def fill_all(values: dict[str, Any], fill: Any) -> dict[str, Any]:

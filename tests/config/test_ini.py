@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.config.ini import Line, is_comment, parse_line, split_lines
+from penstock.config.ini import Line, parse_line, read
+from penstock.config.pairs import Pair
 
 
 @pytest.mark.parametrize("text", ["", " \t\r", "; a", "  # a = b", ";"])
 def test_nothing(text: str) -> None:
-    assert is_comment(text) and parse_line(text, 1) is None
+    assert parse_line(text, 1) is None
 
 
 @pytest.mark.parametrize(
@@ -35,4 +36,14 @@ def test_lines(text: str, line: Line) -> None:
 
 
 def test_only_a_line_feed_ends_a_line() -> None:
-    assert list(split_lines("a\r\nb\x0bc\u2028d\n")) == [(1, "a\r"), (2, "b\x0bc\u2028d"), (3, "")]
+    assert read("[uwsgi]\r\na\rb\x0bc\u2028d = 1\n", "").items == [Pair("a\rb\x0bc\u2028d", "1", 2)]
+
+
+def test_other_sections_are_passed_over_and_named_where_the_wanted_one_is_missing() -> None:
+    text = "[a]\nk = 1\n[b]\nk = 2\n[a]\nl = 3\n"
+    assert read(text, "a").items == [Pair("k", "1", 2), Pair("l", "3", 6)]
+    assert read(text, "").others == ("a", "b")
+
+
+def test_a_line_of_another_section_may_begin_with_a_bracket() -> None:
+    assert read("[x]\nlist =\n  [a, b\n[uwsgi]\nk = 1\n", "").items == [Pair("k", "1", 5)]

@@ -1,0 +1,113 @@
+"""The same text in the real uWSGI: its own view of the configuration is ours, but for the numbered deviations.
+
+Every case of tests/cases/config that uWSGI has a reader for is given to both. `differs` in a case's .json names the
+deviations that it shows, each with the keys (or `KEY=beginning of the value`) whose values may differ, or with "*" where
+one of the two refuses the whole. A difference that is not named fails, and so does a name without a difference.
+`stops` says why uWSGI itself ends, where that has nothing to do with reading.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher
+from pathlib import Path
+
+import pytest
+
+from penstock.config.argv import parse_argv
+from penstock.config.deviations import DEVIATIONS
+from penstock.config.files import FileReader
+from penstock.config.load import Sources, read
+from penstock.config.pairs import kind_of
+from penstock.config.settings import Settings
+from penstock.config.surroundings import Surroundings
+from tests.config import uwsgi
+from tests.config.support import NAMES, Case, case
+
+needs_uwsgi = pytest.mark.skipif(uwsgi.binary() is None, reason="uwsgi is not installed: pip install uwsgi")
+
+Pairs = list[tuple[str, str]]
+
+_TIMES = re.compile(r"\b[0-9]{10}(?:[0-9]{6})?\b")
+
+
+def both_argv(this: Case) -> list[str]:
+    """A file is named by its option: uWSGI knows no sections, and no capital letters, of positional ones."""
+    option = {"ini": "--ini", "yaml": "--yaml", "json": "--json", "xml": "--xml", "toml": "--toml"}
+    kind = kind_of(this.file) or "ini"
+    words: list[str] = []
+    for word in this.argv:
+        is_file = word.partition(":")[0] == this.file and (not words or words[-1] != option[kind])
+        words += [option[kind], word] if is_file and not this.expected.get("positional") else [word]
+    return words
+
+
+def ours(argv: Sequence[str], cwd: Path, environ: dict[str, str]) -> Settings:
+    machine = Surroundings.here()
+    here = dataclasses.replace(machine, cwd=str(cwd), binary=uwsgi.binary() or "", cpus=os.cpu_count() or 1)
+    return read(Sources(parse_argv([*argv, "--show-config"]), environ, here, FileReader(str(cwd))))
+
+
+def shown(settings: Settings) -> Pairs:
+    return [(entry.key, "true" if entry.value is None else entry.value) for entry in settings.entries]
+
+
+def differences(theirs: Pairs, mine: Pairs) -> Iterator[tuple[str, str]]:
+    """Every pair that only one of them has."""
+    left = [(key, _TIMES.sub("TIME", value)) for key, value in theirs]
+    right = [(key, _TIMES.sub("TIME", value)) for key, value in mine]
+    for kind, a, b, c, d in SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
+        if kind != "equal":
+            yield from left[a:b]
+            yield from right[c:d]
+
+
+def fits(allowed: str, key: str, value: str) -> bool:
+    name, equals, beginning = allowed.partition("=")
+    return name == key and (not equals or value.startswith(beginning))
+
+
+@needs_uwsgi
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_pairs(name: str, tmp_path: Path) -> None:
+    this = case(name, tmp_path)
+    if kind_of(this.file) == "toml" or this.expected.get("ours"):
+        pytest.skip(this.expected.get("ours") or "uWSGI has no TOML")
+    argv = both_argv(this)
+    theirs, log = uwsgi.show_config(argv, tmp_path, this.environ)
+    if any("unrecognized option '--json'" in line for line in log):
+        pytest.skip("this uWSGI was built without JSON")
+    settings = ours(argv, tmp_path, this.environ)
+    refused = any(finding.level == "error" for finding in settings.findings)
+    differs: dict[str, list[str] | str] = this.expected.get("differs", {})
+    whole = [row for row, keys in differs.items() if keys == "*"]
+    if theirs is None and "stops" in this.expected:
+        assert any(this.expected["stops"] in line for line in log), log[-5:]
+        return
+    assert "stops" not in this.expected
+    if (theirs is None) != refused:
+        assert whole, f"uWSGI {'refuses it' if theirs is None else 'takes it'}: {log[-3:]}, {settings.findings}"
+        return
+    assert not whole, f"there is no such difference: {whole}"
+    if theirs is None:
+        return
+    allowed = {key for keys in differs.values() for key in keys}
+    found = list(differences(theirs, shown(settings)))
+    assert not [(key, value) for key, value in found if not any(fits(one, key, value) for one in allowed)]
+    for row, keys in differs.items():
+        assert any(fits(one, key, value) for one in keys for key, value in found), f"no difference: {row}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_deviations_with_a_number_are_named(name: str, tmp_path: Path) -> None:
+    assert case(name, tmp_path).expected.get("differs", {}).keys() <= {row.id for row in DEVIATIONS}
+
+
+@pytest.mark.parametrize("row", DEVIATIONS, ids=lambda row: row.id)
+def test_the_case_of_a_deviation_names_it(row: object, tmp_path: Path) -> None:
+    this = case(row.case, tmp_path)  # type: ignore[attr-defined]
+    named = {*this.expected.get("differs", {}), *this.expected.get("value-differs", [])}
+    assert row.id in named  # type: ignore[attr-defined]
