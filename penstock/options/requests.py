@@ -165,14 +165,17 @@ OPTIONS = (
         help="keep this much of a response in memory for a slow client, what is beyond it in a file (response-spool)",
     ),
     Option(
+        # 64 slow clients with a full buffer each: what the worker of a Django site takes anyway. nginx has no such
+        # cap (its buffers are 64 KiB a connection), waitress none either (16 MiB a connection).
         name="response-buffer-total",
         type="bytes",
         default=64 * MIB,
         check=at_least(4096),
         verdict="new",
-        help="keep this much of all responses of a worker in memory, what is beyond it in files; never below response-buffer",
+        help="keep this much of all responses of a worker in memory, the rest in files; never below response-buffer",
     ),
     Option(
+        # nginx: 1 GiB (proxy_max_temp_file_size), without a cap for all of them.
         name="response-spool",
         type="bytes",
         default=128 * MIB,
@@ -204,7 +207,7 @@ OPTIONS = (
         type="path",
         metavar="DIR",
         verdict="new",
-        help="where large request bodies, and responses for slow clients, are kept in files without names (default: TMPDIR)",
+        help="where large request bodies and responses for slow clients are kept, unnamed (default: TMPDIR)",
     ),
     Option(
         name="trusted-proxies",
