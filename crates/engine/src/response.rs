@@ -367,13 +367,18 @@ impl Response {
             }
             self.seal();
         }
-        self.piece(b"")?;
-        if !self.wants_body() {
-            return Ok(());
+        if !self.wants_body() || length == 0 {
+            return self.piece(b"");
+        }
+        if let Some(gone) = self.gone {
+            return Err(gone);
         }
         self.via_sendfile = true;
         self.body_bytes += length;
-        self.socket.write_file(file, offset, length).inspect_err(|gone| self.gone = Some(*gone))
+        self.sent_anything = true;
+        let result = self.socket.write_file(&self.pending, file, offset, length);
+        self.pending.clear();
+        result.inspect_err(|gone| self.gone = Some(*gone))
     }
 
     /// Whether a file can be sent as it lies: only where its bytes need no chunks around them.

@@ -181,23 +181,54 @@ impl Socket {
         Ok(())
     }
 
-    /// Sends part of a file, in order behind what is unsent; the rest is sent by the event loop.
-    pub fn write_file(&self, file: OwnedFd, offset: u64, length: u64) -> Result<(), Gone> {
+    /// Sends `head` and part of a file, in order behind what is unsent; the rest is sent by the event loop.
+    pub fn write_file(&self, head: &[u8], file: OwnedFd, mut offset: u64, length: u64) -> Result<(), Gone> {
         let mut outbox = self.outbox();
         if let Some(gone) = outbox.broken {
             return Err(gone);
         }
-        if length == 0 {
-            return Ok(());
-        }
-        self.keep(&mut outbox, Segment::File { file, offset, left: length });
-        if outbox.segments.len() == 1 {
-            match self.flush_locked(&mut outbox) {
-                Flushed::Broken(gone) => return Err(gone),
-                Flushed::Empty | Flushed::Full | Flushed::Yielded => {}
+        let mut sent = 0;
+        let mut left = length;
+        if outbox.segments.is_empty() {
+            // The head waits in the socket for the file's first bytes, so that they share a packet.
+            sent = match sys::send_before_more(self.fd(), head) {
+                Err(error) => self.unless_broken(&mut outbox, &error)?,
+                Ok(count) => count,
+            };
+            // What the socket takes at once needs no watch for room.
+            while sent == head.len() && left > 0 {
+                match sys::sendfile(self.fd(), file.as_raw_fd(), &mut offset, left.min(FILE_STEP as u64) as usize) {
+                    Ok(0) => {
+                        outbox.fail(Gone::Truncated);
+                        return Err(Gone::Truncated);
+                    }
+                    Ok(count) => left -= count as u64,
+                    Err(error) => {
+                        self.unless_broken(&mut outbox, &error)?;
+                        break;
+                    }
+                }
+                if length - left >= FLUSH_STEPS as u64 * FILE_STEP as u64 {
+                    break;
+                }
             }
         }
+        if sent < head.len() {
+            self.keep_bytes(&mut outbox, &head[sent..]);
+        }
+        if left > 0 {
+            self.keep(&mut outbox, Segment::File { file, offset, left });
+        }
         Ok(())
+    }
+
+    /// Nothing was sent: because there is no room, or for good.
+    fn unless_broken(&self, outbox: &mut Outbox, error: &io::Error) -> Result<usize, Gone> {
+        if error.kind() == io::ErrorKind::WouldBlock {
+            return Ok(0);
+        }
+        outbox.fail(Gone::Disconnected);
+        Err(Gone::Disconnected)
     }
 
     /// Sends what is unsent, as far as there is room. Called by the event loop.
@@ -241,14 +272,7 @@ impl Socket {
             let slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
             sys::send_pieces(self.fd(), &slices)
         };
-        match result {
-            Ok(count) => Ok(count),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-            Err(_) => {
-                outbox.fail(Gone::Disconnected);
-                Err(Gone::Disconnected)
-            }
-        }
+        result.or_else(|error| self.unless_broken(outbox, &error))
     }
 
     fn keep_bytes(&self, outbox: &mut Outbox, bytes: &[u8]) {
@@ -417,6 +441,6 @@ mod tests {
         let mut file = std::fs::File::options().create_new(true).write(true).read(true).open(&path).expect("file");
         file.write_all(b"short").expect("write");
         std::fs::remove_file(&path).expect("unlink");
-        assert_eq!(socket.write_file(OwnedFd::from(file), 0, 100), Err(Gone::Truncated));
+        assert_eq!(socket.write_file(b"", OwnedFd::from(file), 0, 100), Err(Gone::Truncated));
     }
 }

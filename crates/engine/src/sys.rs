@@ -34,6 +34,13 @@ pub fn send(fd: RawFd, data: &[u8]) -> io::Result<usize> {
     retry(|| unsafe { libc::send(fd, data.as_ptr().cast(), data.len(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) })
 }
 
+/// Sends as `send` does; what follows at once shares a packet with it.
+pub fn send_before_more(fd: RawFd, data: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | libc::MSG_MORE;
+    // SAFETY: the pointer and length describe `data`, which is borrowed for the whole call.
+    retry(|| unsafe { libc::send(fd, data.as_ptr().cast(), data.len(), flags) })
+}
+
 /// Sends several pieces in one call, as `send` does for one.
 pub fn send_pieces(fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
     // SAFETY: an all-zero `msghdr` is a valid empty message.
