@@ -6,7 +6,6 @@ Paths are checked by the plan itself: they are part of what the user said.
 from __future__ import annotations
 
 import grp
-import mimetypes
 import os
 import pwd
 import socket
@@ -35,7 +34,6 @@ class Machine:
     interpreter: str
     """The Python that runs Penstock."""
     temp_dir: str
-    mime_types: tuple[tuple[str, str], ...]
 
     @classmethod
     def here(cls) -> Machine:
@@ -48,8 +46,17 @@ class Machine:
             somaxconn=_somaxconn(),
             interpreter=sys.executable,
             temp_dir=tempfile.gettempdir(),
-            mime_types=_mime_types(),
         )
+
+    def mime_types(self) -> str:
+        """Lines of `extension type`, sorted: Python's own table, with the system's on top where there is one."""
+        # Reading the table takes as long as all other facts together, and few need it.
+        import mimetypes
+
+        files = [SYSTEM_MIME_TYPES] if os.path.exists(SYSTEM_MIME_TYPES) else []
+        table = mimetypes.MimeTypes(files).types_map[True]
+        known = {extension.lstrip(".").lower(): kind for extension, kind in table.items()}
+        return "".join(f"{extension} {kind}\n" for extension, kind in sorted(known.items()))
 
     def user_name(self) -> str:
         """Name whoever started this; the number where there is no name."""
@@ -82,10 +89,3 @@ def _somaxconn() -> int:
         return int(Path(SOMAXCONN).read_text())
     except (OSError, ValueError):
         return socket.SOMAXCONN
-
-
-def _mime_types() -> tuple[tuple[str, str], ...]:
-    """Python's own table, with the system's on top where there is one."""
-    files = [SYSTEM_MIME_TYPES] if os.path.exists(SYSTEM_MIME_TYPES) else []
-    table = mimetypes.MimeTypes(files).types_map[True]
-    return tuple(sorted((extension.lstrip(".").lower(), kind) for extension, kind in table.items()))

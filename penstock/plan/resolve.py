@@ -309,7 +309,7 @@ class _Resolver:
             trusted_proxies=self._trusted_proxies(),
             static_maps=self._static_maps(),
             static_safe=tuple(self._after_chdir(path) for path in said.texts("static-safe")),
-            mime_types=self.machine.mime_types,
+            mime_types=self.machine.mime_types() if said.texts("static-map") else "",
             log_requests=not said.flag("disable-logging"),
         )
 

@@ -108,8 +108,10 @@ class EnginePlan:
     """(URL prefix, absolute directory or file)."""
     static_safe: tuple[str, ...]
     """Absolute directories that static files may resolve into beside their own root."""
-    mime_types: tuple[tuple[str, str], ...]
-    """(extension without dot, in lower case; content type)."""
+    mime_types: str
+    """Lines of `extension type`, sorted by extension (without dot, in lower case); empty where no file is served.
+
+    One text, because each process would have its own copy of thousands of small values."""
     log_requests: bool
 
 

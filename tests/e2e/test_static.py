@@ -61,6 +61,36 @@ def test_a_large_file_and_what_follows_on_the_connection(site: Penstock) -> None
         assert connection.request("GET", "/hello").body == b"Hello world"
 
 
+@pytest.mark.parametrize("size", [1, 16383, 16384, 16385, 65536])
+def test_sizes_around_the_one_that_changes_how_files_are_sent(site: Penstock, root: Path, size: int) -> None:
+    (root / "static" / f"{size}.bin").write_bytes(BIG[:size])
+    with Connection(site.http) as connection:
+        for _ in range(3):
+            response = connection.request("GET", f"/static/{size}.bin")
+            assert (response.body, response.framing) == (BIG[:size], "length")
+        tail = connection.request("GET", f"/static/{size}.bin", {"Range": "bytes=-1"})
+        assert (tail.status, tail.body) == (206, BIG[size - 1 : size])
+    assert uwsgi_request(site.uwsgi, f"/static/{size}.bin").body == BIG[:size]
+
+
+def test_a_root_that_is_switched_to_another_release(tmp_path: Path) -> None:
+    for release in ("one", "two"):
+        (tmp_path / release).mkdir()
+        (tmp_path / release / "name.txt").write_text(release)
+    current = tmp_path / "current"
+    current.symlink_to("one")
+    with (
+        Penstock(
+            "--http", "127.0.0.1:0", "--wsgi-file", APPS / "cases.py", "--static-map", f"/s={current}"
+        ) as instance,
+        Connection(instance.http) as connection,
+    ):
+        assert connection.request("GET", "/s/name.txt").body == b"one"
+        (tmp_path / "next").symlink_to("two")
+        (tmp_path / "next").replace(current)
+        assert connection.request("GET", "/s/name.txt").body == b"two"
+
+
 def test_a_file_over_uwsgi(site: Penstock) -> None:
     assert uwsgi_request(site.uwsgi, "/static/css/site.css").body == CSS
 

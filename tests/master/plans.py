@@ -38,7 +38,7 @@ def engine_plan() -> EnginePlan:
         trusted_proxies=(),
         static_maps=(),
         static_safe=(),
-        mime_types=(),
+        mime_types="",
         log_requests=True,
     )
 

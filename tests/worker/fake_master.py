@@ -42,7 +42,7 @@ def engine_plan(**changes: Any) -> EnginePlan:
         "header_timeout_s": 10.0, "body_timeout_s": 10.0, "write_timeout_s": 10.0,
         "keepalive_timeout_s": 30.0, "max_requests": 0, "min_worker_lifetime_s": 10.0, "drain_timeout_s": 60.0,
         "trusted_proxies": ("unix",), "static_maps": (("/static", "/srv/static"),), "static_safe": (),
-        "mime_types": (), "log_requests": True,
+        "mime_types": "", "log_requests": True,
     }  # fmt: skip
     return EnginePlan(**{**values, **changes})
 

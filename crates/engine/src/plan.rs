@@ -27,7 +27,7 @@ pub struct EnginePlan {
     pub trusted_proxies: Vec<String>,
     pub static_maps: Vec<(String, String)>,
     pub static_safe: Vec<String>,
-    pub mime_types: Vec<(String, String)>,
+    pub mime_types: String,
     pub log_requests: bool,
 }
 

@@ -388,8 +388,11 @@ impl Response {
             }
             self.seal();
         }
-        if !self.wants_body() {
+        if !self.wants_body() || length == 0 {
             return self.piece(b"");
+        }
+        if let Some(gone) = self.gone {
+            return Err(gone);
         }
         self.via_sendfile = true;
         self.sent_anything = true;

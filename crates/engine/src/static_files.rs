@@ -9,18 +9,20 @@
 //! (/proc/self/fd, proc(5)). Both judge the descriptor that is sent, so that renaming files or swapping links in between
 //! gains nothing.
 //!
+//! Where no symbolic link is on the way, which is almost always, one call opens the whole path with
+//! RESOLVE_NO_SYMLINKS: without links and without `..` a path can not leave the directory that it begins with. Nothing
+//! is remembered between requests, neither descriptors nor sizes: opening anew costs about a microsecond, and a cache
+//! would serve yesterday's file for as long as it lives.
+//!
 //! What is not found is no answer: the app is asked, as in uWSGI. So is it for a directory and for every method other
 //! than GET and HEAD.
 
-use std::collections::HashMap;
-use std::ffi::CString;
-use std::fs::File;
+use std::cmp::Ordering;
+use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// Whether a request with this method may be answered from a file.
@@ -34,8 +36,7 @@ pub struct StaticMap {
     mounts: Vec<Mount>,
     /// Directories beside their own root that files may resolve into.
     safe: Vec<PathBuf>,
-    /// Content types by extension, in lower case.
-    types: HashMap<Box<[u8]>, Arc<str>>,
+    types: Types,
 }
 
 #[derive(Debug)]
@@ -43,50 +44,52 @@ struct Mount {
     /// Without trailing slashes; empty for every path.
     prefix: Vec<u8>,
     target: PathBuf,
+    /// No symbolic link was on the way to the target when the worker started: a link-free open is worth a try.
+    is_direct: bool,
 }
+
+/// Content types by extension: lines of `extension type`, sorted by extension, in lower case. It is searched where it
+/// lies: as a hash map it would cost every worker ten times the memory, and a search has a dozen steps.
+#[derive(Debug, Default)]
+struct Types(Box<str>);
 
 /// What a path means.
 #[derive(Debug)]
-pub enum Lookup {
+pub enum Lookup<'a> {
     /// Nothing here: ask the app.
     Missing,
-    Found(Found),
+    Found(Found<'a>),
     /// There is something that must not or can not be served: log the sentence, then ask the app.
     Refused(String),
 }
 
 /// A regular file that may be served.
 #[derive(Debug)]
-pub struct Found {
-    file: File,
+pub struct Found<'a> {
+    file: OwnedFd,
     size: u64,
     /// Whole seconds since 1970, and the nanoseconds after them.
     modified_s: i64,
     modified_ns: i64,
-    content_type: Option<Arc<str>>,
+    content_type: Option<&'a str>,
 }
 
 impl StaticMap {
-    /// `maps` are (URL prefix, absolute directory or file), tried in order; `safe` absolute directories; `types` pairs of
-    /// (extension without dot, content type). The directories need not exist yet.
-    ///
-    /// A content type that could not stand in a header is left out.
-    pub fn new(maps: Vec<(String, String)>, safe: Vec<String>, types: Vec<(String, String)>) -> StaticMap {
-        let mount = |(prefix, target): (String, String)| Mount {
-            prefix: prefix.trim_end_matches('/').as_bytes().to_vec(),
-            target: PathBuf::from(target),
+    /// `maps` are (URL prefix, absolute directory or file), tried in order; `safe` absolute directories; `types` lines of
+    /// `extension type`, sorted by extension. The directories need not exist yet.
+    pub fn new(maps: Vec<(String, String)>, safe: Vec<String>, types: String) -> StaticMap {
+        let mount = |(prefix, target): (String, String)| {
+            let target = PathBuf::from(target);
+            Mount {
+                prefix: prefix.trim_end_matches('/').as_bytes().to_vec(),
+                is_direct: target.canonicalize().map_or(true, |real| real == target),
+                target,
+            }
         };
-        let is_header_text = |text: &str| !text.is_empty() && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
         StaticMap {
             mounts: maps.into_iter().map(mount).collect(),
             safe: safe.into_iter().map(PathBuf::from).collect(),
-            types: types
-                .into_iter()
-                .filter(|(_, content_type)| is_header_text(content_type))
-                .map(|(extension, content_type)| {
-                    (extension.to_ascii_lowercase().into_bytes().into(), content_type.into())
-                })
-                .collect(),
+            types: Types(types.into()),
         }
     }
 
@@ -99,7 +102,7 @@ impl StaticMap {
     ///
     /// A prefix matches whole segments: `/static` means `/static` and `/static/x`, not `/staticx`. Of several maps that
     /// match, the first that has the file serves it.
-    pub fn lookup(&self, path: &[u8]) -> Lookup {
+    pub fn lookup(&self, path: &[u8]) -> Lookup<'_> {
         for mount in &self.mounts {
             let Some(rest) = mount.rest_of(path) else {
                 continue;
@@ -117,7 +120,7 @@ impl StaticMap {
     }
 
     /// The file at `rest` beneath the mount, None if there is none, or why it is not served.
-    fn open(&self, mount: &Mount, rest: &[u8]) -> Result<Option<Found>, String> {
+    fn open(&self, mount: &Mount, rest: &[u8]) -> Result<Option<Found<'_>>, String> {
         let relative = without_leading_slashes(rest);
         let failed = |error| {
             let name = mount.target.as_os_str().as_bytes().escape_ascii();
@@ -130,28 +133,27 @@ impl StaticMap {
             // `/robots.txt/` or `/static/`: a directory if anything.
             return Ok(None);
         } else {
-            open_beneath(&mount.target, relative)
+            mount.open_beneath(relative)
         };
         let (file, unchecked_root) = match opened {
             Ok(opened) => opened,
             Err(error) if is_absence(&error) => return Ok(None),
             Err(error) => return Err(failed(error)),
         };
-        let file = File::from(file);
-        let metadata = file.metadata().map_err(failed)?;
-        if !metadata.is_file() {
+        let Some(status) = regular(file.as_fd()).map_err(failed)? else {
             return Ok(None);
-        }
+        };
         if let Some(root) = unchecked_root {
             self.check_place(root.as_fd(), file.as_fd())?;
         }
         let name = if rest.is_empty() { mount.target.as_os_str().as_bytes() } else { relative };
         Ok(Some(Found {
             file,
-            size: metadata.len(),
-            modified_s: metadata.mtime(),
-            modified_ns: metadata.mtime_nsec(),
-            content_type: self.type_of(name),
+            // Neither is negative or cut on a system with 64-bit offsets; elsewhere a file of that size does not open.
+            size: u64::try_from(status.st_size).unwrap_or(0),
+            modified_s: status.st_mtime,
+            modified_ns: status.st_mtime_nsec,
+            content_type: self.types.of(name),
         }))
     }
 
@@ -170,12 +172,6 @@ impl StaticMap {
         }
         Err(format!("security error: {} is not under {} or a safe path", escaped(&file), escaped(&root)))
     }
-
-    fn type_of(&self, name: &[u8]) -> Option<Arc<str>> {
-        let name = name.rsplit(|&byte| byte == b'/').next()?;
-        let dot = name.iter().rposition(|&byte| byte == b'.')?;
-        self.types.get(name[dot + 1..].to_ascii_lowercase().as_slice()).cloned()
-    }
 }
 
 impl Mount {
@@ -184,7 +180,68 @@ impl Mount {
         let rest = path.strip_prefix(self.prefix.as_slice())?;
         (rest.is_empty() || rest[0] == b'/').then_some(rest)
     }
+
+    /// Open the file at `path`, which has no `..` segment, beneath the target. If the kernel does not vouch for the
+    /// place, the opened target comes with the file and the caller must check.
+    fn open_beneath(&self, path: &[u8]) -> io::Result<(OwnedFd, Option<OwnedFd>)> {
+        if self.is_direct {
+            let whole = CString::new([self.target.as_os_str().as_bytes(), b"/", path].concat())?;
+            match open_resolving(libc::AT_FDCWD, &whole, libc::RESOLVE_NO_SYMLINKS) {
+                Err(error) if is_undecided(&error) => {}
+                decided => return Ok((decided?, None)),
+            }
+        }
+        let root = open_at(None, self.target.as_os_str().as_bytes(), libc::O_PATH | libc::O_DIRECTORY)?;
+        match open_resolving(
+            root.as_raw_fd(),
+            &CString::new(path)?,
+            libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS,
+        ) {
+            Err(error) if is_undecided(&error) => Ok((open_at(Some(root.as_fd()), path, READ)?, Some(root))),
+            decided => Ok((decided?, None)),
+        }
+    }
 }
+
+impl Types {
+    /// The content type of a file by its name's extension. One that could not stand in a header is none.
+    fn of(&self, name: &[u8]) -> Option<&str> {
+        let name = name.rsplit(|&byte| byte == b'/').next()?;
+        let dot = name.iter().rposition(|&byte| byte == b'.')?;
+        let given = &name[dot + 1..];
+        let mut lowered = [0; EXTENSION_LIMIT_BYTES];
+        let extension = lowered.get_mut(..given.len())?;
+        extension.copy_from_slice(given);
+        extension.make_ascii_lowercase();
+        self.find(extension)
+    }
+
+    fn find(&self, extension: &[u8]) -> Option<&str> {
+        let text = self.0.as_bytes();
+        let (mut low, mut high) = (0, text.len());
+        // Invariant: the line, if there is one, begins at or after `low` and before `high`; both are beginnings of lines.
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let start = memchr::memrchr(b'\n', &text[low..middle]).map_or(low, |end| low + end + 1);
+            let end = memchr::memchr(b'\n', &text[middle..high]).map_or(high, |end| middle + end);
+            let line = &text[start..end];
+            let space = memchr::memchr(b' ', line)?;
+            match line[..space].cmp(extension) {
+                Ordering::Less => low = (end + 1).min(high),
+                Ordering::Greater => high = start,
+                Ordering::Equal => {
+                    let kind = self.0.get(start + space + 1..end)?;
+                    return (!kind.is_empty() && kind.bytes().all(|byte| (b' '..=b'~').contains(&byte)))
+                        .then_some(kind);
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Longer ones have no type.
+const EXTENSION_LIMIT_BYTES: usize = 32;
 
 /// What no path may contain, so that it means one file and that one is beneath the root by name.
 fn forbidden(path: &[u8]) -> Option<&'static str> {
@@ -218,43 +275,40 @@ fn open_at(directory: Option<BorrowedFd<'_>>, path: &[u8], flags: libc::c_int) -
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Open the file at `path` beneath the directory `root`. If the kernel does not vouch for the place, the root comes with
-/// it and the caller must check.
-fn open_beneath(root: &Path, path: &[u8]) -> io::Result<(OwnedFd, Option<OwnedFd>)> {
-    let root = open_at(None, root.as_os_str().as_bytes(), libc::O_PATH | libc::O_DIRECTORY)?;
-    match open_without_leaving(root.as_fd(), path) {
-        Ok(file) => Ok((file, None)),
-        // EXDEV: a link is absolute or leads out. ELOOP: a link of /proc, or really a loop. EAGAIN: something was renamed
-        // meanwhile. The others: this kernel or sandbox has no openat2.
-        Err(error)
-            if matches!(
-                error.raw_os_error(),
-                Some(
-                    libc::EXDEV | libc::ELOOP | libc::EAGAIN | libc::ENOSYS | libc::EPERM | libc::EINVAL | libc::E2BIG
-                )
-            ) =>
-        {
-            Ok((open_at(Some(root.as_fd()), path, READ)?, Some(root)))
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn open_without_leaving(root: BorrowedFd<'_>, path: &[u8]) -> io::Result<OwnedFd> {
-    let path = CString::new(path).map_err(|_| io::Error::from(io::ErrorKind::NotFound))?;
+fn open_resolving(directory: RawFd, path: &CStr, resolve: u64) -> io::Result<OwnedFd> {
     // SAFETY: all-zero is a valid open_how: every field is an integer.
     let mut how: libc::open_how = unsafe { std::mem::zeroed() };
     how.flags = (READ | libc::O_CLOEXEC) as u64;
-    how.resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS;
+    how.resolve = resolve;
     // SAFETY: path is a C string and how has the size that is given; the kernel keeps neither.
     let result = unsafe {
-        libc::syscall(libc::SYS_openat2, root.as_raw_fd(), path.as_ptr(), &raw const how, size_of::<libc::open_how>())
+        libc::syscall(libc::SYS_openat2, directory, path.as_ptr(), &raw const how, size_of::<libc::open_how>())
     };
     match libc::c_int::try_from(result) {
         // SAFETY: the descriptor is new and belongs to nobody else.
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// What a failed openat2 leaves open. EXDEV: a link is absolute or leads out. ELOOP: a link where none is allowed, a link
+/// of /proc, or really a loop. EAGAIN: something was renamed meanwhile. The others: this kernel or sandbox has no openat2.
+fn is_undecided(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EXDEV | libc::ELOOP | libc::EAGAIN | libc::ENOSYS | libc::EPERM | libc::EINVAL | libc::E2BIG)
+    )
+}
+
+/// The state of an open file, None if it is not a regular one.
+fn regular(file: BorrowedFd<'_>) -> io::Result<Option<libc::stat>> {
+    // SAFETY: all-zero is a valid stat: every field is an integer.
+    let mut status: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open as long as it is borrowed, and status is writable.
+    if unsafe { libc::fstat(file.as_raw_fd(), &raw mut status) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((status.st_mode & libc::S_IFMT == libc::S_IFREG).then_some(status))
 }
 
 /// Whether there is no such file, as opposed to one that can not be opened. ENXIO: a socket.
@@ -301,12 +355,23 @@ pub struct StaticResponse {
 /// A part of a file. If the file has become shorter than `offset + length` the response can not be completed.
 #[derive(Debug)]
 pub struct FileBody {
-    pub file: File,
+    pub file: OwnedFd,
     pub offset: u64,
     pub length: u64,
 }
 
-impl Found {
+impl FileBody {
+    /// The whole part, if it fits into `buffer` and can be read now: one that has become shorter can not.
+    pub fn read_small<'a>(&self, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+        let part = buffer.get_mut(..usize::try_from(self.length).ok()?)?;
+        let offset = libc::off_t::try_from(self.offset).ok()?;
+        // SAFETY: the pointer and length describe `part`, and the descriptor is ours.
+        let count = unsafe { libc::pread(self.file.as_raw_fd(), part.as_mut_ptr().cast(), part.len(), offset) };
+        (usize::try_from(count) == Ok(part.len())).then_some(part)
+    }
+}
+
+impl Found<'_> {
     /// The response to a request of this file at the time `now`; None if the method is neither GET nor HEAD.
     ///
     /// Preconditions are evaluated in the order of RFC 9110, section 13.2.2. Of `Range`, one range is honoured; for
@@ -374,7 +439,7 @@ struct Validators {
 }
 
 impl Validators {
-    fn of(found: &Found, now: SystemTime) -> Validators {
+    fn of(found: &Found<'_>, now: SystemTime) -> Validators {
         let modified = u64::try_from(found.modified_s)
             .ok()
             .and_then(|seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
@@ -553,6 +618,7 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
     use std::io::Read;
     use std::os::unix::fs::{FileExt, symlink};
     use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -591,9 +657,7 @@ mod tests {
             StaticMap::new(
                 maps.iter().map(|(prefix, name)| ((*prefix).to_owned(), self.text(name))).collect(),
                 safe.iter().map(|name| self.text(name)).collect(),
-                [("css", "text/css"), ("js", "text/javascript"), ("txt", "text/plain"), ("evil", "a\r\nb: c")]
-                    .map(|(extension, content_type)| (extension.to_owned(), content_type.to_owned()))
-                    .to_vec(),
+                "css text/css\nevil a\x1bb\njs text/javascript\ntxt text/plain\n".to_owned(),
             )
         }
 
@@ -608,7 +672,7 @@ mod tests {
         }
     }
 
-    fn found(map: &StaticMap, path: &str) -> Found {
+    fn found<'a>(map: &'a StaticMap, path: &str) -> Found<'a> {
         match map.lookup(path.as_bytes()) {
             Lookup::Found(found) => found,
             other => panic!("{path}: {other:?}"),
@@ -617,7 +681,7 @@ mod tests {
 
     fn contents(map: &StaticMap, path: &str) -> String {
         let mut text = String::new();
-        found(map, path).file.read_to_string(&mut text).unwrap();
+        File::from(found(map, path).file).read_to_string(&mut text).unwrap();
         text
     }
 
@@ -697,7 +761,7 @@ mod tests {
         let tree = Tree::new();
         let map = tree.map_with(&[("/robots", "secret.txt")], &[]);
         assert_eq!(contents(&map, "/robots"), "secret");
-        assert_eq!(found(&map, "/robots").content_type.as_deref(), Some("text/plain"));
+        assert_eq!(found(&map, "/robots").content_type, Some("text/plain"));
         // Even through a link: it was named by the user.
         symlink(tree.path("secret.txt"), tree.path("link.txt")).unwrap();
         assert_eq!(contents(&tree.map_with(&[("/r", "link.txt")], &[]), "/r"), "secret");
@@ -723,7 +787,7 @@ mod tests {
             assert_eq!(contents(&map, "//a.css"), "body {}");
             assert!(is_missing(&map, "//etc/passwd") && is_missing(&map, "///etc/passwd"));
         }
-        let map = StaticMap::new(vec![("/all".to_owned(), "/".to_owned())], vec![], vec![]);
+        let map = StaticMap::new(vec![("/all".to_owned(), "/".to_owned())], vec![], String::new());
         assert!(matches!(map.lookup(b"/all/etc/passwd"), Lookup::Found(_)));
     }
 
@@ -745,8 +809,26 @@ mod tests {
             ("/static/x.unknown", None),
             ("/static/sub.css/plain", None),
         ] {
-            assert_eq!(found(&map, path).content_type.as_deref(), content_type, "{path}");
+            assert_eq!(found(&map, path).content_type, content_type, "{path}");
         }
+    }
+
+    #[test]
+    fn every_line_of_the_table_is_found_and_nothing_between() {
+        let text: String = (0..500).map(|number| format!("e{number:03} type/{number}\n")).collect();
+        let types = Types(text.into());
+        for number in 0..500 {
+            assert_eq!(types.find(format!("e{number:03}").as_bytes()), Some(format!("type/{number}").as_str()));
+            assert_eq!(types.find(format!("e{number:03}x").as_bytes()), None);
+        }
+        for extension in [&b""[..], b"a", b"e", b"e0", b"f", b"type/7", b"e001 type/1", b"\n"] {
+            assert_eq!(types.find(extension), None, "{}", extension.escape_ascii());
+        }
+        assert_eq!(types.of(&[b"x.e", &b"0".repeat(100)[..]].concat()), None);
+        for damaged in ["", "\n", "nospace", "css \n", "css text\u{7f}\n", " text/css\n"] {
+            assert_eq!(Types(damaged.into()).find(b"css"), None, "{damaged:?}");
+        }
+        assert_eq!(Types("css text/css".into()).find(b"css"), Some("text/css"));
     }
 
     #[test]
@@ -829,6 +911,19 @@ mod tests {
         symlink("r2", tree.path("next")).unwrap();
         std::fs::rename(tree.path("next"), tree.path("current")).unwrap();
         assert_eq!(contents(&map, "/s/x"), "two");
+    }
+
+    #[test]
+    fn a_plain_root_that_becomes_a_link_is_followed_and_still_confines() {
+        let tree = Tree::new();
+        symlink(tree.path("secret.txt"), tree.path("static/leak.css")).unwrap();
+        let map = tree.map();
+        assert!(map.mounts[0].is_direct);
+        std::fs::rename(tree.path("static"), tree.path("r1")).unwrap();
+        symlink("r1", tree.path("static")).unwrap();
+        assert_eq!(contents(&map, "/static/a.css"), "body {}");
+        assert!(refusal(&map, b"/static/leak.css").contains("secret.txt is not under"));
+        assert!(!tree.map().mounts[0].is_direct);
     }
 
     #[test]
@@ -919,9 +1014,9 @@ mod tests {
             let (mut served, mut refused) = (0, 0);
             while !over.load(Ordering::Relaxed) {
                 match map.lookup(b"/static/swap/f") {
-                    Lookup::Found(mut found) => {
+                    Lookup::Found(found) => {
                         let mut text = String::new();
-                        found.file.read_to_string(&mut text).unwrap();
+                        File::from(found.file).read_to_string(&mut text).unwrap();
                         assert_eq!(text, "public");
                         served += 1;
                     }
@@ -951,9 +1046,9 @@ mod tests {
                 over.store(true, Ordering::Relaxed);
             });
             while !over.load(Ordering::Relaxed) {
-                if let Lookup::Found(mut found) = map.lookup(b"/static/swap") {
+                if let Lookup::Found(found) = map.lookup(b"/static/swap") {
                     let mut text = String::new();
-                    found.file.read_to_string(&mut text).unwrap();
+                    File::from(found.file).read_to_string(&mut text).unwrap();
                     assert_eq!(text, "public");
                 }
             }
@@ -961,9 +1056,23 @@ mod tests {
     }
 
     #[test]
+    fn a_part_is_read_whole_or_not_at_all() {
+        let tree = Tree::new();
+        let map = tree.map();
+        let body = |offset, length| FileBody { file: found(&map, "/static/a.css").file, offset, length };
+        let mut buffer = [0; 7];
+        assert_eq!(body(0, 7).read_small(&mut buffer), Some(&b"body {}"[..]));
+        assert_eq!(body(5, 2).read_small(&mut buffer), Some(&b"{}"[..]));
+        assert_eq!(body(0, 8).read_small(&mut buffer), None);
+        assert_eq!(body(5, 3).read_small(&mut buffer), None);
+        assert_eq!(body(u64::MAX, 1).read_small(&mut buffer), None);
+    }
+
+    #[test]
     fn a_file_removed_after_opening_is_still_served() {
         let tree = Tree::new();
-        let found = found(&tree.map(), "/static/a.css");
+        let map = tree.map();
+        let found = found(&map, "/static/a.css");
         std::fs::remove_file(tree.path("static/a.css")).unwrap();
         let response = found.respond(&get(), later()).unwrap();
         assert_eq!(body_of(&response), b"body {}");
@@ -1033,18 +1142,20 @@ mod tests {
     }
 
     /// `0123456789`, modified at MODIFIED, with a type.
-    fn ten_bytes(tree: &Tree) -> Found {
+    fn ten_bytes(tree: &Tree) -> Found<'static> {
         let mut found = sized_file(tree, "0123456789");
-        found.content_type = Some("text/plain".into());
+        found.content_type = Some("text/plain");
         found
     }
 
-    fn sized_file(tree: &Tree, text: &str) -> Found {
+    fn sized_file(tree: &Tree, text: &str) -> Found<'static> {
         tree.write("static/ten", text);
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(MODIFIED);
         let file = File::options().write(true).open(tree.path("static/ten")).unwrap();
         file.set_modified(time).unwrap();
-        found(&tree.map(), "/static/ten")
+        let map = tree.map();
+        let Found { file, size, modified_s, modified_ns, .. } = found(&map, "/static/ten");
+        Found { file, size, modified_s, modified_ns, content_type: None }
     }
 
     fn answer(request: &Conditions<'_>) -> StaticResponse {
@@ -1056,7 +1167,7 @@ mod tests {
             return Vec::new();
         };
         let mut bytes = vec![0; usize::try_from(body.length).unwrap()];
-        body.file.read_exact_at(&mut bytes, body.offset).unwrap();
+        File::from(body.file.try_clone().unwrap()).read_exact_at(&mut bytes, body.offset).unwrap();
         bytes
     }
 

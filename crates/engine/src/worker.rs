@@ -736,7 +736,7 @@ mod tests {
                 trusted_proxies: vec![],
                 static_maps: vec![],
                 static_safe: vec![],
-                mime_types: vec![],
+                mime_types: String::new(),
                 log_requests: false,
             },
             worker_id: 1,

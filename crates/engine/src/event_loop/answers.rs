@@ -15,6 +15,10 @@ use crate::static_files::{self, Conditions};
 use crate::sys::{self, Peer};
 use crate::worker::Shared;
 
+/// A file up to this size is read and leaves with its head in one call; a larger one costs less by sendfile, which copies
+/// nothing but needs a call of its own.
+const SMALL_FILE_BYTES: usize = 16 * 1024;
+
 impl EventLoop {
     /// The loop never waits for a client: what of its own short answers does not fit into the socket is kept.
     pub(super) fn own_policy(&self) -> WritePolicy {
@@ -98,7 +102,7 @@ impl EventLoop {
         self.again.push_back(key);
     }
 
-    pub(super) fn serve_file(&mut self, shared: &Shared, exchange: &mut Exchange, found: static_files::Found) {
+    pub(super) fn serve_file(&mut self, shared: &Shared, exchange: &mut Exchange, found: static_files::Found<'_>) {
         let date = self.date.at(sys::epoch_s());
         let header = |name: &[u8], var: &[u8]| {
             exchange.header(name).or_else(|| Some(exchange.var(var)).filter(|value| !value.is_empty()))
@@ -118,7 +122,7 @@ impl EventLoop {
             self.own_policy(),
             exchange.framing(self.listeners[exchange.listener].protocol),
             date,
-            (Vec::new(), Vec::new()),
+            std::mem::take(&mut self.file_scratch),
         );
         let reason = wire::response::reason(answer.status);
         let mut fine = response.start(format!("{} {reason}", answer.status).as_bytes(), false).is_ok();
@@ -128,9 +132,12 @@ impl EventLoop {
         if !fine {
             response.replace_with_error();
         } else if let Some(body) = answer.body {
-            let _ = response.file(body.file.into(), body.offset, body.length);
+            match body.read_small(&mut self.scratch[..SMALL_FILE_BYTES]) {
+                Some(contents) => _ = response.whole(&[contents]),
+                None => _ = response.file(body.file, body.offset, body.length),
+            }
         }
-        exchange.take_report(response, false);
+        self.file_scratch = exchange.take_report(response, false);
         let done = Finished {
             tx_bytes: exchange.report.header_bytes + exchange.report.body_bytes,
             elapsed_us: sys::now_us().saturating_sub(exchange.started_us),

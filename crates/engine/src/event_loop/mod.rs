@@ -114,6 +114,8 @@ pub struct EventLoop {
     batch: usize,
     cursor: usize,
     scratch: Vec<u8>,
+    /// Working buffers of a file's response.
+    file_scratch: (Vec<u8>, Vec<u8>),
     intake: Intake,
     policy: WritePolicy,
     header_timeout_ms: u64,
@@ -194,6 +196,7 @@ impl EventLoop {
             batch: 0,
             cursor: 0,
             scratch: vec![0; SCRATCH_BYTES],
+            file_scratch: Default::default(),
             intake: Intake {
                 limits: wire::Limits {
                     head_bytes: engine.head_limit_bytes,
