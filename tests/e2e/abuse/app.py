@@ -18,7 +18,7 @@ TEXT = [("Content-Type", "text/plain")]
 
 
 def application(environ, start_response):
-    path = environ["PATH_INFO"]
+    path = environ.get("PATH_INFO", "")
     if path == "/seen":
         found = {"pid": os.getpid(), "seen": SEEN[:], "cwd": os.getcwd(), "path": sys.path, "prefix": sys.prefix}
         found["environment"] = dict(os.environ)
@@ -303,7 +303,7 @@ RAISE = {
     "unprintable": lambda: fail(Unprintable()),
     "surrogate": lambda: fail(ValueError("\udcff\ud800 \u20ac")),
     "line-ends": lambda: fail(ValueError("one\r\ntwo\x1b[31m\0")),
-    "long": lambda: fail(ValueError("x" * (1 << 20))),
+    "long": lambda: fail(ValueError("x" * (1 << 16))),
     "chained": chained,
     "group": lambda: fail(ExceptionGroup("group", [ValueError(1), TypeError(2)])),
     "connection-reset": lambda: fail(ConnectionResetError(104, "reset")),
@@ -362,8 +362,7 @@ def spoils(environ, start_response, query, body):
     elif what == "stderr-back":
         sys.stderr = sys.__stderr__
     elif what == "excepthook":
-        hook, sys.excepthook = sys.excepthook, lambda *error: fail(RuntimeError("raised in excepthook"))
-        STARTED.append(hook)
+        sys.excepthook = lambda *error: fail(RuntimeError("raised in excepthook"))
         raise RuntimeError("raised with a broken hook")
     elif what == "excepthook-back":
         sys.excepthook = sys.__excepthook__
