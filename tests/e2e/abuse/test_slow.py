@@ -72,8 +72,8 @@ def served_meanwhile(server: Penstock, kinds: list[str], scale: float) -> None:
         grown = rss_bytes(worker) - memory
         assert grown < cap_bytes(kinds, scale) + SLACK, f"{grown / MIB:.1f} MiB more"
         assert running.is_running
-    # The server can not know that these are gone.
-    unknown = sum(number_of(kind, scale) for kind in kinds if KINDS[kind].end == "silent")
+    # The server can not know that these are gone: it keeps a connection and the file of its body for each.
+    unknown = sum(2 * number_of(kind, scale) for kind in kinds if KINDS[kind].end == "silent")
     until("the connections are closed", lambda: open_files(worker) <= files + unknown)
 
 
