@@ -11,7 +11,7 @@ use wire::http1::{self, Chunked, Framing, HeadScan};
 use wire::uwsgi;
 use wire::{Error, Limits, Step};
 
-use crate::exchange::{Exchange, Parsed, Report, TargetParts};
+use crate::exchange::{Exchange, Parts, Report, Spares, TargetParts};
 use crate::plan::ListenerProtocol;
 use crate::socket::Socket;
 use crate::spool::{self, Spool, SpooledBody};
@@ -177,7 +177,7 @@ impl Connection {
     }
 
     /// Takes bytes that arrived (or, with `untried`, those in `buffer`).
-    pub fn ingest(&mut self, data: &[u8], protocol: ListenerProtocol, intake: &Intake) -> Verdict {
+    pub fn ingest(&mut self, data: &[u8], protocol: ListenerProtocol, intake: &Intake, spares: &mut Spares) -> Verdict {
         if matches!(self.state, State::Body(_)) {
             return self.body(data, intake);
         }
@@ -188,8 +188,8 @@ impl Connection {
         let buffer = std::mem::take(&mut self.buffer);
         let input: &[u8] = if fresh { data } else { &buffer };
         let verdict = match protocol {
-            ListenerProtocol::Http => self.http(input, fresh, intake),
-            ListenerProtocol::Uwsgi => self.uwsgi(input, intake),
+            ListenerProtocol::Http => self.http(input, fresh, intake, spares),
+            ListenerProtocol::Uwsgi => self.uwsgi(input, intake, spares),
         };
         if matches!(verdict, Verdict::More) && matches!(self.state, State::Idle | State::Head) {
             self.state = State::Head;
@@ -198,7 +198,7 @@ impl Connection {
         verdict
     }
 
-    fn http(&mut self, input: &[u8], fresh: bool, intake: &Intake) -> Verdict {
+    fn http(&mut self, input: &[u8], fresh: bool, intake: &Intake, spares: &mut Spares) -> Verdict {
         // A request usually arrives whole: then one pass is enough. Otherwise the scan remembers how far it looked, so
         // that a head that comes byte by byte costs no more than one that comes at once.
         if !fresh {
@@ -208,9 +208,11 @@ impl Connection {
                 Err(error) => return refuse(error, input, ListenerProtocol::Http),
             }
         }
-        let (head, used) = match http1::parse_head(input, &intake.limits) {
-            Ok(Step::Done(head, used)) => (head, used),
+        let mut parts = spares.take();
+        let used = match http1::parse_head_into(input, &intake.limits, parts.head()) {
+            Ok(Step::Done((), used)) => used,
             Ok(Step::NeedMore) => {
+                spares.keep(parts);
                 return match self.scan.scan(input, &intake.limits) {
                     Ok(_) => Verdict::More,
                     Err(error) => refuse(error, input, ListenerProtocol::Http),
@@ -219,15 +221,15 @@ impl Connection {
             Err(error) => return refuse(error, input, ListenerProtocol::Http),
         };
         self.scan.reset();
+        let head = parts.head();
         let framing = head.framing;
         let expect_continue = head.expect_continue;
         let keep_alive = head.keep_alive;
-        let parts = match TargetParts::parse(head.method.of(input), head.target.of(input), input) {
-            Ok(parts) => parts,
+        let target = match TargetParts::parse(head.method.of(input), head.target.of(input), input) {
+            Ok(target) => target,
             Err(error) => return Verdict::Refuse(error.into()),
         };
-        let mut exchange = self.exchange(Parsed::Http(head), &input[..used], keep_alive);
-        exchange.target = parts;
+        let exchange = self.exchange(parts, target, &input[..used], keep_alive);
         let rest = &input[used..];
         match framing {
             Framing::None | Framing::Length(0) => self.ready(exchange, rest),
@@ -243,9 +245,10 @@ impl Connection {
         }
     }
 
-    fn uwsgi(&mut self, input: &[u8], intake: &Intake) -> Verdict {
-        let (packet, used) = match uwsgi::parse_packet(input, &intake.limits) {
-            Ok(Step::Done(packet, used)) => (packet, used),
+    fn uwsgi(&mut self, input: &[u8], intake: &Intake, spares: &mut Spares) -> Verdict {
+        let mut parts = spares.take();
+        let used = match uwsgi::parse_packet_into(input, &intake.limits, parts.packet()) {
+            Ok(Step::Done((), used)) => used,
             // The first byte of a packet for an app is 0 or 30, never a letter.
             Ok(Step::NeedMore) if input.first().is_some_and(u8::is_ascii_uppercase) => {
                 return wrong_protocol(detect::guess(input), ListenerProtocol::Uwsgi)
@@ -254,6 +257,7 @@ impl Connection {
             Ok(Step::NeedMore) => return Verdict::More,
             Err(error) => return refuse(error, input, ListenerProtocol::Uwsgi),
         };
+        let packet = parts.packet();
         match packet.modifier1 {
             0 | 30 => {}
             100 => return Verdict::Ping,
@@ -279,7 +283,7 @@ impl Connection {
         if intake.limits.body_bytes > 0 && length > intake.limits.body_bytes {
             return Verdict::Refuse(too_large(intake));
         }
-        let exchange = self.exchange(Parsed::Uwsgi(packet), &input[..used], false);
+        let exchange = self.exchange(parts, TargetParts::default(), &input[..used], false);
         let rest = &input[used..];
         if length == 0 {
             self.ready(exchange, rest)
@@ -288,7 +292,10 @@ impl Connection {
         }
     }
 
-    fn exchange(&self, parsed: Parsed, bytes: &[u8], keep_alive: bool) -> Box<Exchange> {
+    fn exchange(&self, parts: Parts, target: TargetParts, head: &[u8], keep_alive: bool) -> Box<Exchange> {
+        let Parts { parsed, mut bytes } = parts;
+        bytes.clear();
+        bytes.extend_from_slice(head);
         Box::new(Exchange {
             key: self.key,
             socket: Arc::clone(&self.socket),
@@ -296,8 +303,8 @@ impl Connection {
             peer: self.peer,
             trusted: self.trusted,
             parsed,
-            bytes: bytes.to_vec(),
-            target: TargetParts::default(),
+            bytes,
+            target,
             body: SpooledBody::Memory(Vec::new()),
             keep_alive,
             more_follows: false,

@@ -18,6 +18,63 @@ pub enum Parsed {
     Uwsgi(Packet),
 }
 
+/// What holds a request, to be used for the next one: the room for headers and bytes is there already.
+#[derive(Default)]
+pub struct Parts {
+    pub parsed: Parsed,
+    pub bytes: Vec<u8>,
+}
+
+impl Default for Parsed {
+    fn default() -> Self {
+        Self::Http(Head::default())
+    }
+}
+
+impl Parts {
+    /// The head to parse into.
+    pub fn head(&mut self) -> &mut Head {
+        if !matches!(self.parsed, Parsed::Http(_)) {
+            self.parsed = Parsed::default();
+        }
+        match &mut self.parsed {
+            Parsed::Http(head) => head,
+            Parsed::Uwsgi(_) => unreachable!("it has just been made an HTTP head"),
+        }
+    }
+
+    /// The packet to parse into.
+    pub fn packet(&mut self) -> &mut Packet {
+        if !matches!(self.parsed, Parsed::Uwsgi(_)) {
+            self.parsed = Parsed::Uwsgi(Packet::default());
+        }
+        match &mut self.parsed {
+            Parsed::Uwsgi(packet) => packet,
+            Parsed::Http(_) => unreachable!("it has just been made a uwsgi packet"),
+        }
+    }
+}
+
+/// Parts of exchanges that are over.
+#[derive(Default)]
+pub struct Spares(Vec<Parts>);
+
+/// How many parts are kept, and up to which size of their bytes.
+const SPARES_KEPT: usize = 4;
+const SPARE_BYTES: usize = 16 * 1024;
+
+impl Spares {
+    pub fn take(&mut self) -> Parts {
+        self.0.pop().unwrap_or_default()
+    }
+
+    pub fn keep(&mut self, parts: Parts) {
+        if self.0.len() < SPARES_KEPT && parts.bytes.capacity() <= SPARE_BYTES {
+            self.0.push(parts);
+        }
+    }
+}
+
 /// What the log and the statistics say of a finished exchange.
 #[derive(Clone, Copy, Debug)]
 pub struct Report {
@@ -116,6 +173,11 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// What is left of an exchange that is over.
+    pub fn into_parts(self) -> Parts {
+        Parts { parsed: self.parsed, bytes: self.bytes }
+    }
+
     /// The first value of a uwsgi variable's last occurrence; empty if there is none, or the request came over HTTP.
     pub fn var(&self, name: &[u8]) -> &[u8] {
         match &self.parsed {

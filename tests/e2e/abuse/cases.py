@@ -212,7 +212,7 @@ def unbounded() -> Iterator[Case]:
     yield Case("target-without-end", b"GET /" + b"x" * 100_000, status=414)
     yield Case("method-without-end", b"M" * 100_000, status=501)
     yield Case("empty-lines-without-end", b"\r\n" * 5000, status=400)
-    yield Case("extension-of-1025", CHUNKED + b"1;" + b"e" * 1025 + b"\r\na\r\n0\r\n\r\n", status=400)
+    yield Case("extension-of-16385", CHUNKED + b"1;" + b"e" * 16385 + b"\r\na\r\n0\r\n\r\n", status=400)
     yield Case("extension-without-end", CHUNKED + b"1;" + b"e" * 200_000, status=400)
     yield Case("extensions-without-end", CHUNKED + (b"1;" + b"e" * 1000 + b"\r\na\r\n") * 200, status=400)
     yield Case("size-without-end", CHUNKED + b"0" * 100_000, status=400)

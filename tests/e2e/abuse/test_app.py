@@ -273,11 +273,14 @@ def test_a_worker_is_no_victim_of_sigterm_that_the_app_sends(two_workers: Pensto
 
 
 def test_a_dying_worker_does_not_take_its_pipelined_neighbours_twice(two_workers: Penstock) -> None:
-    """A request behind the fatal one is never served by anybody: nobody can know whether it was."""
+    """A request behind the fatal one is never served by anybody: nobody can know whether it was.
+
+    The answer before it may go with the worker, because answers to pipelined requests leave together.
+    """
     until("two workers", lambda: len(two_workers.workers()) == 2)
     with Connection(two_workers.http) as connection:
         connection.send(request_bytes("GET", "/before") + request_bytes("GET", "/dies?is=exit") + judge.CANARY)
         answers = judge.collect(connection, ["GET", "GET", "GET"])
-    assert answers.responses == [(200, b"GET 0")]
+    assert answers.responses in ([], [(200, b"GET 0")])
     assert not answers.fault
     until("two workers", lambda: len(two_workers.workers()) == 2)

@@ -33,6 +33,10 @@ const PORTS_KEPT: usize = 256;
 /// a request's headers to a copy of it makes no new table.
 const TEMPLATE_INSERTIONS: usize = 22;
 
+/// What the template says, so that most requests need not.
+const USUAL_METHOD: &[u8] = b"GET";
+const USUAL_PROTOCOL: &[u8] = b"HTTP/1.1";
+
 /// Multiplies whole words: keys are short, and the number of entries is bounded, so that collisions can not be used
 /// against us.
 #[derive(Default)]
@@ -208,7 +212,6 @@ pub struct Kept {
     uri: Last,
     path: Last,
     query: Last,
-    protocol: Last,
     address: Last,
     ports: Vec<Option<(u16, Py<PyString>)>>,
 }
@@ -222,7 +225,6 @@ impl Default for Kept {
             uri: Last::default(),
             path: Last::default(),
             query: Last::default(),
-            protocol: Last::default(),
             address: Last::default(),
             ports: std::iter::repeat_with(|| None).take(PORTS_KEPT).collect(),
         }
@@ -308,8 +310,10 @@ impl Environs {
                 environ.set_item("uwsgi.version", PyBytes::new(py, UWSGI_VERSION))?;
                 environ.set_item("uwsgi.node", PyBytes::new(py, engine.server_name.as_bytes()))?;
                 if listener.protocol == ListenerProtocol::Http {
+                    environ.set_item("REQUEST_METHOD", latin1(py, USUAL_METHOD))?;
+                    environ.set_item("SERVER_PROTOCOL", latin1(py, USUAL_PROTOCOL))?;
                     // Each request replaces these; here they only hold their places.
-                    for name in ["REQUEST_METHOD", "REQUEST_URI", "PATH_INFO", "SERVER_PROTOCOL", "REMOTE_ADDR"] {
+                    for name in ["REQUEST_URI", "PATH_INFO", "REMOTE_ADDR"] {
                         environ.set_item(name, "")?;
                     }
                     if !listener.is_unix {
@@ -362,10 +366,19 @@ fn fill_from_http(
     let Parsed::Http(head) = &exchange.parsed else { return Ok(0) };
     let bytes = &exchange.bytes;
     let client = shared.client_address(exchange);
-    environ.set_item(intern!(py, "REQUEST_METHOD"), kept.method.text(py, exchange.method()))?;
-    environ.set_item(intern!(py, "REQUEST_URI"), kept.uri.text(py, exchange.uri()))?;
-    environ.set_item(intern!(py, "PATH_INFO"), kept.path.text(py, exchange.path()))?;
-    environ.set_item(intern!(py, "SERVER_PROTOCOL"), kept.protocol.text(py, exchange.protocol()))?;
+    if exchange.method() != USUAL_METHOD {
+        environ.set_item(intern!(py, "REQUEST_METHOD"), kept.method.text(py, exchange.method()))?;
+    }
+    if exchange.protocol() != USUAL_PROTOCOL {
+        environ.set_item(intern!(py, "SERVER_PROTOCOL"), latin1(py, exchange.protocol()))?;
+    }
+    let uri = kept.uri.text(py, exchange.uri());
+    if exchange.path() == exchange.uri() {
+        environ.set_item(intern!(py, "PATH_INFO"), &uri)?;
+    } else {
+        environ.set_item(intern!(py, "PATH_INFO"), kept.path.text(py, exchange.path()))?;
+    }
+    environ.set_item(intern!(py, "REQUEST_URI"), uri)?;
     environ.set_item(intern!(py, "REMOTE_ADDR"), kept.address.text(py, client.as_bytes()))?;
     let query = exchange.target.query.of(bytes);
     if !query.is_empty() {

@@ -15,6 +15,9 @@ use crate::socket::{Gone, SHARE_BYTES, SharedBytes};
 /// Sends the result of the app and closes it, also when something fails on the way.
 pub fn send(py: Python<'_>, result: &Bound<'_, PyAny>, slot: &ResponseSlot) -> PyResult<()> {
     if let Ok(list) = result.cast_exact::<PyList>() {
+        if list.len() == 1 && take_whole(py, &list.get_item(0)?, slot)? {
+            return Ok(());
+        }
         return send_all(py, list.iter(), slot);
     }
     if let Ok(tuple) = result.cast_exact::<PyTuple>() {
@@ -43,6 +46,17 @@ fn bytes_of<'a, 'py>(item: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyB
 
 fn not_started() -> PyErr {
     PyRuntimeError::new_err("the app returned a body but did not call start_response (PEP 3333)")
+}
+
+/// Takes the only piece of a body, if it is a small one.
+fn take_whole(py: Python<'_>, item: &Bound<'_, PyAny>, slot: &ResponseSlot) -> PyResult<bool> {
+    let piece = bytes_of(item)?.as_bytes();
+    let mut guard = slot.acquire(py);
+    let Some(response) = guard.as_mut() else { return Ok(true) };
+    if !response.is_headed() {
+        return Err(not_started());
+    }
+    Ok(response.whole(&[piece]))
 }
 
 /// A body whose pieces are all there: its length is known.

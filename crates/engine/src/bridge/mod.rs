@@ -10,6 +10,7 @@ mod iterate;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::string::PyStringData;
 use pyo3::types::{PyList, PyString, PyTuple};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -174,7 +175,7 @@ impl ResponseSlot {
             return Err(PyErr::from_value(value));
         }
         let status = text_bytes(status, "the status")?;
-        response.start(&status, exc_info.is_some()).map_err(bad_head)?;
+        response.start(status, exc_info.is_some()).map_err(bad_head)?;
         let result = take_headers(response, headers);
         if result.is_err() {
             response.reopen();
@@ -217,28 +218,28 @@ fn take_headers(response: &mut Response, headers: &Bound<'_, PyAny>) -> PyResult
         let pair = item.cast::<PyTuple>().ok().filter(|pair| pair.len() == 2).ok_or_else(|| {
             PyTypeError::new_err(format!("a header must be a (name, value) tuple, not {}", type_name(&item)))
         })?;
-        let (name, value) = (pair.get_item(0)?, pair.get_item(1)?);
-        let (name, value) = (text_bytes(&name, "a header's name")?, text_bytes(&value, "a header's value")?);
-        response.header(&name, &value).map_err(bad_head)?;
+        let (name, value) = (pair.get_borrowed_item(0)?, pair.get_borrowed_item(1)?);
+        response
+            .header(text_bytes(&name, "a header's name")?, text_bytes(&value, "a header's value")?)
+            .map_err(bad_head)?;
     }
     Ok(())
 }
 
 /// The bytes of a native string that holds latin-1 characters only (PEP 3333, "A Note on String Types").
-fn text_bytes<'a>(value: &'a Bound<'_, PyAny>, what: &str) -> PyResult<std::borrow::Cow<'a, [u8]>> {
+fn text_bytes<'a>(value: &'a Bound<'_, PyAny>, what: &str) -> PyResult<&'a [u8]> {
     let text = value
         .cast::<PyString>()
         .map_err(|_| PyTypeError::new_err(format!("{what} must be str, not {}", type_name(value))))?;
-    let text = text.to_str()?;
-    if text.is_ascii() {
-        return Ok(std::borrow::Cow::Borrowed(text.as_bytes()));
+    // SAFETY: a str that Python code can have is complete, and never changes; its bytes live as long as it does.
+    match unsafe { text.data()? } {
+        // A str is kept in the narrowest form that holds it: this one has latin-1 characters, one a byte.
+        PyStringData::Ucs1(bytes) => Ok(bytes),
+        PyStringData::Ucs2(_) | PyStringData::Ucs4(_) => Err(PyValueError::new_err(format!(
+            "{what} has characters outside of latin-1: {:?} (PEP 3333); encode them first",
+            text.to_string_lossy()
+        ))),
     }
-    let bytes: Result<Vec<u8>, _> = text.chars().map(|letter| u8::try_from(u32::from(letter))).collect();
-    bytes.map(std::borrow::Cow::Owned).map_err(|_| {
-        PyValueError::new_err(format!(
-            "{what} has characters outside of latin-1: {text:?} (PEP 3333); encode them first"
-        ))
-    })
 }
 
 pub fn type_name(value: &Bound<'_, PyAny>) -> String {

@@ -16,7 +16,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
 use crate::connection::{Connection, Intake, State, Verdict};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Spares};
 use crate::plan::ListenerProtocol;
 use crate::poller::{Epoll, Event, Interest, Poller};
 use crate::response::{DateLine, Ending};
@@ -117,6 +117,7 @@ pub struct EventLoop {
     /// Working buffers of a file's response.
     file_scratch: (Vec<u8>, Vec<u8>),
     intake: Intake,
+    spares: Spares,
     policy: WritePolicy,
     header_timeout_ms: u64,
     body_timeout_ms: u64,
@@ -207,6 +208,7 @@ impl EventLoop {
                 body_memory_bytes: engine.body_memory_bytes,
                 spool_dir: std::path::Path::new(&engine.spool_dir).into(),
             },
+            spares: Spares::default(),
             policy: shared.policy,
             header_timeout_ms: ms(engine.header_timeout_s),
             body_timeout_ms: ms(engine.body_timeout_s),
@@ -394,7 +396,7 @@ impl EventLoop {
             let verdict = if connection.untried {
                 connection.untried = false;
                 let buffered = std::mem::take(&mut connection.buffer);
-                connection.ingest(&buffered, protocol, &self.intake)
+                connection.ingest(&buffered, protocol, &self.intake, &mut self.spares)
             } else {
                 let limit = connection.read_limit(self.scratch.len());
                 match sys::recv(connection.socket.fd(), &mut self.scratch[..limit]) {
@@ -404,7 +406,7 @@ impl EventLoop {
                     }
                     Ok(count) => {
                         connection.readable = count == limit || connection.finished;
-                        connection.ingest(&self.scratch[..count], protocol, &self.intake)
+                        connection.ingest(&self.scratch[..count], protocol, &self.intake, &mut self.spares)
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         connection.readable = false;
@@ -513,6 +515,11 @@ impl EventLoop {
     /// An exchange is over: its connection goes on, or ends.
     pub fn complete(&mut self, shared: &Shared, exchange: Box<Exchange>) {
         self.away -= 1;
+        self.go_on(shared, &exchange);
+        self.spares.keep(exchange.into_parts());
+    }
+
+    fn go_on(&mut self, shared: &Shared, exchange: &Exchange) {
         if !self.listening && self.leaving.is_none() && !self.paused && self.accept_after_ms == 0 {
             self.unheard += 1;
             if self.unheard >= UNHEARD_MOST {
