@@ -6,8 +6,9 @@ that could not be started) comes back as an event.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from penstock.values import dataclass
 
 Word: TypeAlias = Literal["drain", "retire", "stop", "pause", "resume"]
 """What a worker can be told."""

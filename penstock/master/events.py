@@ -6,10 +6,10 @@ event says what happened and never what to do about it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from penstock.master.fleet import Rules
+from penstock.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,10 @@ All times are seconds of CLOCK_MONOTONIC, which goes on unchanged when the maste
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from penstock.plan.types import Plan
+from penstock.values import asdict, dataclass
 
 Mode = Literal["starting", "serving", "reloading", "draining", "stopping", "ended"]
 """starting: the first generation is not complete yet. serving: nothing else is going on. reloading: a second
@@ -185,7 +184,7 @@ def slots_for(processes: int) -> int:
 
 def to_json(fleet: Fleet) -> Any:
     """Turn a fleet into values that `json.dumps` takes."""
-    return dataclasses.asdict(fleet)
+    return asdict(fleet)
 
 
 def from_json(value: Any) -> Fleet:

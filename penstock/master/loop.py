@@ -16,7 +16,6 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,7 @@ from penstock.observe.scoreboard import IN_APP, Layout, Scoreboard
 from penstock.observe.stats import Ended, IdView, InstanceView, SocketView, WorkerView, document, dump_lines, to_text
 from penstock.observe.stats_server import StatsServer
 from penstock.plan.types import Plan
+from penstock.values import dataclass, replace
 
 EXIT_RELOAD_FAILED = 3
 """For the command that waits for a reload."""

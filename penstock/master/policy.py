@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import replace
 
 from penstock.master import actions as act
 from penstock.master import events as ev
@@ -30,6 +29,7 @@ from penstock.master.fleet import (
     WorkerRecord,
     slots_for,
 )
+from penstock.values import replace
 
 EXIT_ORDERLY = 0
 EXIT_FAILURE = 1

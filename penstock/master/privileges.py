@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import pwd
 import resource
-from dataclasses import dataclass
 
 from penstock.master.errors import StartError
 from penstock.master.sockets import group_id, user_id
+from penstock.values import dataclass
 
 OPEN_FILES_WANTED = 1 << 20
 """Connections count as open files. The limit is only raised, never above the hard one, and nothing is sized by it."""

@@ -13,11 +13,11 @@ import pwd
 import socket
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from penstock.master import log
 from penstock.master.errors import StartError
 from penstock.plan.types import ListenerPlan
+from penstock.values import dataclass
 
 UNIX_PATH_BYTES = 107
 """Longest path of a unix socket on Linux (unix(7), `sun_path` without its final NUL)."""

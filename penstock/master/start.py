@@ -13,7 +13,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from penstock.master.signals import SignalReader
 from penstock.master.sockets import BoundListener, bind_all, bind_stats
 from penstock.observe.scoreboard import Layout
 from penstock.plan.types import Plan
+from penstock.values import dataclass
 
 EXIT_FAILURE = 1
 

@@ -11,8 +11,9 @@ import mmap
 import os
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from typing import Any
+
+from penstock.values import dataclass, fields
 
 FREE, STARTING, ACCEPTING, PAUSED, DRAINING = range(5)
 """States of a worker."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from penstock.observe.scoreboard import ACCEPTING, DRAINING, IN_APP, PAUSED, ThreadRow, WorkerRow
+from penstock.values import dataclass
 
 LOCK_NAMES = ("user 0", "signal", "filemon", "timer", "rbtimer", "cron", "rpc", "snmp")
 """The locks that every uWSGI has; Penstock has none of them, and shows them free."""

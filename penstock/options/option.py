@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
+
+from penstock.values import dataclass
 
 Value = bool | int | str
 """What an option's text becomes: a flag, a number (unit by type), or text."""

@@ -6,11 +6,11 @@ A predicate sees only what was said (no machine, no files); rules that need the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from penstock.options.known import is_built_in_plugin
 from penstock.options.option import Value
+from penstock.values import dataclass
 
 
 class Said(Protocol):

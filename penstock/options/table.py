@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import ModuleType
 
 from penstock.options import (
@@ -19,6 +18,7 @@ from penstock.options import (
     stats,
 )
 from penstock.options.option import Option
+from penstock.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

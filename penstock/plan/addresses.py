@@ -5,9 +5,9 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from dataclasses import dataclass
 
 from penstock.plan.types import Family
+from penstock.values import dataclass
 
 LONGEST_UNIX_PATH_BYTES = 107
 """`sun_path` of unix(7) has 108 bytes, the last of which is zero."""

@@ -11,10 +11,10 @@ import pwd
 import socket
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.config.surroundings import usable_cpus
+from penstock.values import dataclass
 
 SOMAXCONN = "/proc/sys/net/core/somaxconn"
 SYSTEM_MIME_TYPES = "/etc/mime.types"

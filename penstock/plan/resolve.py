@@ -5,7 +5,6 @@ Everything that is wrong is collected and raised at once; what was adjusted beco
 
 from __future__ import annotations
 
-import dataclasses
 import glob
 import ipaddress
 import os
@@ -19,6 +18,7 @@ from penstock.plan import python
 from penstock.plan.addresses import Address, AddressError, is_bare_word, parse_address
 from penstock.plan.machine import Machine
 from penstock.plan.types import AppPlan, EnginePlan, ListenerPlan, Plan, Protocol
+from penstock.values import replace
 
 DEFAULT_BACKLOG = 1024
 """uWSGI has 100, nginx 511, gunicorn 2048. Connections wait here only while every worker is busy, so this bounds how
@@ -98,7 +98,7 @@ class _Resolver:
             # A status of its own only where it tells the whole story.
             raise PlanError(self.errors, self.exit_status if len(self.errors) == 1 else 1)
         self._add_notes()
-        return dataclasses.replace(plan, notes=tuple(self.notes))
+        return replace(plan, notes=tuple(self.notes))
 
     # Problems
 

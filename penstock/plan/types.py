@@ -7,9 +7,9 @@ name. Durations are seconds, sizes are bytes, and the unit is the end of the nam
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from penstock.values import asdict, dataclass
 
 Protocol = Literal["http", "uwsgi"]
 Family = Literal["inet", "inet6", "unix", "abstract"]
@@ -185,4 +185,4 @@ class Plan:
 
 def to_json_value(plan: Any) -> Any:
     """Turn a plan (or a part of one) into values that `json.dumps` takes."""
-    return dataclasses.asdict(plan)
+    return asdict(plan)

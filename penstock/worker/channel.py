@@ -10,10 +10,10 @@ import contextlib
 import json
 import os
 import socket
-from dataclasses import dataclass
 from typing import Any
 
 from penstock.plan.types import AppPlan, EnginePlan, ListenerHandle
+from penstock.values import dataclass
 
 DATAGRAM_LIMIT_BYTES = 60_000
 """Of what is sent: a SOCK_SEQPACKET datagram has to fit into the socket's buffer, whose smallest default is 208 KiB."""

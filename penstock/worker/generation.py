@@ -18,10 +18,10 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NoReturn
 
 from penstock.plan.types import WorkerPlan
+from penstock.values import dataclass
 from penstock.worker import signals, surroundings
 from penstock.worker.channel import Channel, MasterGone, Start, read_start
 from penstock.worker.failures import FailureLog

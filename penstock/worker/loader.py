@@ -17,11 +17,11 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from types import ModuleType, TracebackType
 from typing import Any
 
 from penstock.plan.types import AppPlan
+from penstock.values import dataclass
 from penstock.worker import cures
 
 App = Callable[..., Any]

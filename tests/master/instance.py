@@ -19,6 +19,7 @@ from typing import Any
 
 from penstock.master import control_client
 from penstock.plan.types import Plan, to_json_value
+from penstock.values import fields
 from tests.master.plans import make_plan
 
 PATIENCE_S = 20.0
@@ -160,7 +161,7 @@ class Instance:
 
 
 def _shallow(plan: Plan) -> dict[str, Any]:
-    return {name: getattr(plan, name) for name in plan.__dataclass_fields__}
+    return {name: getattr(plan, name) for name in (each.name for each in fields(plan))}
 
 
 def read_all(connection: socket.socket) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from typing import Any
 
 from penstock.plan.types import AppPlan, EnginePlan, ListenerPlan, Plan
+from penstock.values import replace
 
 
 def app_plan(target: str, chdir: str = "/") -> AppPlan:

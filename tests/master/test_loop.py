@@ -11,7 +11,6 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from penstock.master import control_client
 from penstock.master.control_path import directories
 from penstock.master.loop import fixed_parts
 from penstock.options.table import OPTIONS
+from penstock.values import replace
 from tests.e2e.harness import until
 from tests.master.instance import PATIENCE_S, Instance, is_alive, read_all, wait_until_gone
 from tests.master.plans import engine_plan, listener_plan, unix_plan

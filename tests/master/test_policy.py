@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TypeVar
 
 import pytest
@@ -12,6 +11,7 @@ from penstock.master import actions as act
 from penstock.master import events as ev
 from penstock.master.fleet import Fleet, Rules, WorkerHandle, from_json, slots_for, to_json
 from penstock.master.policy import backoff_s, describe_status, new_fleet, step, with_traceback
+from penstock.values import replace
 
 A = TypeVar("A")
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from penstock.observe.scoreboard import Layout, Scoreboard, ThreadRow, WorkerRow
+from penstock.values import fields
 from tests.master.fake_layout import MAGIC, catalogue
 
 
@@ -82,8 +83,8 @@ def test_length_that_makes_no_sense_is_bounded(board: Scoreboard) -> None:
 def test_layout_of_the_engine_has_every_cell() -> None:
     engine = pytest.importorskip("penstock._engine")
     layout = Layout.of(importlib.import_module(engine.__name__).catalogue()["scoreboard"])
-    assert set(WorkerRow.__dataclass_fields__) <= set(layout.worker_fields)
-    assert set(ThreadRow.__dataclass_fields__) <= set(layout.thread_fields)
+    assert {each.name for each in fields(WorkerRow)} <= set(layout.worker_fields)
+    assert {each.name for each in fields(ThreadRow)} <= set(layout.thread_fields)
     made = Scoreboard(layout, slots=4, threads=3)
     assert made.worker(3) == WorkerRow() and len(made.threads_of(3)) == 3
     made.close()

@@ -88,6 +88,9 @@ KINDS = {
     "pipeline-of-large": Kind(
         request_bytes("GET", "/large?kib=500") * 100, small_window=True, count=20, cap_bytes=2 * BUFFER
     ),
+    # What was refused goes on coming.
+    "sending-on": Kind(b"this is not HTTP\r\n\r\n", b"x" * 60_000, small_window=True, count=40),
+    "uwsgi-sending-on": Kind(b"\0\1\0\0x", b"x" * 60_000, uwsgi=True, small_window=True, count=40),
     # Clients that go.
     "half-closed": Kind(HELLO, turns=1, end="half"),
     "half-closed-body": Kind(LENGTH + b"x", turns=1, end="half"),
