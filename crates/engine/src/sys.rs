@@ -3,10 +3,12 @@
 //! Every function maps to one system call and returns `io::Result`; nothing is decided, retried (except on `EINTR`)
 //! or logged here. All `unsafe` around libc lives in this file and in `scoreboard.rs`.
 
+use std::fs::File;
 use std::io::{self, IoSlice};
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileExt;
 
 /// Turns the `-1` of a system call into the error that `errno` names, and repeats an interrupted call.
 fn retry(mut call: impl FnMut() -> libc::ssize_t) -> io::Result<usize> {
@@ -243,6 +245,38 @@ fn clock(id: libc::clockid_t) -> libc::timespec {
     time
 }
 
+/// A thread of this process as another one sees it.
+pub struct ThreadWatch {
+    clock: libc::clockid_t,
+    /// proc_pid_stat(5) of the thread; None where there is no /proc.
+    stat: Option<File>,
+}
+
+impl ThreadWatch {
+    pub fn of_this_thread() -> Self {
+        let mut clock = libc::CLOCK_THREAD_CPUTIME_ID;
+        // SAFETY: the thread is alive, and `clock` is valid for writing. A failure leaves the caller's own clock, which
+        // makes every call look like one that does not run.
+        unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &raw mut clock) };
+        Self { clock, stat: File::open("/proc/thread-self/stat").ok() }
+    }
+
+    /// The processor time that it has used, in microseconds.
+    pub fn cpu_us(&self) -> u64 {
+        let time = clock(self.clock);
+        time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000
+    }
+
+    /// Whether it runs, or would if there were a processor for it; false if that can not be known.
+    pub fn is_runnable(&self) -> bool {
+        let mut text = [0; 64];
+        let Some(count) = self.stat.as_ref().and_then(|stat| stat.read_at(&mut text, 0).ok()) else { return false };
+        // The name before the state is in parentheses, has 15 bytes at most, and may have parentheses itself.
+        let end = text[..count].iter().rposition(|byte| *byte == b')');
+        end.and_then(|end| text.get(end + 2)) == Some(&b'R')
+    }
+}
+
 /// Milliseconds of the monotonic clock, a few milliseconds coarse: for timeouts.
 pub fn now_ms() -> u64 {
     let time = clock(libc::CLOCK_MONOTONIC_COARSE);
@@ -340,3 +374,35 @@ const FD_BYTES: u32 = mem::size_of::<RawFd>() as u32;
 /// Room for one descriptor's control message, aligned as `cmsghdr` wants it.
 #[repr(align(8))]
 struct ControlBuffer([u8; 64]);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, OnceLock, mpsc};
+
+    #[test]
+    fn a_thread_that_waits_is_told_from_one_that_computes() {
+        let watch: Arc<OnceLock<ThreadWatch>> = Arc::default();
+        let (wait, waiting) = mpsc::channel::<()>();
+        let (started, start) = mpsc::channel();
+        let theirs = Arc::clone(&watch);
+        let thread = std::thread::spawn(move || {
+            assert!(theirs.set(ThreadWatch::of_this_thread()).is_ok());
+            let begun = std::time::Instant::now();
+            while begun.elapsed() < std::time::Duration::from_millis(20) {
+                std::hint::spin_loop();
+            }
+            started.send(()).expect("somebody listens");
+            let _ = waiting.recv();
+        });
+        start.recv().expect("it starts");
+        let watch = watch.get().expect("it has set it");
+        while watch.is_runnable() {
+            std::thread::yield_now();
+        }
+        assert!(watch.cpu_us() > 0);
+        assert!(ThreadWatch::of_this_thread().is_runnable(), "who asks about itself runs");
+        drop(wait);
+        thread.join().expect("it ends");
+    }
+}

@@ -20,12 +20,12 @@ use crate::event_loop::{EventLoop, Next};
 use crate::exchange::{Exchange, Parsed};
 use crate::forwarded::{self, IpText, TrustedProxies};
 use crate::plan::WorkerPlan;
-use crate::response::DateLine;
+use crate::response::{DateLine, Ending};
 use crate::scoreboard::{Board, Finished, ThreadBoard, WorkerState};
 use crate::socket::WritePolicy;
 use crate::static_files::StaticMap;
 use crate::store::Store;
-use crate::sys::{self, EventFd, Peer};
+use crate::sys::{self, EventFd, Peer, ThreadWatch};
 
 /// Why a worker ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,7 @@ pub trait App: Send + Sync {
 /// What one app thread keeps between requests.
 pub struct AppThread {
     pub index: usize,
+    watch: Arc<ThreadWatch>,
     pub date: DateLine,
     /// Working buffers of the response.
     pub scratch: (Vec<u8>, Vec<u8>),
@@ -71,6 +72,7 @@ impl AppThread {
     fn new(index: usize) -> Self {
         Self {
             index,
+            watch: Arc::new(ThreadWatch::of_this_thread()),
             date: DateLine::default(),
             scratch: Default::default(),
             begun_epoch_us: 0,
@@ -305,7 +307,11 @@ impl Shared {
     fn push_done(&self, exchange: Box<Exchange>) {
         lock(&self.done).push(exchange);
         self.done_waiting.store(true, Ordering::SeqCst);
-        // Either the loop sees the flag before it polls, or we see that it polls: both are sequentially consistent.
+    }
+
+    /// Makes the loop look at what is done, if it polls. Either it saw the flag of `push_done` before, or this sees that
+    /// it polls: both are sequentially consistent.
+    fn wake_loop(&self) {
         if self.polling.load(Ordering::SeqCst) {
             self.wake.signal();
         }
@@ -354,6 +360,16 @@ struct Jobs {
     ended: Option<StopReason>,
 }
 
+/// What a thread has given back to the loop.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Done {
+    Nothing,
+    /// An exchange whose connection goes on.
+    Kept,
+    /// An exchange whose client waits for the end of the connection, or shall see it.
+    Ending,
+}
+
 enum Role {
     Lead,
     Job(Box<Exchange>),
@@ -389,6 +405,8 @@ pub struct Worker {
     slowness: AtomicU32,
     standby: OnceLock<Thread>,
     standby_sleeps: AtomicBool,
+    /// The app thread that runs the loop, or ran it last.
+    leader: Mutex<Option<Arc<ThreadWatch>>>,
     threads_running: AtomicUsize,
 }
 
@@ -406,6 +424,7 @@ impl Worker {
             slowness: AtomicU32::new(0),
             standby: OnceLock::new(),
             standby_sleeps: AtomicBool::new(false),
+            leader: Mutex::default(),
             threads_running: AtomicUsize::new(0),
         })
     }
@@ -420,12 +439,13 @@ impl Worker {
             let _ = self.standby.set(handle.thread().clone());
         }
         let mut thread = AppThread::new(index);
+        let mut done = Done::Nothing;
         let reason = loop {
-            match self.next_role() {
-                Role::Lead => self.lead(&mut thread),
+            match self.next_role(std::mem::replace(&mut done, Done::Nothing)) {
+                Role::Lead => done = self.lead(&mut thread),
                 Role::Job(mut exchange) => {
                     self.serve(&mut exchange, &mut thread, sys::now_us());
-                    self.shared.push_done(exchange);
+                    done = self.hand_back(exchange);
                 }
                 Role::End(reason) => break reason,
             }
@@ -437,8 +457,23 @@ impl Worker {
         Ok(reason)
     }
 
-    fn next_role(&self) -> Role {
+    /// Gives an exchange that is over back to the loop.
+    fn hand_back(&self, exchange: Box<Exchange>) -> Done {
+        let done = if exchange.report.ending == Ending::KeepAlive { Done::Kept } else { Done::Ending };
+        self.shared.push_done(exchange);
+        done
+    }
+
+    fn next_role(&self, done: Done) -> Role {
         let mut jobs = lock(&self.jobs);
+        // While the threads have enough to do, the loop need not hear of each connection that can go on: it could only
+        // add to what waits. It hears of them when the work runs low, all at once.
+        let is_enough = jobs.queue.len() > self.shared.plan.engine.threads / 2;
+        if done == Done::Ending || (done == Done::Kept && !is_enough) {
+            drop(jobs);
+            self.shared.wake_loop();
+            jobs = lock(&self.jobs);
+        }
         loop {
             if let Some(reason) = jobs.ended {
                 return Role::End(reason);
@@ -456,7 +491,8 @@ impl Worker {
     }
 
     /// Runs the loop and the app on this thread, until the standby thread has taken the loop over or the worker ends.
-    fn lead(&self, thread: &mut AppThread) {
+    fn lead(&self, thread: &mut AppThread) -> Done {
+        *lock(&self.leader) = Some(Arc::clone(&thread.watch));
         let mut event_loop = lock(&self.event_loop);
         let mut turn = self.lead.load(Ordering::Relaxed) & !1;
         if turn == STANDBY_LEADS & !1 {
@@ -478,8 +514,7 @@ impl Worker {
                     self.serve(&mut exchange, thread, begun_us);
                     turn = in_app + 1;
                     if self.lead.compare_exchange(in_app, turn, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-                        self.shared.push_done(exchange);
-                        return;
+                        return self.hand_back(exchange);
                     }
                     event_loop = lock(&self.event_loop);
                     event_loop.complete(&self.shared, exchange);
@@ -487,13 +522,13 @@ impl Worker {
                 Next::Wait => {
                     if let Err(error) = event_loop.wait(&self.shared) {
                         self.broken(&error);
-                        return;
+                        return Done::Nothing;
                     }
                 }
                 Next::Leave(reason) => {
                     drop(event_loop);
                     self.end(reason);
-                    return;
+                    return Done::Nothing;
                 }
             }
         }
@@ -536,6 +571,7 @@ impl Worker {
         sys::block_signals();
         let _fatal = FatalPanic(&self.shared);
         let mut last = 0;
+        let mut used_before_us = 0;
         let mut idle_ticks = 0;
         let mut taken_over = Instant::now();
         loop {
@@ -543,7 +579,15 @@ impl Worker {
                 return self.watch_the_end();
             }
             let now = self.lead.load(Ordering::SeqCst);
+            let leader = lock(&self.leader).clone();
+            let used_us = leader.as_ref().map_or(0, |leader| leader.cpu_us());
             if now == last && now % 2 == 1 {
+                let has_run = used_us.saturating_sub(used_before_us) >= SLOW_US;
+                if !has_run && leader.is_some_and(|leader| leader.is_runnable()) {
+                    // The call is not slow, it waits for a processor: another thread would only wait beside it.
+                    std::thread::park_timeout(CALM_TICK);
+                    continue;
+                }
                 if self.lead.compare_exchange(now, STANDBY_LEADS, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                     self.lead_without_app();
                     taken_over = Instant::now();
@@ -553,6 +597,7 @@ impl Worker {
             }
             idle_ticks = if now == last { idle_ticks + 1 } else { 0 };
             last = now;
+            used_before_us = used_us;
             if idle_ticks < IDLE_TICKS {
                 std::thread::park_timeout(if taken_over.elapsed() < CALM_AFTER { TICK } else { CALM_TICK });
                 continue;

@@ -16,7 +16,7 @@ impl EventLoop {
     /// Takes new connections only while there is a thread to serve them: what stays in the kernel's queue can be taken
     /// by another worker.
     pub(super) fn adjust_listening(&mut self, shared: &Shared) {
-        let wanted = self.away < self.threads
+        let wanted = self.away < self.capacity
             && !self.paused
             && self.leaving.is_none()
             && (self.accept_after_ms == 0 || sys::now_ms() >= self.accept_after_ms);
@@ -46,7 +46,7 @@ impl EventLoop {
     }
 
     pub(super) fn accept(&mut self, shared: &Shared, index: usize) {
-        let free = self.threads.saturating_sub(self.away);
+        let free = self.capacity.saturating_sub(self.away);
         // With other workers beside, one more than can be served at once; alone, nobody else would take the rest.
         let most = if shared.plan.engine.multiprocess { free + 1 } else { ACCEPTS_A_WAKE.max(free + 1) };
         self.accept_up_to(shared, index, most);

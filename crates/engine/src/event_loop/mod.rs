@@ -124,7 +124,9 @@ pub struct EventLoop {
     keepalive_timeout_ms: u64,
     /// Exchanges that are with app threads or in their queue.
     away: usize,
-    threads: usize,
+    /// How many may be. A worker with siblings takes no more than it has threads, so that the rest can go to them; a
+    /// worker alone has as many again ready for the thread that comes back first.
+    capacity: usize,
     paused: bool,
     leaving: Option<Leaving>,
     next_sweep_ms: u64,
@@ -214,7 +216,7 @@ impl EventLoop {
             body_timeout_ms: ms(engine.body_timeout_s),
             keepalive_timeout_ms: ms(engine.keepalive_timeout_s),
             away: 0,
-            threads: engine.threads,
+            capacity: if engine.multiprocess { engine.threads } else { 2 * engine.threads },
             paused: false,
             leaving: None,
             next_sweep_ms: 0,
@@ -257,7 +259,7 @@ impl EventLoop {
                     self.release_held();
                 }
                 next
-            } else if self.away < self.threads
+            } else if self.away < self.capacity
                 && !self.paused
                 && let Some(key) = self.waiting.pop_front()
             {
@@ -369,7 +371,7 @@ impl EventLoop {
                 self.linger(shared, connection);
                 return None;
             }
-            State::Idle if self.away >= self.threads || self.paused => {
+            State::Idle if self.away >= self.capacity || self.paused => {
                 // Nobody is free here; the bytes stay in the kernel, and with them the right to go elsewhere.
                 if !self.paused
                     && self.leaving.is_none_or(|leaving| leaving.hand_over)
