@@ -213,6 +213,8 @@ def unbounded() -> Iterator[Case]:
     yield Case("method-without-end", b"M" * 100_000, status=501)
     yield Case("empty-lines-without-end", b"\r\n" * 5000, status=400)
     yield Case("extension-of-16385", CHUNKED + b"1;" + b"e" * 16385 + b"\r\na\r\n0\r\n\r\n", status=400)
+    extended = b"".join(b"1;" + b"e" * 1000 + b"\r\na\r\n" for _ in range(17))
+    yield Case("extensions-of-17000", CHUNKED + extended + b"0\r\n\r\n", status=400)
     yield Case("extension-without-end", CHUNKED + b"1;" + b"e" * 200_000, status=400)
     yield Case("extensions-without-end", CHUNKED + (b"1;" + b"e" * 1000 + b"\r\na\r\n") * 200, status=400)
     yield Case("size-without-end", CHUNKED + b"0" * 100_000, status=400)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -209,8 +209,8 @@ def test_what_an_exception_says_can_not_forge_a_line_of_the_log(unharmed: Pensto
     for target in (f"/raises?is=error&at=call&x={forged}", f"/{forged}", f"/raises/{forged}?is=error&at=call"):
         get(unharmed.http, target)
         path, _, query = target.partition("?")
-        more = {"QUERY_STRING": query, "PATH_INFO": path.replace("%0D%0A", "\r\n").replace("%1B", "\x1b")}
-        uwsgi_request(unharmed.uwsgi, target, **more)
+        info = path.replace("%0D%0A", "\r\n").replace("%1B", "\x1b")
+        uwsgi_request(unharmed.uwsgi, target, QUERY_STRING=query, PATH_INFO=info)
     unharmed.wait_log(NOTED, since=since)
     lines = unharmed.log[since:].splitlines()
     assert not [line for line in lines if line.startswith("[INFO] forged") or "\x1b" in line]
@@ -251,31 +251,37 @@ def two_workers() -> Iterator[Penstock]:
         yield instance
 
 
+def both(server: Penstock, but: Sequence[int] = ()) -> list[int]:
+    """The two workers, once there are two, and not the same two as `but`."""
+    found = server.workers()
+    return found if len(found) == 2 and found != but else []
+
+
 @pytest.mark.parametrize("sent", ["", "&sent=1"])
 @pytest.mark.parametrize("how", ["exit", "abort", "kill", "segv"])
 def test_a_worker_that_dies_takes_one_request_with_it(two_workers: Penstock, how: str, sent: str) -> None:
     server = two_workers
-    before = until("two workers", lambda: len(found := server.workers()) == 2 and found)
+    before = until("two workers", lambda: both(server))
     with Connection(server.http) as connection, pytest.raises((Cut, ConnectionResetError)):
         connection.request("GET", f"/dies?is={how}{sent}")
     # Not one of these waits for the replacement, or fails.
     for _ in range(20):
         assert get(server.http, "/neighbour").body == b"GET 0"
-    after = until("a replacement", lambda: len(found := server.workers()) == 2 and set(found) != set(before) and found)
+    after = until("a replacement", lambda: both(server, before))
     assert len(set(before) & set(after)) == 1, "the other worker is the same as before"
 
 
 def test_a_worker_is_no_victim_of_sigterm_that_the_app_sends(two_workers: Penstock) -> None:
     """The master controls it through its pipe: SIGTERM of somebody else is ignored."""
-    before = until("two workers", lambda: len(found := two_workers.workers()) == 2 and found)
+    before = until("two workers", lambda: both(two_workers))
     assert get(two_workers.http, "/dies?is=term").body == b"survived"
     assert two_workers.workers() == before
 
 
-def test_a_dying_worker_does_not_take_its_pipelined_neighbours_twice(two_workers: Penstock) -> None:
-    """A request behind the fatal one is never served by anybody: nobody can know whether it was.
+def test_what_is_pipelined_behind_a_fatal_request_is_not_served(two_workers: Penstock) -> None:
+    """A request behind the fatal one is never served by anybody, because nobody can know whether it was.
 
-    The answer before it may go with the worker, because answers to pipelined requests leave together.
+    The answer to the one before may be lost with it: answers of one read leave together.
     """
     until("two workers", lambda: len(two_workers.workers()) == 2)
     with Connection(two_workers.http) as connection:

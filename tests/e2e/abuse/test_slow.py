@@ -165,6 +165,23 @@ def test_a_reader_that_stops_is_cut_and_a_slow_one_is_not() -> None:
         assert time.monotonic() - begun > 1.5
 
 
+def test_large_responses_that_nobody_reads_take_no_app_thread() -> None:
+    """One thread, and six clients that do not read 24 MiB each: what memory does not keep is spooled."""
+    with Penstock("--http", "127.0.0.1:0", "--wsgi-file", APP, "--master") as server, contextlib.ExitStack() as stack:
+        (worker,) = server.workers()
+        get(server.http, "/large?kib=24576&pieces=1")
+        memory = rss_bytes(worker)
+        readers = []
+        for _ in range(6):
+            reader = stack.enter_context(Connection(server.http))
+            readers.append(reader.send(request_bytes("GET", "/large?kib=24576&pieces=1")))
+            assert get(server.http, "/next").body == b"GET 0"
+        assert rss_bytes(worker) - memory < 16 * MIB, "six times response-buffer, and some more"
+        # All of it is there, whenever they read on.
+        for reader in readers:
+            assert len(reader.read().body) == 24 * MIB
+
+
 # -- for `make stress` -------------------------------------------------------------------------------------------------
 
 RUNS = 5
