@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use pyo3::exceptions::{PyStopIteration, PyTypeError, PyValueError};
 use pyo3::intern;
@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::bridge::{ResponseSlot, WsgiApp};
+use crate::budget::Charge;
 use crate::inspect;
 use crate::plan::WorkerPlan;
 use crate::scoreboard;
@@ -137,7 +138,7 @@ fn refcount<T>(object: &Bound<'_, T>) -> isize {
 }
 
 enum BodySource {
-    Memory { data: Vec<u8>, position: usize },
+    Memory { data: Vec<u8>, position: usize, _charge: Option<Charge> },
     File { file: File, length: u64, position: u64, ahead: Vec<u8>, ahead_used: usize },
 }
 
@@ -152,12 +153,12 @@ const READ_AHEAD_BYTES: usize = 64 * 1024;
 
 impl RequestBody {
     pub fn empty() -> Self {
-        Self::new(SpooledBody::Memory(Vec::new()))
+        Self::new(SpooledBody::default())
     }
 
     pub fn new(body: SpooledBody) -> Self {
         let source = match body {
-            SpooledBody::Memory(data) => BodySource::Memory { data, position: 0 },
+            SpooledBody::Memory(data, charge) => BodySource::Memory { data, position: 0, _charge: charge },
             SpooledBody::File(file, length) => {
                 BodySource::File { file, length, position: 0, ahead: Vec::new(), ahead_used: 0 }
             }
@@ -165,8 +166,17 @@ impl RequestBody {
         Self { source: Mutex::new(source) }
     }
 
-    fn source(&self) -> MutexGuard<'_, BodySource> {
-        self.source.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The interpreter's lock is given back while another thread reads from a file.
+    fn source(&self, py: Python<'_>) -> MutexGuard<'_, BodySource> {
+        loop {
+            match self.source.try_lock() {
+                Ok(guard) => return guard,
+                Err(TryLockError::Poisoned(guard)) => return guard.into_inner(),
+                Err(TryLockError::WouldBlock) => {
+                    py.detach(|| drop(self.source.lock().unwrap_or_else(PoisonError::into_inner)));
+                }
+            }
+        }
     }
 
     /// A negative or missing size means everything (PEP 3333; `read(0)` is the empty string, as for files).
@@ -176,74 +186,83 @@ impl RequestBody {
 
     fn line<'py>(&self, py: Python<'py>, size: Option<isize>) -> PyResult<Bound<'py, PyBytes>> {
         let most = Self::wanted(size);
-        let line = py.detach(|| self.source().take_line(most))?;
+        let mut source = self.source(py);
+        if let BodySource::Memory { data, position, .. } = &mut *source {
+            let rest = &data[*position..position.saturating_add(most).min(data.len())];
+            let length = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+            *position += length;
+            return Ok(PyBytes::new(py, &rest[..length]));
+        }
+        drop(source);
+        let line = py.detach(|| self.source.lock().unwrap_or_else(PoisonError::into_inner).take_line(most))?;
         Ok(PyBytes::new(py, &line))
+    }
+
+    /// The bytes go from where they are kept to the object that the app gets, and nowhere between.
+    fn part<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Bound<'py, PyBytes>> {
+        let mut source = self.source(py);
+        let wanted = match &mut *source {
+            BodySource::Memory { data, position, .. } => {
+                let rest = &data[*position..];
+                let part = &rest[..rest.len().min(most)];
+                *position += part.len();
+                return Ok(PyBytes::new(py, part));
+            }
+            BodySource::File { length, position, .. } => {
+                most.min(usize::try_from(*length - *position).unwrap_or(usize::MAX))
+            }
+        };
+        drop(source);
+        PyBytes::new_with(py, wanted, |out| {
+            py.detach(|| self.source.lock().unwrap_or_else(PoisonError::into_inner).fill(out))?;
+            Ok(())
+        })
     }
 }
 
 impl BodySource {
-    fn take(&mut self, most: usize) -> std::io::Result<Vec<u8>> {
-        match self {
-            Self::Memory { data, position } => {
-                let start = (*position).min(data.len());
-                let end = start.saturating_add(most).min(data.len());
-                *position = end;
-                Ok(data[start..end].to_vec())
-            }
-            Self::File { file, length, position, ahead, ahead_used } => {
-                let left = usize::try_from(*length - *position).unwrap_or(usize::MAX);
-                let want = most.min(left);
-                let mut out = Vec::with_capacity(want);
-                let ready = &ahead[*ahead_used..];
-                let from_ahead = ready.len().min(want);
-                out.extend_from_slice(&ready[..from_ahead]);
-                *ahead_used += from_ahead;
-                file.take((want - from_ahead) as u64).read_to_end(&mut out)?;
-                *position += out.len() as u64;
-                Ok(out)
-            }
-        }
+    /// Reads exactly as much as `out` holds. Only files: what is in memory is copied at once.
+    fn fill(&mut self, out: &mut [u8]) -> std::io::Result<()> {
+        let Self::File { file, position, ahead, ahead_used, .. } = self else { return Ok(()) };
+        let ready = &ahead[*ahead_used..];
+        let from_ahead = ready.len().min(out.len());
+        out[..from_ahead].copy_from_slice(&ready[..from_ahead]);
+        *ahead_used += from_ahead;
+        file.read_exact(&mut out[from_ahead..])?;
+        *position += out.len() as u64;
+        Ok(())
     }
 
+    /// Reads a line. Only files: what is in memory is copied at once.
     fn take_line(&mut self, most: usize) -> std::io::Result<Vec<u8>> {
-        match self {
-            Self::Memory { data, position } => {
-                let start = (*position).min(data.len());
-                let rest = &data[start..start.saturating_add(most).min(data.len())];
-                let length = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
-                *position = start + length;
-                Ok(data[start..start + length].to_vec())
-            }
-            Self::File { file, length, position, ahead, ahead_used } => {
-                let mut line = Vec::new();
-                while line.len() < most && *position < *length {
-                    if *ahead_used == ahead.len() {
-                        ahead.clear();
-                        *ahead_used = 0;
-                        file.take(READ_AHEAD_BYTES as u64).read_to_end(ahead)?;
-                        if ahead.is_empty() {
-                            break;
-                        }
-                    }
-                    let ready = &ahead[*ahead_used..];
-                    let ready = &ready[..ready.len().min(most - line.len())];
-                    let found = memchr::memchr(b'\n', ready);
-                    let count = found.map_or(ready.len(), |at| at + 1);
-                    line.extend_from_slice(&ready[..count]);
-                    *ahead_used += count;
-                    *position += count as u64;
-                    if found.is_some() {
-                        break;
-                    }
+        let mut line = Vec::new();
+        let Self::File { file, length, position, ahead, ahead_used } = self else { return Ok(line) };
+        while line.len() < most && *position < *length {
+            if *ahead_used == ahead.len() {
+                ahead.clear();
+                *ahead_used = 0;
+                file.take(READ_AHEAD_BYTES as u64).read_to_end(ahead)?;
+                if ahead.is_empty() {
+                    break;
                 }
-                Ok(line)
+            }
+            let ready = &ahead[*ahead_used..];
+            let ready = &ready[..ready.len().min(most - line.len())];
+            let found = memchr::memchr(b'\n', ready);
+            let count = found.map_or(ready.len(), |at| at + 1);
+            line.extend_from_slice(&ready[..count]);
+            *ahead_used += count;
+            *position += count as u64;
+            if found.is_some() {
+                break;
             }
         }
+        Ok(line)
     }
 
     fn seek(&mut self, offset: i64, whence: i32) -> std::io::Result<u64> {
         let (length, current) = match self {
-            Self::Memory { data, position } => (data.len() as u64, *position as u64),
+            Self::Memory { data, position, .. } => (data.len() as u64, *position as u64),
             Self::File { length, position, .. } => (*length, *position),
         };
         let base = match whence {
@@ -273,9 +292,7 @@ impl BodySource {
 impl RequestBody {
     #[pyo3(signature = (size=Some(-1), /), text_signature = "($self, size=-1, /)")]
     fn read<'py>(&self, py: Python<'py>, size: Option<isize>) -> PyResult<Bound<'py, PyBytes>> {
-        let most = Self::wanted(size);
-        let data = py.detach(|| self.source().take(most))?;
-        Ok(PyBytes::new(py, &data))
+        self.part(py, Self::wanted(size))
     }
 
     #[pyo3(signature = (size=Some(-1), /), text_signature = "($self, size=-1, /)")]
@@ -304,11 +321,11 @@ impl RequestBody {
 
     #[pyo3(signature = (offset, whence=0, /))]
     fn seek(&self, py: Python<'_>, offset: i64, whence: i32) -> PyResult<u64> {
-        Ok(py.detach(|| self.source().seek(offset, whence))?)
+        Ok(self.source(py).seek(offset, whence)?)
     }
 
-    fn tell(&self) -> u64 {
-        match &*self.source() {
+    fn tell(&self, py: Python<'_>) -> u64 {
+        match &*self.source(py) {
             BodySource::Memory { position, .. } => *position as u64,
             BodySource::File { position, .. } => *position,
         }
@@ -365,8 +382,7 @@ impl FileWrapper {
         let Ok(fd) = file.call_method0(intern!(py, "fileno")).and_then(|fd| fd.extract::<i32>()) else {
             return Ok(None);
         };
-        // Files of /proc and /sys say that they have 0 bytes (or a page) and have others when they are read.
-        let Some((size, _)) = sys::regular_file(fd).filter(|(size, _)| *size > 0) else { return Ok(None) };
+        let Some((size, _)) = sys::regular_file(fd) else { return Ok(None) };
         let offset: u64 = file.call_method0(intern!(py, "tell"))?.extract()?;
         // SAFETY: the file object is referenced for the length of this call, so that its descriptor stays open.
         let copy = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?;

@@ -11,6 +11,7 @@ use wire::http1::{self, Chunked, Framing, HeadScan};
 use wire::uwsgi;
 use wire::{Error, Limits, Step};
 
+use crate::budget::Budget;
 use crate::exchange::{Exchange, Parts, Report, Spares, TargetParts};
 use crate::plan::ListenerProtocol;
 use crate::socket::Socket;
@@ -32,6 +33,9 @@ pub enum State {
     /// with unread input resets it, and the client might lose the response.
     Lingering,
 }
+
+/// A head is rarely longer than this, and what comes of a body before its head is known has to be copied.
+const HEAD_READ_BYTES: usize = 16 * 1024;
 
 /// A request whose body is not complete.
 pub struct Incoming {
@@ -72,6 +76,7 @@ pub struct Connection {
 pub struct Intake {
     pub limits: Limits,
     pub body_memory_bytes: usize,
+    pub body_memory: Arc<Budget>,
     pub spool_dir: Arc<Path>,
 }
 
@@ -172,8 +177,25 @@ impl Connection {
                 BodyFraming::Length(left) => usize::try_from(left).unwrap_or(most).min(most),
                 BodyFraming::Chunked(_) => most,
             },
-            _ => most,
+            _ => most.min(HEAD_READ_BYTES),
         }
+    }
+
+    /// Reads a part of the body to where it stays, if it has a place in memory; tells how much came, and whether all of
+    /// the room was used. None if it has none: then its bytes come by `ingest`.
+    pub fn receive_body(&mut self) -> Option<std::io::Result<(usize, bool)>> {
+        let State::Body(incoming) = &mut self.state else { return None };
+        let BodyFraming::Length(left) = &mut incoming.framing else { return None };
+        let room = incoming.spool.room();
+        if room == 0 {
+            return None;
+        }
+        let fd = self.socket.fd();
+        let received = incoming.spool.fill(|memory, most| sys::recv_behind(fd, memory, most));
+        Some(received.map(|count| {
+            *left -= count as u64;
+            (count, count == room)
+        }))
     }
 
     /// Takes bytes that arrived (or, with `untried`, those in `buffer`).
@@ -305,7 +327,7 @@ impl Connection {
             parsed,
             bytes,
             target,
-            body: SpooledBody::Memory(Vec::new()),
+            body: SpooledBody::default(),
             keep_alive,
             more_follows: false,
             started_us: 0,
@@ -329,7 +351,7 @@ impl Connection {
         expect_continue: bool,
         intake: &Intake,
     ) -> Verdict {
-        let mut spool = Spool::new(intake.body_memory_bytes, &intake.spool_dir);
+        let mut spool = Spool::new(intake.body_memory_bytes, &intake.body_memory, &intake.spool_dir);
         if let BodyFraming::Length(length) = framing {
             spool.expect(length);
         }

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
@@ -119,6 +120,7 @@ const FLUSH_FILE_BYTES: u64 = 4 << 20;
 const FLUSH_STEPS: usize = 8;
 /// Responses to pipelined requests are sent together up to this size.
 const HELD_BYTES: usize = 64 * 1024;
+const SPOOL_STEP_BYTES: usize = 128 * 1024;
 /// Kept pieces are joined up to this size.
 const JOIN_BYTES: usize = 128 * 1024;
 /// Bytes objects from this size on are kept instead of copied.
@@ -457,10 +459,13 @@ impl Socket {
         }
         let is_first = outbox.segments.is_empty();
         let shared = owner.filter(|_| rest.len() >= SHARE_BYTES).and_then(|owner| {
-            let place = place_in(owner.as_ref().as_ref(), rest)?;
+            let whole = owner.as_ref().as_ref();
+            let place = place_in(whole, rest)?;
             // All of the object stays in memory, however little of it is unsent.
-            let charge = self.store.memory.take(owner.as_ref().as_ref().len() as u64)?;
-            Some((owner, place, charge))
+            if whole.len() > policy.buffer_bytes.max(2 * rest.len()) {
+                return None;
+            }
+            Some((owner, place, self.store.memory.take(whole.len() as u64)?))
         });
         if let Some((owner, place, charge)) = shared {
             let (data, end) = (Arc::clone(owner), place + rest.len());
@@ -537,6 +542,16 @@ impl Socket {
         Ok(())
     }
 
+    /// Sends a part of a ring. Not by `sendfile`: that sends pages as they lie, and only later, when the writer may have
+    /// put something else there.
+    fn send_spooled(&self, file: &File, offset: u64, left: u64) -> io::Result<usize> {
+        let mut block = vec![0; usize::try_from(left).unwrap_or(SPOOL_STEP_BYTES).min(SPOOL_STEP_BYTES)];
+        match file.read_at(&mut block, offset)? {
+            0 => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+            count => sys::send(self.fd(), &block[..count]),
+        }
+    }
+
     fn wait_for_room<'a>(
         &'a self,
         mut outbox: MutexGuard<'a, Outbox>,
@@ -595,8 +610,10 @@ impl Socket {
                     (result, *left == 0)
                 }
                 Segment::Spooled { file, offset, left, charge } => {
-                    let result = send_file_part(self.fd(), file.as_raw_fd(), offset, left, &mut file_bytes);
+                    let result = self.send_spooled(file, *offset, *left);
                     if let Ok(count) = result {
+                        *offset += count as u64;
+                        *left -= count as u64;
                         outbox.spooled_bytes -= count as u64;
                         charge.shrink(count as u64);
                     }

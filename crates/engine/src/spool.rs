@@ -1,6 +1,7 @@
 //! A request body on its way to the app: in memory while it is small, then in an unlinked file.
 //!
-//! Here: one body, written from the front and handed over whole. Not here: limits on its length, reading by the app.
+//! Here: one body, written from the front and handed over whole, within what the worker allows all bodies in memory.
+//! Not here: limits on its length, reading by the app.
 //! A body that could not be stored in full is never handed over: after an error every further call fails too.
 
 use std::fs::{File, OpenOptions};
@@ -11,12 +12,17 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::budget::{Budget, Charge};
+
 /// Collects one request body.
 #[derive(Debug)]
 pub struct Spool {
     /// Empty once there is a file.
     memory: Vec<u8>,
     memory_limit_bytes: usize,
+    budget: Arc<Budget>,
+    /// What the capacity of `memory` takes of the budget.
+    charge: Option<Charge>,
     directory: Arc<Path>,
     file: Option<File>,
     length: u64,
@@ -28,17 +34,26 @@ pub struct Spool {
 /// A whole request body, to be read from its beginning.
 #[derive(Debug)]
 pub enum SpooledBody {
-    Memory(Vec<u8>),
+    Memory(Vec<u8>, Option<Charge>),
     /// The file has no name, and its position is 0. The number is its length.
     File(File, u64),
 }
 
+impl Default for SpooledBody {
+    fn default() -> Self {
+        Self::Memory(Vec::new(), None)
+    }
+}
+
 impl Spool {
-    /// A body of up to `memory_limit_bytes` stays in memory; a larger one goes to a file in `directory`.
-    pub fn new(memory_limit_bytes: usize, directory: &Arc<Path>) -> Spool {
+    /// A body of up to `memory_limit_bytes` stays in memory while `budget` has room for it; others go to a file in
+    /// `directory`.
+    pub fn new(memory_limit_bytes: usize, budget: &Arc<Budget>, directory: &Arc<Path>) -> Spool {
         Spool {
             memory: Vec::new(),
             memory_limit_bytes,
+            budget: Arc::clone(budget),
+            charge: None,
             directory: Arc::clone(directory),
             file: None,
             length: 0,
@@ -63,6 +78,20 @@ impl Spool {
         result
     }
 
+    /// How much `fill` takes at once: the rest of a body of known length that has a place in memory.
+    pub fn room(&self) -> usize {
+        let is_held = self.charge.is_some() && self.file.is_none() && !self.is_broken;
+        if self.expected.is_some() && is_held { self.memory.capacity() - self.memory.len() } else { 0 }
+    }
+
+    /// Appends what `read` puts behind the body so far; it is told how much at most, which is not 0.
+    pub fn fill(&mut self, read: impl FnOnce(&mut Vec<u8>, usize) -> io::Result<usize>) -> io::Result<usize> {
+        let room = self.room();
+        let count = read(&mut self.memory, room)?;
+        self.length += count as u64;
+        Ok(count)
+    }
+
     #[cfg(test)]
     /// Bytes that were written.
     pub fn len(&self) -> u64 {
@@ -80,7 +109,7 @@ impl Spool {
             return Err(io::Error::other("a piece of this request body could not be stored"));
         }
         match self.file {
-            None => Ok(SpooledBody::Memory(self.memory)),
+            None => Ok(SpooledBody::Memory(self.memory, self.charge)),
             Some(mut file) => {
                 file.rewind()?;
                 Ok(SpooledBody::File(file, self.length))
@@ -92,8 +121,8 @@ impl Spool {
         if piece.is_empty() {
             return Ok(());
         }
-        if self.file.is_none() && self.fits_in_memory(piece.len()) {
-            self.remember(piece)?;
+        if self.file.is_none() && self.fits_in_memory(piece.len()) && self.reserve(piece.len())? {
+            self.memory.extend_from_slice(piece);
         } else {
             self.write_to_file(piece).map_err(|error| self.explain(&error))?;
         }
@@ -106,15 +135,31 @@ impl Spool {
         self.length + more as u64 <= limit && self.expected.is_none_or(|expected| expected <= limit)
     }
 
-    fn remember(&mut self, piece: &[u8]) -> io::Result<()> {
-        if self.memory.capacity() == 0 {
+    /// Makes room for more in memory; false if the worker's bodies take all that they may.
+    fn reserve(&mut self, more: usize) -> io::Result<bool> {
+        let (length, capacity) = (self.memory.len(), self.memory.capacity());
+        if capacity - length >= more {
+            return Ok(true);
+        }
+        let wanted = if capacity == 0 {
             // `fits_in_memory` has compared `expected` with the limit.
             let expected = self.expected.and_then(|expected| usize::try_from(expected).ok()).unwrap_or(0);
-            self.memory.try_reserve_exact(expected.max(piece.len()))?;
+            expected.max(more)
+        } else {
+            (length + more).max(2 * capacity)
+        };
+        let growth = (wanted - capacity) as u64;
+        let has_room = match &mut self.charge {
+            Some(charge) => charge.grow(growth),
+            None => {
+                self.charge = self.budget.take(growth);
+                self.charge.is_some()
+            }
+        };
+        if has_room {
+            self.memory.try_reserve_exact(wanted - length)?;
         }
-        self.memory.try_reserve(piece.len())?;
-        self.memory.extend_from_slice(piece);
-        Ok(())
+        Ok(has_room)
     }
 
     fn write_to_file(&mut self, piece: &[u8]) -> io::Result<()> {
@@ -124,6 +169,7 @@ impl Spool {
                 let mut file = unnamed_file(&self.directory)?;
                 file.write_all(&self.memory)?;
                 self.memory = Vec::new();
+                self.charge = None;
                 file
             }
         };
@@ -226,7 +272,7 @@ mod tests {
 
     fn contents(body: SpooledBody) -> Vec<u8> {
         match body {
-            SpooledBody::Memory(bytes) => bytes,
+            SpooledBody::Memory(bytes, _) => bytes,
             SpooledBody::File(mut file, length) => {
                 let mut bytes = Vec::new();
                 file.read_to_end(&mut bytes).unwrap();
@@ -236,6 +282,10 @@ mod tests {
         }
     }
 
+    fn spool_in(memory_limit_bytes: usize, directory: &Arc<Path>) -> Spool {
+        Spool::new(memory_limit_bytes, &Budget::new(64 << 20), directory)
+    }
+
     fn is_file(body: &SpooledBody) -> bool {
         matches!(body, SpooledBody::File(..))
     }
@@ -243,7 +293,7 @@ mod tests {
     #[test]
     fn a_small_body_stays_in_memory() {
         let directory = Arc::from(Path::new("/nonexistent"));
-        let mut spool = Spool::new(10, &directory);
+        let mut spool = spool_in(10, &directory);
         assert!(spool.is_empty());
         spool.write(b"hello").unwrap();
         spool.write(b"").unwrap();
@@ -256,14 +306,14 @@ mod tests {
 
     #[test]
     fn an_empty_body_is_memory() {
-        let spool = Spool::new(0, &Arc::from(Path::new("/nonexistent")));
+        let spool = spool_in(0, &Arc::from(Path::new("/nonexistent")));
         assert_eq!(contents(spool.finish().unwrap()), b"");
     }
 
     #[test]
     fn one_byte_more_than_the_limit_moves_the_body_to_a_file() {
         let directory = Directory::new();
-        let mut spool = Spool::new(10, &directory.0);
+        let mut spool = spool_in(10, &directory.0);
         spool.write(b"0123456789").unwrap();
         assert!(spool.file.is_none());
         spool.write(b"a").unwrap();
@@ -276,9 +326,50 @@ mod tests {
     }
 
     #[test]
+    fn beyond_what_all_bodies_may_take_a_small_one_goes_to_a_file_too() {
+        let directory = Directory::new();
+        let budget = Budget::new(10);
+        let spool = |expected, piece| {
+            let mut spool = Spool::new(8, &budget, &directory.0);
+            spool.expect(expected);
+            spool.write(piece).unwrap();
+            spool
+        };
+        let first = spool(7, b"1");
+        assert_eq!(budget.taken(), 7);
+        let mut second = spool(4, b"ab");
+        assert!(second.file.is_some());
+        second.write(b"cd").unwrap();
+        assert_eq!(contents(second.finish().unwrap()), b"abcd");
+        drop(first);
+        let third = spool(4, b"ab").finish().unwrap();
+        assert!(!is_file(&third));
+        assert_eq!(budget.taken(), 4, "for as long as the body is there");
+        drop(third);
+        assert_eq!(budget.taken(), 0);
+    }
+
+    #[test]
+    fn a_body_of_known_length_is_filled_in_place() {
+        let mut spool = spool_in(10, &Arc::from(Path::new("/nonexistent")));
+        assert_eq!(spool.room(), 0);
+        spool.expect(5);
+        assert_eq!(spool.room(), 0, "nothing is taken before the bytes come");
+        spool.write(b"ab").unwrap();
+        assert_eq!(spool.room(), 3);
+        let read = |memory: &mut Vec<u8>, most: usize| {
+            memory.extend_from_slice(&b"cdefgh"[..most]);
+            Ok(most)
+        };
+        assert_eq!(spool.fill(read).unwrap(), 3);
+        assert_eq!((spool.room(), spool.len()), (0, 5));
+        assert_eq!(contents(spool.finish().unwrap()), b"abcde");
+    }
+
+    #[test]
     fn an_expected_large_body_goes_to_a_file_at_once() {
         let directory = Directory::new();
-        let mut spool = Spool::new(10, &directory.0);
+        let mut spool = spool_in(10, &directory.0);
         spool.expect(11);
         spool.write(b"1").unwrap();
         assert!(spool.file.is_some());
@@ -288,18 +379,18 @@ mod tests {
     #[test]
     fn an_expectation_costs_nothing_and_may_be_wrong() {
         let directory = Directory::new();
-        let mut spool = Spool::new(1 << 20, &directory.0);
+        let mut spool = spool_in(1 << 20, &directory.0);
         spool.expect(1 << 20);
         assert_eq!(spool.memory.capacity(), 0);
         spool.write(b"x").unwrap();
         assert_eq!(spool.memory.capacity(), 1 << 20);
-        let mut spool = Spool::new(4, &directory.0);
+        let mut spool = spool_in(4, &directory.0);
         spool.expect(2);
         spool.write(b"abc").unwrap();
         assert!(spool.file.is_none());
         spool.write(b"de").unwrap();
         assert_eq!(contents(spool.finish().unwrap()), b"abcde");
-        let mut spool = Spool::new(4, &directory.0);
+        let mut spool = spool_in(4, &directory.0);
         spool.expect(u64::MAX);
         spool.write(b"abc").unwrap();
         assert_eq!(contents(spool.finish().unwrap()), b"abc");
@@ -308,7 +399,7 @@ mod tests {
     #[test]
     fn a_large_body_of_many_pieces() {
         let directory = Directory::new();
-        let mut spool = Spool::new(64 * 1024, &directory.0);
+        let mut spool = spool_in(64 * 1024, &directory.0);
         let piece: Vec<u8> = (0..=255).cycle().take(10_007).collect();
         let mut whole = Vec::new();
         for _ in 0..500 {
@@ -335,7 +426,7 @@ mod tests {
     #[test]
     fn without_a_directory_the_error_names_it() {
         for missing in ["/nonexistent/spool", "/etc/passwd"] {
-            let mut spool = Spool::new(2, &Arc::from(Path::new(missing)));
+            let mut spool = spool_in(2, &Arc::from(Path::new(missing)));
             spool.write(b"ab").unwrap();
             let error = spool.write(b"cd").unwrap_err();
             assert!(error.to_string().contains(missing), "{error}");
@@ -348,7 +439,7 @@ mod tests {
 
     #[test]
     fn a_body_with_a_hole_is_never_handed_over() {
-        let mut spool = Spool::new(2, &Arc::from(Path::new("/nonexistent")));
+        let mut spool = spool_in(2, &Arc::from(Path::new("/nonexistent")));
         spool.write(b"ab").unwrap();
         assert!(spool.write(b"cd").is_err());
         assert!(spool.write(b"e").is_err());
@@ -360,7 +451,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_told_from_other_errors() {
         let directory = Directory::new();
-        let mut spool = Spool::new(0, &directory.0);
+        let mut spool = spool_in(0, &directory.0);
         spool.file = Some(OpenOptions::new().write(true).open("/dev/full").unwrap());
         let error = spool.write(b"x").unwrap_err();
         assert!(is_full(&error));

@@ -30,6 +30,17 @@ pub fn recv(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
     retry(|| unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) })
 }
 
+/// Receives behind what `buffer` holds, into capacity that it has already and `most` bytes at most.
+pub fn recv_behind(fd: RawFd, buffer: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+    let spare = buffer.spare_capacity_mut();
+    let room = spare.len().min(most);
+    // SAFETY: the pointer and length describe spare capacity of `buffer`, which is borrowed for the whole call.
+    let count = retry(|| unsafe { libc::recv(fd, spare.as_mut_ptr().cast(), room, libc::MSG_DONTWAIT) })?;
+    // SAFETY: the kernel has written `count` bytes behind the old length, no more than the capacity had room for.
+    unsafe { buffer.set_len(buffer.len() + count) };
+    Ok(count)
+}
+
 /// Sends what the socket takes without waiting; a peer that is gone gives an error, never a signal.
 pub fn send(fd: RawFd, data: &[u8]) -> io::Result<usize> {
     // SAFETY: the pointer and length describe `data`, which is borrowed for the whole call.
@@ -192,12 +203,16 @@ pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
-/// Size and position of a regular file; `None` if `fd` is something else.
+/// Size and position of a regular file that lies somewhere; `None` if `fd` is something else, or a file whose contents
+/// are made while they are read: those of /proc have size 0, those of /sys a page, and both no blocks.
 pub fn regular_file(fd: RawFd) -> Option<(u64, u64)> {
     // SAFETY: an all-zero `stat` is a valid value.
     let mut status: libc::stat = unsafe { mem::zeroed() };
     // SAFETY: `status` is valid for writing.
     if unsafe { libc::fstat(fd, &raw mut status) } < 0 || status.st_mode & libc::S_IFMT != libc::S_IFREG {
+        return None;
+    }
+    if status.st_blocks == 0 {
         return None;
     }
     // SAFETY: no memory is passed.

@@ -336,9 +336,9 @@ impl Environs {
         kept: &mut Kept,
     ) -> PyResult<(Bound<'py, PyDict>, u32)> {
         let environ = self.templates[exchange.listener].bind(py).copy()?;
-        let body = std::mem::replace(&mut exchange.body, SpooledBody::Memory(Vec::new()));
+        let body = std::mem::take(&mut exchange.body);
         let body_bytes = match &body {
-            SpooledBody::Memory(data) => data.len() as u64,
+            SpooledBody::Memory(data, _) => data.len() as u64,
             SpooledBody::File(_, length) => *length,
         };
         if body_bytes > 0 {

@@ -15,6 +15,7 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
+use crate::budget::Budget;
 use crate::connection::{Connection, Intake, State, Verdict};
 use crate::exchange::{Exchange, Spares};
 use crate::plan::ListenerProtocol;
@@ -208,6 +209,7 @@ impl EventLoop {
                     ..wire::Limits::default()
                 },
                 body_memory_bytes: engine.body_memory_bytes,
+                body_memory: Budget::new(engine.body_memory_total_bytes),
                 spool_dir: std::path::Path::new(&engine.spool_dir).into(),
             },
             spares: Spares::default(),
@@ -400,15 +402,23 @@ impl EventLoop {
                 let buffered = std::mem::take(&mut connection.buffer);
                 connection.ingest(&buffered, protocol, &self.intake, &mut self.spares)
             } else {
-                let limit = connection.read_limit(self.scratch.len());
-                match sys::recv(connection.socket.fd(), &mut self.scratch[..limit]) {
-                    Ok(0) => {
+                let (received, in_place) = match connection.receive_body() {
+                    Some(received) => (received, true),
+                    None => {
+                        let limit = connection.read_limit(self.scratch.len());
+                        let received = sys::recv(connection.socket.fd(), &mut self.scratch[..limit]);
+                        (received.map(|count| (count, count == limit)), false)
+                    }
+                };
+                match received {
+                    Ok((0, _)) => {
                         self.ended(shared, connection);
                         return None;
                     }
-                    Ok(count) => {
-                        connection.readable = count == limit || connection.finished;
-                        connection.ingest(&self.scratch[..count], protocol, &self.intake, &mut self.spares)
+                    Ok((count, is_full)) => {
+                        connection.readable = is_full || connection.finished;
+                        let data = if in_place { &[] } else { &self.scratch[..count] };
+                        connection.ingest(data, protocol, &self.intake, &mut self.spares)
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         connection.readable = false;
