@@ -37,6 +37,13 @@ pub enum Gone {
     Truncated,
 }
 
+impl Gone {
+    /// Whether the client broke off, and not the server.
+    pub fn is_of_client(self) -> bool {
+        self != Self::Truncated
+    }
+}
+
 /// What a flush left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flushed {

@@ -7,7 +7,7 @@
 mod environ;
 mod iterate;
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyConnectionError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::string::PyStringData;
@@ -87,7 +87,11 @@ impl WsgiApp {
         let called = self.call(py, exchange, shared, thread, kept, callbacks);
         // The slot is emptied, so that a `write` or `start_response` that the app kept can do no harm later.
         let response = callbacks.slot.lock().take();
-        if let Err(error) = &called {
+        // `write` has told the app that its client left; an app that lets that pass by has done nothing wrong.
+        let client_gone = response.as_ref().is_some_and(|response| response.gone().is_some_and(Gone::is_of_client));
+        if let Err(error) = &called
+            && !(client_gone && error.is_instance_of::<PyConnectionError>(py))
+        {
             shared.note(&format!(
                 "the app raised an exception on {} {}",
                 exchange.method().escape_ascii(),
@@ -127,7 +131,7 @@ impl App for WsgiApp {
         }
         let fault = response.length_fault();
         thread.scratch = exchange.take_report(response, broken_off);
-        exchange.report.app_failed = failed;
+        exchange.report.app_failed = failed && !exchange.report.client_gone;
         if let Some(fault) = fault.filter(|_| !failed) {
             shared.note(&format!("{} {}: {fault}", exchange.method().escape_ascii(), exchange.uri().escape_ascii()));
         }
@@ -194,7 +198,7 @@ impl ResponseSlot {
             }
         });
         result.map_err(|gone| {
-            pyo3::exceptions::PyConnectionError::new_err(match gone {
+            PyConnectionError::new_err(match gone {
                 Gone::Disconnected => "write error: the client is gone",
                 Gone::Stalled => "write error: the client took nothing for too long",
                 Gone::Truncated => "write error: a file became shorter while it was sent",
