@@ -1,7 +1,8 @@
 //! From a parsed request to the app and back (PEP 3333). Only here and in `boundary.rs` is Python touched.
 //!
 //! Strategy: the interpreter's lock is held while the environ is made, the app runs and its iterable gives pieces;
-//! every write to a socket and every read of a spooled file lets go of it. A body of one small piece is copied behind
+//! every write that may wait and every read of a spooled file lets go of it. A small piece of a stream is sent with it, if
+//! that can not wait: giving the lock back and taking it again would cost as much as others wait for it meanwhile. A body of one small piece is copied behind
 //! its head and sent after the lock has been given back.
 
 mod environ;
@@ -189,13 +190,12 @@ impl ResponseSlot {
 
     /// `write(data)` of PEP 3333.
     pub fn write(&self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
-        let result = py.detach(|| {
-            let mut guard = self.lock();
-            match guard.as_mut() {
-                Some(response) if data.is_empty() => response.gone().map_or(Ok(()), Err),
-                Some(response) => response.piece(data),
-                None => Err(Gone::Disconnected),
-            }
+        let quick = self.acquire(py).as_mut().and_then(|response| match data {
+            [] => Some(response.gone().map_or(Ok(()), Err)),
+            data => response.quick_piece(data),
+        });
+        let result = quick.unwrap_or_else(|| {
+            py.detach(|| self.lock().as_mut().map_or(Err(Gone::Disconnected), |response| response.piece(data)))
         });
         result.map_err(|gone| {
             PyConnectionError::new_err(match gone {
