@@ -11,7 +11,9 @@ import contextlib
 import hashlib
 import os
 import re
+import resource
 import socket
+import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.clients import Connection, get, post, request_bytes
-from tests.e2e.harness import Penstock, rss_bytes, until
+from tests.e2e.harness import Gate, Penstock, read_stats, rss_bytes, until
 
 MIB = 1 << 20
 APP = '''
@@ -44,6 +46,19 @@ def say(start_response, text):
 
 def hello(environ, start_response, query):
     return say(start_response, "hello")
+
+
+def pid(environ, start_response, query):
+    return say(start_response, str(os.getpid()))
+
+
+def wait(environ, start_response, query):
+    """Tell the test that the request is here, and go on when it says so."""
+    with open(query["started"], "wb", buffering=0) as started:
+        started.write(f"{os.getpid()}\\n".encode())
+    with open(query["go"], "rb", buffering=0) as go:
+        go.read(1)
+    return say(start_response, "waited")
 
 
 def seen(environ, start_response, query):
@@ -450,3 +465,129 @@ def test_bodies_in_memory_stay_within_the_workers_cap(start: Callable[..., Penst
         until("the files are gone", lambda: spooled(worker, tmp_path) == [])
         post(server.http, "/digest", body)
         assert spooled(worker, tmp_path) == []
+
+
+# -- clients that leave ------------------------------------------------------------------------------------------------
+
+
+def leave(connection: Connection, how: str) -> None:
+    """Close `connection` in good order, or with a reset."""
+    if how == "reset":
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+@pytest.mark.parametrize("how", ["closed", "reset"])
+@pytest.mark.parametrize(
+    ("target", "noticed"),
+    [("endless", "closed"), ("endless_write", "ConnectionError"), ("raising_write", None)],
+)
+def test_a_client_that_leaves_is_logged_as_499_and_no_error(
+    server: Penstock, how: str, target: str, noticed: str | None
+) -> None:
+    since = len(server.log)
+    name = f"{target}-{how}"
+    connection = Connection(server.http).send(request_bytes("GET", f"/{target}?name={name}"))
+    connection.read_head()
+    leave(connection, how)
+    server.wait_log(rf"GET /{target}\?name={name} .*\(HTTP/1\.1 499\)", since=since)
+    if noticed:
+        assert f"{name} {noticed}" in get(server.http, "/seen").text.split(",")
+    assert "Traceback" not in server.log[since:] and "exception" not in server.log[since:]
+
+
+def test_a_client_that_leaves_its_spooled_response_frees_it(start: Callable[..., Penstock], tmp_path: Path) -> None:
+    with start("--spool-dir", tmp_path) as server:
+        (worker,) = server.workers()
+        slow = slow_reader(server, "/one?size=20971520")
+        until("the response is spooled", lambda: spooled(worker, tmp_path))
+        leave(slow, "reset")
+        until("the file is gone", lambda: spooled(worker, tmp_path) == [])
+        is_served(server)
+
+
+def test_clients_that_leave_are_counted(start: Callable[..., Penstock], tmp_path: Path) -> None:
+    stats = tmp_path / "stats"
+    with start("--stats", stats) as server:
+
+        def cores() -> dict[str, int]:
+            (core,) = read_stats(str(stats))["workers"][0]["cores"]
+            return {name: core[name] for name in ("write_errors", "read_errors")}
+
+        leave(slow_reader(server, "/one?size=20971520"), "reset")
+        until("the response is counted", lambda: cores() == {"write_errors": 1, "read_errors": 0})
+        with Connection(server.http) as connection:
+            connection.send(request_bytes("POST", "/digest", (), b"12345")[:-1])
+        server.wait_log("499 - the client left in the middle of a request body")
+        until("the request is counted", lambda: cores() == {"write_errors": 1, "read_errors": 1})
+
+
+# -- nothing left ------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def no_descriptors(pid: int) -> Iterator[None]:
+    """Process `pid` can open nothing."""
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    taken = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    lowest_free = next(number for number in range(len(taken) + 1) if number not in taken)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (lowest_free, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+
+
+def test_without_descriptors_everything_waits_or_is_refused_and_comes_back(
+    start: Callable[..., Penstock], tmp_path: Path
+) -> None:
+    (tmp_path / "file.txt").write_text("static")
+    with (
+        start("--static-map", f"/static={tmp_path}") as server,
+        Connection(server.http) as first,
+        Connection(server.http) as second,
+        contextlib.ExitStack() as stack,
+    ):
+        (worker,) = server.workers()
+        for connection in (first, second):
+            assert connection.request("GET", "/hello").status == 200
+        upload = request_bytes("POST", "/digest", (), bytes(300_000))
+        with no_descriptors(worker):
+            assert first.send(upload).read().status == 503
+            assert "spool-dir" in server.wait_log("503 spool-failed .*Too many open files.*LimitNOFILE")[0]
+            assert second.request("GET", "/static/file.txt").status == 503
+            server.wait_log("503 out-of-resources .*file.txt.*Too many open files.*LimitNOFILE")
+            waiting = [stack.enter_context(Connection(server.http)) for _ in range(20)]
+            for connection in waiting:
+                connection.send(request_bytes("GET", "/hello"))
+            server.wait_log(r"accept\(\) on .* failed: Too many open files.*; new connections wait.*LimitNOFILE")
+        assert [connection.read().body for connection in waiting] == [b"hello"] * 20
+        server.wait_log("new connections are accepted again")
+        assert len(re.findall(r"accept\(\) on .* failed", server.log)) == 1
+        assert get(server.http, "/static/file.txt").body == b"static"
+        assert post(server.http, "/digest", bytes(300_000)).status == 200
+
+
+def test_a_connection_is_not_lost_on_its_way_to_a_worker_without_descriptors(
+    start: Callable[..., Penstock], short_dir: Path
+) -> None:
+    with start("--processes", "2") as server, contextlib.ExitStack() as stack, Gate(short_dir) as gate:
+        kept: dict[int, list[Connection]] = {}
+
+        def has_three() -> bool:
+            connection = stack.enter_context(Connection(server.http))
+            kept.setdefault(int(connection.request("GET", "/pid").text), []).append(connection)
+            return any(len(some) == 3 for some in kept.values())
+
+        until("three connections to one worker", has_three)
+        busy, connections = next((pid, some) for pid, some in kept.items() if len(some) == 3)
+        (other,) = (pid for pid in server.workers() if pid != busy)
+        with no_descriptors(other):
+            connections[0].send(request_bytes("GET", gate.target))
+            assert gate.entered() == busy
+            for connection in connections[1:]:
+                connection.send(request_bytes("GET", "/pid"))
+            server.wait_log("a connection of another worker can not be taken over: Too many open files.*LimitNOFILE")
+        assert [connection.read().text for connection in connections[1:]] == [str(other)] * 2
+        gate.open()
+        assert connections[0].read().body == b"waited"

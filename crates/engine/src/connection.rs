@@ -101,8 +101,19 @@ impl Refusal {
         Self { status, code, explanation: explanation.to_owned(), detail: String::new() }
     }
 
+    /// The system has no descriptor or memory for it now.
+    pub fn unavailable(detail: String) -> Self {
+        Self { detail, ..Self::new(503, "out-of-resources", "the server is short of something that this needs") }
+    }
+
     fn unreadable_body(error: &std::io::Error) -> Self {
-        let status = if spool::is_full(error) { 507 } else { 500 };
+        let status = if spool::is_full(error) {
+            507
+        } else if spool::is_starved(error) {
+            503
+        } else {
+            500
+        };
         Self { detail: error.to_string(), ..Self::new(status, "spool-failed", "the request body could not be kept") }
     }
 }

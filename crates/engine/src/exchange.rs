@@ -8,7 +8,7 @@ use wire::uwsgi::Packet;
 
 use crate::plan::ListenerProtocol;
 use crate::response::{Ending, Framing, Response};
-use crate::socket::Socket;
+use crate::socket::{Gone, Socket};
 use crate::spool::SpooledBody;
 use crate::sys::Peer;
 
@@ -74,6 +74,9 @@ impl Spares {
         }
     }
 }
+
+/// What the log says of a response that its client did not wait for, as nginx does.
+const CLIENT_GONE: u16 = 499;
 
 /// What the log and the statistics say of a finished exchange.
 #[derive(Clone, Copy, Debug)]
@@ -227,15 +230,17 @@ impl Exchange {
     /// Ends the response and keeps what the log and the connection need to know; returns the working buffers.
     pub fn take_report(&mut self, mut response: Response, app_failed: bool) -> (Vec<u8>, Vec<u8>) {
         let ending = response.finish(app_failed);
+        let client_gone = response.gone().is_some_and(Gone::is_of_client);
         self.report = Report {
             ending,
-            status: response.status(),
+            status: if client_gone { CLIENT_GONE } else { response.status() },
             header_count: response.header_count(),
             header_bytes: response.header_bytes(),
             body_bytes: response.body_bytes(),
             via_sendfile: response.via_sendfile(),
-            app_failed,
-            client_gone: response.gone().is_some(),
+            // What an app does when its client leaves is no failure.
+            app_failed: app_failed && !client_gone,
+            client_gone,
             vars: self.report.vars,
         };
         response.into_scratch()

@@ -37,6 +37,13 @@ pub enum Gone {
     Truncated,
 }
 
+impl Gone {
+    /// Whether the client broke off, and not the server.
+    pub fn is_of_client(self) -> bool {
+        self != Self::Truncated
+    }
+}
+
 /// What a flush left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flushed {
@@ -764,6 +771,96 @@ mod tests {
             }
         }
         assert_eq!(reader.join().expect("reader"), big);
+    }
+
+    /// Reads to the end of what `socket` keeps, as its event loop.
+    fn drain(socket: &Socket, peer: &mut UnixStream, count: usize) -> Vec<u8> {
+        let mut got = vec![0; count];
+        let mut at = 0;
+        while at < count {
+            socket.flush();
+            at += peer.read(&mut got[at..]).expect("more");
+        }
+        got
+    }
+
+    fn pattern(length: usize) -> Vec<u8> {
+        (0..length).map(|at| (at / 7 % 251) as u8).collect()
+    }
+
+    #[test]
+    fn a_large_object_is_kept_and_not_copied_and_dropped_when_it_is_sent() {
+        let (_epoll, socket, mut peer) = pair();
+        let owner: SharedBytes = Arc::new(pattern(1 << 20));
+        let whole = owner.as_ref().as_ref();
+        socket.write_sharing(&[b"head", whole], Some(&owner), policy(1 << 20, 100)).expect("kept");
+        assert_eq!(Arc::strong_count(&owner), 2);
+        assert_eq!(socket.store.memory.taken(), 1 << 20);
+        let got = drain(&socket, &mut peer, whole.len() + 4);
+        assert!(&got[..4] == b"head" && got[4..] == *whole);
+        assert_eq!((Arc::strong_count(&owner), socket.store.memory.taken()), (1, 0));
+    }
+
+    #[test]
+    fn an_object_of_which_little_is_left_is_copied() {
+        let (_epoll, socket, _peer) = pair();
+        let owner: SharedBytes = Arc::new(pattern(1 << 20));
+        let part = &owner.as_ref().as_ref()[900_000..];
+        socket.write(&[&vec![0; 400_000]], policy(1 << 20, 100)).expect("the socket is full now");
+        let before = socket.store.memory.taken();
+        socket.write_sharing(&[part], Some(&owner), policy(600_000, 100)).expect("kept");
+        assert_eq!(Arc::strong_count(&owner), 1);
+        assert_eq!(socket.store.memory.taken() - before, part.len() as u64);
+    }
+
+    fn pair_with(store: &Arc<Store>) -> (Epoll, Socket, UnixStream) {
+        let epoll = Epoll::new().expect("epoll");
+        let (ours, theirs) = UnixStream::pair().expect("socket pair");
+        ours.set_nonblocking(true).expect("non-blocking");
+        let socket = Socket::new(OwnedFd::from(ours), false, epoll.handle(), store);
+        (epoll, socket, theirs)
+    }
+
+    #[test]
+    fn what_does_not_fit_into_memory_is_spooled_in_order() {
+        let store = Store::with(64 << 20, 8 << 20, 8 << 20, &std::env::temp_dir());
+        let (_epoll, socket, mut peer) = pair_with(&store);
+        let body = pattern(5_000_000);
+        for piece in body.chunks(300_001) {
+            socket.write(&[piece], policy(1 << 20, 100)).expect("kept");
+        }
+        assert!(store.memory.taken() <= 1 << 20);
+        assert!(store.disk.taken() > 1 << 20);
+        assert!(drain(&socket, &mut peer, body.len()) == body);
+        assert_eq!((store.memory.taken(), store.disk.taken()), (0, 0));
+        assert!(socket.outbox().ring.is_none(), "the file is gone with its last byte");
+    }
+
+    #[test]
+    fn a_connection_that_ends_gives_back_what_it_kept() {
+        let store = Store::with(1 << 20, 8 << 20, 8 << 20, &std::env::temp_dir());
+        let (_epoll, socket, _peer) = pair_with(&store);
+        socket.write(&[&pattern(700_000)], policy(1 << 20, 100)).expect("in memory");
+        socket.write(&[&pattern(700_000)], policy(1 << 20, 100)).expect("on disk");
+        assert!(store.memory.taken() > 0 && store.disk.taken() > 0);
+        socket.abandon(Gone::Disconnected);
+        assert_eq!((store.memory.taken(), store.disk.taken()), (0, 0));
+    }
+
+    #[test]
+    fn without_any_room_the_writer_sends_from_where_the_piece_lies() {
+        let store = Store::with(0, 0, 0, &std::env::temp_dir());
+        let (_epoll, socket, mut peer) = pair_with(&store);
+        let body = pattern(3_000_000);
+        let expected = body.clone();
+        let reader = std::thread::spawn(move || {
+            let mut got = vec![0; expected.len()];
+            peer.read_exact(&mut got).expect("all of it");
+            got == expected
+        });
+        socket.write(&[&body], policy(1 << 20, 10_000)).expect("sent");
+        assert!(socket.is_flushed());
+        assert!(reader.join().expect("no panic"));
     }
 
     #[test]

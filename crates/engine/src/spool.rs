@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::budget::{Budget, Charge};
+use crate::sys;
 
 /// Collects one request body.
 #[derive(Debug)]
@@ -184,8 +185,16 @@ impl Spool {
             self.directory.display(),
             self.length
         );
-        io::Error::new(error.kind(), text)
+        match sys::shortage_cure(error) {
+            Some(cure) => io::Error::new(io::ErrorKind::ResourceBusy, format!("{text}; {cure}")),
+            None => io::Error::new(error.kind(), text),
+        }
     }
+}
+
+/// Whether the error means that there was no descriptor or memory for a file (503 Service Unavailable).
+pub fn is_starved(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ResourceBusy
 }
 
 /// Whether the error means that there is no room (507 Insufficient Storage, RFC 4918) rather than that something is

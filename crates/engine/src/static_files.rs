@@ -25,6 +25,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::sys;
+
 /// Whether a request with this method may be answered from a file.
 pub fn serves(method: &[u8]) -> bool {
     method == b"GET" || method == b"HEAD"
@@ -61,6 +63,14 @@ pub enum Lookup<'a> {
     Found(Found<'a>),
     /// There is something that must not or can not be served: log the sentence, then ask the app.
     Refused(String),
+    /// It can not be opened now, because the system has no descriptor or memory for it.
+    Unavailable(String),
+}
+
+/// Why a file is not served, in a sentence.
+enum NotServed {
+    Never(String),
+    Now(String),
 }
 
 /// A regular file that may be served.
@@ -113,18 +123,23 @@ impl StaticMap {
             match self.open(mount, rest) {
                 Ok(None) => {}
                 Ok(Some(found)) => return Lookup::Found(found),
-                Err(why) => return Lookup::Refused(why),
+                Err(NotServed::Never(why)) => return Lookup::Refused(why),
+                Err(NotServed::Now(why)) => return Lookup::Unavailable(why),
             }
         }
         Lookup::Missing
     }
 
     /// The file at `rest` beneath the mount, None if there is none, or why it is not served.
-    fn open(&self, mount: &Mount, rest: &[u8]) -> Result<Option<Found<'_>>, String> {
+    fn open(&self, mount: &Mount, rest: &[u8]) -> Result<Option<Found<'_>>, NotServed> {
         let relative = without_leading_slashes(rest);
-        let failed = |error| {
+        let failed = |error: io::Error| {
             let name = mount.target.as_os_str().as_bytes().escape_ascii();
-            format!("{name}{} can not be served: {error}", rest.escape_ascii())
+            let what = format!("{name}{} can not be served: {error}", rest.escape_ascii());
+            match sys::shortage_cure(&error) {
+                Some(cure) => NotServed::Now(format!("{what}; {cure}")),
+                None => NotServed::Never(what),
+            }
         };
         let opened = if rest.is_empty() {
             // The mapped name itself: it was named by the user, wherever it leads.
@@ -144,7 +159,7 @@ impl StaticMap {
             return Ok(None);
         };
         if let Some(root) = unchecked_root {
-            self.check_place(root.as_fd(), file.as_fd())?;
+            self.check_place(root.as_fd(), file.as_fd()).map_err(NotServed::Never)?;
         }
         let name = if rest.is_empty() { mount.target.as_os_str().as_bytes() } else { relative };
         Ok(Some(Found {
@@ -1022,6 +1037,7 @@ mod tests {
                     }
                     Lookup::Refused(_) => refused += 1,
                     Lookup::Missing => panic!("rename replaces in one step"),
+                    Lookup::Unavailable(why) => panic!("{why}"),
                 }
             }
             assert!(served + refused > 0);

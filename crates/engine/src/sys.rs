@@ -24,6 +24,18 @@ fn retry(mut call: impl FnMut() -> libc::ssize_t) -> io::Result<usize> {
     }
 }
 
+/// What to do about an error that says that something of the system has run out; None for other errors.
+pub fn shortage_cure(error: &io::Error) -> Option<&'static str> {
+    match error.raw_os_error()? {
+        libc::EMFILE => {
+            Some("this process may open no more files: raise its limit (LimitNOFILE= of systemd, ulimit -n)")
+        }
+        libc::ENFILE => Some("the system has no more open files to give: raise fs.file-max with sysctl"),
+        libc::ENOMEM | libc::ENOBUFS => Some("the system has no memory left: give it more, or run fewer workers"),
+        _ => None,
+    }
+}
+
 /// Receives what is there without waiting; `Ok(0)` is the end of the stream.
 pub fn recv(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: the pointer and length describe `buffer`, which is borrowed for the whole call.

@@ -225,6 +225,16 @@ impl Shared {
         self.board.worker(self.slot).refused.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A client left, or stalled, before it had taken a response that the app had finished.
+    pub fn count_lost_response(&self) {
+        self.thread_board(0).write_errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A client left before its request was complete.
+    pub fn count_lost_request(&self) {
+        self.thread_board(0).read_errors.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn count_request(&self) -> u64 {
         let count = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let engine = &self.plan.engine;

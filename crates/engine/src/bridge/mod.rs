@@ -1,13 +1,14 @@
 //! From a parsed request to the app and back (PEP 3333). Only here and in `boundary.rs` is Python touched.
 //!
 //! Strategy: the interpreter's lock is held while the environ is made, the app runs and its iterable gives pieces;
-//! every write to a socket and every read of a spooled file lets go of it. A body of one small piece is copied behind
+//! every write that may wait and every read of a spooled file lets go of it. A small piece of a stream is sent with it, if
+//! that can not wait: giving the lock back and taking it again would cost as much as others wait for it meanwhile. A body of one small piece is copied behind
 //! its head and sent after the lock has been given back.
 
 mod environ;
 mod iterate;
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyConnectionError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::string::PyStringData;
@@ -87,7 +88,11 @@ impl WsgiApp {
         let called = self.call(py, exchange, shared, thread, kept, callbacks);
         // The slot is emptied, so that a `write` or `start_response` that the app kept can do no harm later.
         let response = callbacks.slot.lock().take();
-        if let Err(error) = &called {
+        // `write` has told the app that its client left; an app that lets that pass by has done nothing wrong.
+        let client_gone = response.as_ref().is_some_and(|response| response.gone().is_some_and(Gone::is_of_client));
+        if let Err(error) = &called
+            && !(client_gone && error.is_instance_of::<PyConnectionError>(py))
+        {
             shared.note(&format!(
                 "the app raised an exception on {} {}",
                 exchange.method().escape_ascii(),
@@ -127,7 +132,7 @@ impl App for WsgiApp {
         }
         let fault = response.length_fault();
         thread.scratch = exchange.take_report(response, broken_off);
-        exchange.report.app_failed = failed;
+        exchange.report.app_failed = failed && !exchange.report.client_gone;
         if let Some(fault) = fault.filter(|_| !failed) {
             shared.note(&format!("{} {}: {fault}", exchange.method().escape_ascii(), exchange.uri().escape_ascii()));
         }
@@ -185,16 +190,15 @@ impl ResponseSlot {
 
     /// `write(data)` of PEP 3333.
     pub fn write(&self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
-        let result = py.detach(|| {
-            let mut guard = self.lock();
-            match guard.as_mut() {
-                Some(response) if data.is_empty() => response.gone().map_or(Ok(()), Err),
-                Some(response) => response.piece(data),
-                None => Err(Gone::Disconnected),
-            }
+        let quick = self.acquire(py).as_mut().and_then(|response| match data {
+            [] => Some(response.gone().map_or(Ok(()), Err)),
+            data => response.quick_piece(data),
+        });
+        let result = quick.unwrap_or_else(|| {
+            py.detach(|| self.lock().as_mut().map_or(Err(Gone::Disconnected), |response| response.piece(data)))
         });
         result.map_err(|gone| {
-            pyo3::exceptions::PyConnectionError::new_err(match gone {
+            PyConnectionError::new_err(match gone {
                 Gone::Disconnected => "write error: the client is gone",
                 Gone::Stalled => "write error: the client took nothing for too long",
                 Gone::Truncated => "write error: a file became shorter while it was sent",

@@ -63,7 +63,12 @@ impl EventLoop {
                     let key = self.insert(shared, |key| Connection::new(key, socket, index, peer, trusted));
                     self.again.push_back(key);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if std::mem::take(&mut self.is_starved) {
+                        shared.note("new connections are accepted again");
+                    }
+                    return;
+                }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                     // It does not listen any more: the instance ends, and this worker is about to be told so.
@@ -71,20 +76,41 @@ impl EventLoop {
                     return;
                 }
                 Err(error) => {
-                    // Out of descriptors or memory: the connection stays in the kernel's queue for a moment, because
-                    // trying again at once would only burn the processor.
-                    self.accept_after_ms = sys::now_ms() + ACCEPT_PAUSE_MS;
-                    self.note(shared, &format!("accept() on {} failed: {error}", self.listeners[index].name));
+                    let what = format!("accept() on {} failed", self.listeners[index].name);
+                    self.starve(shared, &what, &error);
                     return;
                 }
             }
         }
     }
 
-    /// Takes one connection from the queue that all workers share; false if there was none.
+    /// Out of descriptors or memory: connections stay in the kernel's queues for a moment, because trying again at once
+    /// would only burn the processor. Said once, until all that waited have been taken.
+    fn starve(&mut self, shared: &Shared, what: &str, error: &io::Error) {
+        self.accept_after_ms = sys::now_ms() + ACCEPT_PAUSE_MS;
+        if !std::mem::replace(&mut self.is_starved, true) {
+            let cure = sys::shortage_cure(error).unwrap_or("this is tried again ten times a second");
+            shared.note(&format!("{what}: {error}; new connections wait. {cure}"));
+        }
+    }
+
+    /// Takes one connection from the queue that all workers share; false if there was none, or no descriptor for it.
     pub(super) fn receive_handoff(&mut self, shared: &Shared) -> bool {
+        // The kernel throws away a descriptor that the process has no number for, and the connection with it.
+        if self.reserve.is_none() {
+            match sys::duplicate(self.handoff_receive) {
+                Ok(reserve) => self.reserve = Some(reserve),
+                Err(error) => {
+                    self.starve(shared, "a connection of another worker can not be taken over", &error);
+                    return false;
+                }
+            }
+        }
         let mut text = [0_u8; 512];
-        let (length, fd) = match sys::receive_descriptor(self.handoff_receive, &mut text) {
+        drop(self.reserve.take());
+        let received = sys::receive_descriptor(self.handoff_receive, &mut text);
+        self.reserve = sys::duplicate(self.handoff_receive).ok();
+        let (length, fd) = match received {
             Ok((length, Some(fd))) => (length, fd),
             Ok(_) => return true,
             Err(_) => return false,

@@ -98,10 +98,6 @@ impl EventLoop {
                 sys::shutdown_listener(self.listeners[index].fd);
             }
         }
-        if reason == StopReason::Drained && !hand_over && self.handoff_receive >= 0 {
-            // Connections on their way between workers: nobody else will look for them.
-            while self.receive_handoff(shared) {}
-        }
         self.leaving = Some(Leaving { reason, hand_over, deadline_ms: sys::now_ms() + patience_ms });
         shared.leave();
         self.paused = false;
@@ -109,6 +105,11 @@ impl EventLoop {
         for listener in &mut self.listeners {
             // A successor can bind the address at once, whatever this worker still has to finish.
             sys::close(std::mem::replace(&mut listener.fd, -1));
+        }
+        if reason == StopReason::Drained && !hand_over && self.handoff_receive >= 0 {
+            // Connections on their way between workers: nobody else will look for them. The listeners' descriptors are
+            // free for them now.
+            while self.receive_handoff(shared) {}
         }
         if !hand_over {
             // Answers that are still to begin say so; otherwise the client would send its next request into a closed

@@ -12,11 +12,11 @@ mod slab;
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use crate::budget::Budget;
-use crate::connection::{Connection, Intake, State, Verdict};
+use crate::connection::{Connection, Intake, Refusal, State, Verdict};
 use crate::exchange::{Exchange, Spares};
 use crate::plan::ListenerProtocol;
 use crate::poller::{Epoll, Event, Interest, Poller};
@@ -133,6 +133,10 @@ pub struct EventLoop {
     next_sweep_ms: u64,
     /// No new connections before this time; 0 for no such pause.
     accept_after_ms: u64,
+    /// Something that connections need has run out, and the log says so already.
+    is_starved: bool,
+    /// Keeps a descriptor's place: one that comes from another worker while there is none would be lost.
+    reserve: Option<OwnedFd>,
     date: DateLine,
     notes: NoteLimit,
 }
@@ -223,6 +227,8 @@ impl EventLoop {
             leaving: None,
             next_sweep_ms: 0,
             accept_after_ms: 0,
+            is_starved: false,
+            reserve: None,
             date: DateLine::default(),
             notes: NoteLimit::default(),
         })
@@ -356,7 +362,12 @@ impl EventLoop {
             Flushed::Full => {}
             // The app's thread learns it from its next write.
             Flushed::Broken(_) if matches!(connection.state, State::Away) => {}
-            Flushed::Broken(_) => self.close(shared, key),
+            Flushed::Broken(gone) => {
+                if gone.is_of_client() {
+                    shared.count_lost_response();
+                }
+                self.close(shared, key);
+            }
         }
     }
 
@@ -491,7 +502,8 @@ impl EventLoop {
     /// The client closed its side.
     fn ended(&mut self, shared: &Shared, connection: Box<Connection>) {
         if matches!(connection.state, State::Body(_)) {
-            self.note(shared, "the client left in the middle of a request body; the app was not called");
+            shared.count_lost_request();
+            self.note(shared, "499 - the client left in the middle of a request body; the app was not called");
         }
         self.discard(shared, connection);
     }
@@ -514,6 +526,13 @@ impl EventLoop {
             match shared.static_map.lookup(exchange.path()) {
                 Lookup::Missing => {}
                 Lookup::Refused(text) => self.note(shared, &text),
+                Lookup::Unavailable(text) => {
+                    self.away -= 1;
+                    if let Some(connection) = self.take(exchange.key) {
+                        self.refuse(shared, connection, &Refusal::unavailable(text));
+                    }
+                    return None;
+                }
                 Lookup::Found(found) => {
                     self.serve_file(shared, &mut exchange, found);
                     self.complete(shared, exchange);
@@ -621,6 +640,7 @@ impl EventLoop {
                         .is_some_and(|since| now.saturating_sub(since) >= write_timeout_ms);
                     if stalled {
                         self.note(shared, "a client took nothing of its response for too long; the connection was cut");
+                        shared.count_lost_response();
                         self.close(shared, key);
                     }
                 }
