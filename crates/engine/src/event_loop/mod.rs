@@ -228,7 +228,7 @@ impl EventLoop {
             next_sweep_ms: 0,
             accept_after_ms: 0,
             is_starved: false,
-            reserve: None,
+            reserve: if plan.handoff_receive_fd >= 0 { Some(sys::duplicate(plan.handoff_receive_fd)?) } else { None },
             date: DateLine::default(),
             notes: NoteLimit::default(),
         })
