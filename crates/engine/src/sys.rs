@@ -272,26 +272,28 @@ fn clock(id: libc::clockid_t) -> libc::timespec {
     time
 }
 
-/// A thread of this process as another one sees it.
+/// A thread of this process as another one sees it, through /proc. Without a /proc nothing is known.
 pub struct ThreadWatch {
-    clock: libc::clockid_t,
-    /// proc_pid_stat(5) of the thread; None where there is no /proc.
+    /// proc_pid_stat(5) of the thread.
     stat: Option<File>,
+    /// Its processor time and its time in the queue for a processor, in nanoseconds.
+    schedstat: Option<File>,
 }
 
 impl ThreadWatch {
     pub fn of_this_thread() -> Self {
-        let mut clock = libc::CLOCK_THREAD_CPUTIME_ID;
-        // SAFETY: the thread is alive, and `clock` is valid for writing. A failure leaves the caller's own clock, which
-        // makes every call look like one that does not run.
-        unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &raw mut clock) };
-        Self { clock, stat: File::open("/proc/thread-self/stat").ok() }
+        let open = |name| File::open(name).ok();
+        Self { stat: open("/proc/thread-self/stat"), schedstat: open("/proc/thread-self/schedstat") }
     }
 
-    /// The processor time that it has used, in microseconds.
-    pub fn cpu_us(&self) -> u64 {
-        let time = clock(self.clock);
-        time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000
+    /// How long it has run, or could have run had there been a processor for it, in microseconds.
+    pub fn busy_us(&self) -> Option<u64> {
+        let mut text = [0; 64];
+        let count = self.schedstat.as_ref()?.read_at(&mut text, 0).ok()?;
+        let mut numbers = std::str::from_utf8(&text[..count]).ok()?.split_ascii_whitespace();
+        let ran: u64 = numbers.next()?.parse().ok()?;
+        let queued: u64 = numbers.next()?.parse().ok()?;
+        Some((ran + queued) / 1000)
     }
 
     /// Whether it runs, or would if there were a processor for it; false if that can not be known.
@@ -427,7 +429,7 @@ mod tests {
         while watch.is_runnable() {
             std::thread::yield_now();
         }
-        assert!(watch.cpu_us() > 0);
+        assert!(watch.busy_us().is_some_and(|busy_us| busy_us >= 15_000), "it has computed for 20 ms");
         assert!(ThreadWatch::of_this_thread().is_runnable(), "who asks about itself runs");
         drop(wait);
         thread.join().expect("it ends");

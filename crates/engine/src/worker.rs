@@ -58,6 +58,8 @@ pub trait App: Send + Sync {
 pub struct AppThread {
     pub index: usize,
     watch: Arc<ThreadWatch>,
+    /// What the watch said after the last long call.
+    busy_us: u64,
     pub date: DateLine,
     /// Working buffers of the response.
     pub scratch: (Vec<u8>, Vec<u8>),
@@ -73,12 +75,24 @@ impl AppThread {
         Self {
             index,
             watch: Arc::new(ThreadWatch::of_this_thread()),
+            busy_us: 0,
             date: DateLine::default(),
             scratch: Default::default(),
             begun_epoch_us: 0,
             epoch_offset_us: 0,
             offset_second: u64::MAX,
         }
+    }
+
+    /// Whether a call of this length was a slow one. Only long calls are looked at closer; after a long time without one,
+    /// the first passes for a fast one, which is no matter for the next.
+    fn has_waited(&mut self, elapsed_us: u64) -> bool {
+        if elapsed_us < SLOW_US {
+            return false;
+        }
+        let Some(busy_us) = self.watch.busy_us() else { return true };
+        let busy_in_call_us = busy_us.saturating_sub(std::mem::replace(&mut self.busy_us, busy_us));
+        elapsed_us.saturating_sub(busy_in_call_us) >= SLOW_US
     }
 
     /// The calendar's time of a monotonic time, looked up once a second.
@@ -393,7 +407,9 @@ const STANDBY_LEADS: u64 = u64::MAX;
 const TICK: Duration = Duration::from_micros(500);
 const CALM_TICK: Duration = Duration::from_millis(2);
 const CALM_AFTER: Duration = Duration::from_secs(2);
-/// A call this long counts as slow when it is decided who runs the loop.
+/// A call that computes for this long is a slow one, too.
+const COMPUTING: Duration = Duration::from_millis(5);
+/// A call that has waited this long, for anything but a processor, counts as slow when it is decided who runs the loop.
 const SLOW_US: u64 = 500;
 /// Ticks without any call before the standby thread sleeps.
 const IDLE_TICKS: u32 = 16;
@@ -561,15 +577,15 @@ impl Worker {
             exception: report.app_failed,
         };
         board.end(self.shared.board.worker(self.shared.slot), &done);
-        self.judge(done.elapsed_us);
+        self.judge(thread.has_waited(done.elapsed_us));
         self.shared.count_request();
         let since_ready_us = ended_us.saturating_sub(exchange.started_us);
         self.shared.log_exchange(exchange, thread.index, since_ready_us, false);
     }
 
-    fn judge(&self, elapsed_us: u64) {
+    fn judge(&self, is_slow: bool) {
         let score = self.slowness.load(Ordering::Relaxed);
-        let next = if elapsed_us >= SLOW_US { (score + SLOW_WEIGHT).min(SCORE_MOST) } else { score.saturating_sub(1) };
+        let next = if is_slow { (score + SLOW_WEIGHT).min(SCORE_MOST) } else { score.saturating_sub(1) };
         if next != score {
             self.slowness.store(next, Ordering::Relaxed);
         }
@@ -581,7 +597,7 @@ impl Worker {
         sys::block_signals();
         let _fatal = FatalPanic(&self.shared);
         let mut last = 0;
-        let mut used_before_us = 0;
+        let mut seen = Instant::now();
         let mut idle_ticks = 0;
         let mut taken_over = Instant::now();
         loop {
@@ -589,13 +605,12 @@ impl Worker {
                 return self.watch_the_end();
             }
             let now = self.lead.load(Ordering::SeqCst);
-            let leader = lock(&self.leader).clone();
-            let used_us = leader.as_ref().map_or(0, |leader| leader.cpu_us());
             if now == last && now % 2 == 1 {
-                let has_run = used_us.saturating_sub(used_before_us) >= SLOW_US;
-                if !has_run && leader.is_some_and(|leader| leader.is_runnable()) {
-                    // The call is not slow, it waits for a processor: another thread would only wait beside it.
-                    std::thread::park_timeout(CALM_TICK);
+                // Another thread could not run Python beside a call that computes, nor faster one that waits for a
+                // processor; but the others' connections must not wait for ever.
+                let computes = lock(&self.leader).as_ref().is_some_and(|leader| leader.is_runnable());
+                if computes && seen.elapsed() < COMPUTING {
+                    std::thread::park_timeout(TICK);
                     continue;
                 }
                 if self.lead.compare_exchange(now, STANDBY_LEADS, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
@@ -605,9 +620,13 @@ impl Worker {
                 last = 0;
                 continue;
             }
-            idle_ticks = if now == last { idle_ticks + 1 } else { 0 };
+            if now == last {
+                idle_ticks += 1;
+            } else {
+                idle_ticks = 0;
+                seen = Instant::now();
+            }
             last = now;
-            used_before_us = used_us;
             if idle_ticks < IDLE_TICKS {
                 std::thread::park_timeout(if taken_over.elapsed() < CALM_AFTER { TICK } else { CALM_TICK });
                 continue;
