@@ -22,6 +22,13 @@ def binary() -> str | None:
     return str(beside) if beside.exists() else shutil.which("uwsgi")
 
 
+@cache
+def options() -> frozenset[str]:
+    """The names that this build knows."""
+    text = subprocess.run([binary() or "", "--help"], capture_output=True, text=True, check=True, timeout=60).stdout
+    return frozenset(re.findall(r"--([a-z0-9_-]+)", text))
+
+
 def show_config(
     argv: Sequence[str], cwd: Path, environ: Mapping[str, str]
 ) -> tuple[list[tuple[str, str]] | None, list[str]]:
@@ -29,7 +36,7 @@ def show_config(
 
     It is killed as soon as the list is complete, before it opens a socket or loads anything.
     """
-    command = [binary() or "", *argv, "--show-config"]
+    command = [binary() or "", "--show-config", *argv]
     inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     lines: list[str] = []
     with subprocess.Popen(
