@@ -110,6 +110,46 @@ def test_the_same_pairs(name: str, tmp_path: Path) -> None:
         assert any(fits(one, key, value) for one in keys for key, value in found), f"no difference: {row}"
 
 
+@needs_uwsgi
+@pytest.mark.parametrize(
+    ("line", "deviation"),
+    [
+        ("processes = 3", None),
+        ("processes = 3 ; comment", None),
+        ("processes = +2", None),
+        ("processes = 007", None),
+        ("processes = 2.5", "number-with-letters"),
+        ("processes = -1", None),
+        ("threads = 4", None),
+        ("threads = 3 # comment", None),
+        ("threads = 2k", "number-with-letters"),
+        ("buffer-size = 8192", None),
+        ("buffer-size = 8k", "size-suffixes"),
+        ("buffer-size = abc", "number-without-digits"),
+        ("master", None),
+        ("master =", None),
+        ("master = 1", None),
+        ("master = True", None),
+        ("master = nope", None),
+        ("master = OFF", None),
+        ("master = no", None),
+        ("master = 0", None),
+        ("master = False", None),
+        ("master = false ; comment", "flag-with-comment"),
+    ],
+)
+def test_the_same_value(line: str, deviation: str | None, tmp_path: Path) -> None:
+    theirs = uwsgi.values(line, tmp_path)
+    (tmp_path / "a.ini").write_text(f"[uwsgi]\n{line}\n")
+    said = ours(["--ini", "a.ini"], tmp_path, {})
+    refused = any(finding.level == "error" for finding in said.findings)
+    key = line.split()[0]
+    index = ("processes", "threads", "buffer-size", "master").index(key)
+    same = refused if theirs is None else not refused and said.value(key) == theirs[index]
+    assert same == (deviation is None), (theirs, said.findings)
+    assert deviation is None or deviation in {row.id for row in DEVIATIONS}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_only_deviations_with_a_number_are_named(name: str, tmp_path: Path) -> None:
     assert case(name, tmp_path).expected.get("differs", {}).keys() <= {row.id for row in DEVIATIONS}

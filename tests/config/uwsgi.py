@@ -71,3 +71,17 @@ def pairs(lines: Sequence[str]) -> list[tuple[str, str]]:
         elif found:
             found[-1] = (found[-1][0], found[-1][1] + "\n" + line)
     return found
+
+
+def values(lines: str, cwd: Path) -> tuple[int, int, int, bool] | None:
+    """Let it load a configuration: processes, threads, buffer-size and master as it has them; None if it refuses."""
+    program = "import uwsgi; print('=', uwsgi.numproc, uwsgi.threads if hasattr(uwsgi, 'threads') else uwsgi.cores, "
+    program += "uwsgi.buffer_size, uwsgi.masterpid(), flush=True)"
+    text = f"[uwsgi]\n{lines}\nsocket = 127.0.0.1:0\neval = {program}\nno-server = true\n"
+    (cwd / "values.ini").write_text(text)
+    command = [binary() or "", "--ini", "values.ini"]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    # It makes one of the two streams.
+    output = done.stdout + done.stderr
+    shown = re.search(r"^= ([0-9]+) ([0-9]+) ([0-9]+) ([0-9]+)$", output, re.MULTILINE)
+    return (int(shown[1]), int(shown[2]), int(shown[3]), shown[4] != "0") if shown else None
