@@ -61,8 +61,10 @@ class _Place:
     """Where a line of a text that was put together from several files comes from."""
 
     first: int
-    """Line of the whole text that the piece begins on."""
+    """The first line of the whole text that is the piece's alone."""
     name: str
+    number: int = 1
+    """What number that line has in the piece: 2 where the first one was joined to the piece before it."""
 
 
 class Collector:
@@ -92,6 +94,8 @@ class Collector:
         self._forbidden: frozenset[str] = frozenset()
         self._allowed: frozenset[str] | None = None
         self._block: Block | None = None
+        self._in_block = False
+        """An option of the block is being done: what it adds has been through the block already."""
         self._declared_depth = 0
 
     def collect(self) -> None:
@@ -145,8 +149,10 @@ class Collector:
             message = f"{entry.key} is forbidden here by {which}"
             self._problem("error", "forbidden-option", message, entry.origin, f"remove it, or change {which}")
             return
-        if self._block is None:
+        if self._block is None or (self._in_block and entry.key not in BLOCK_OPENERS):
             self._add(entry)
+        elif self._in_block:
+            self._nested(self._block, entry)
         elif entry.key in _ENDS:
             self._block.depth -= 1
             if self._block.depth == 0:
@@ -154,10 +160,13 @@ class Collector:
                 self._add(entry)
         elif entry.key in BLOCK_OPENERS:
             self._block.depth += 1
-            message = f"{entry.key} stands inside {self._block.entry.key} ({self._block.origin}); blocks do not nest"
-            self._problem("error", "bad-logic", message, entry.origin, "end that one first")
+            self._nested(self._block, entry)
         elif self._block.depth == 1:
             self._repeat(self._block, entry)
+
+    def _nested(self, block: Block, entry: Entry) -> None:
+        message = f"{entry.key} stands inside {block.entry.key} ({block.origin}); blocks do not nest"
+        self._problem("error", "bad-logic", message, entry.origin, "end that one first")
 
     def _repeat(self, block: Block, entry: Entry) -> None:
         if entry.key == "else":
@@ -167,7 +176,9 @@ class Collector:
             return
         for item in block.items():
             value = entry.value if item is None or entry.value is None else entry.value.replace("%(_)", item)
+            self._in_block = True
             self._add(replace(entry, value=value))
+            self._in_block = False
 
     def _close_block(self) -> None:
         if self._block is not None:
@@ -177,10 +188,7 @@ class Collector:
     def _add(self, entry: Entry) -> None:
         """Append a pair and obey it at once if it is about reading."""
         option = BY_NAME.get(entry.key)
-        if len(self.entries) + len(self.at_once) >= MOST_ENTRIES:
-            cure = "look for a loop that repeats too often"
-            self._problem("error", "too-much", f"there are more than {MOST_ENTRIES} options", entry.origin, cure)
-            raise _End
+        self._count(entry.origin)
         if option is not None and option.role == "command" and entry.origin.source == "file":
             cure = f"run penstock --{option.name}"
             self._problem("warning", "command-in-file", f"{entry.key} is ignored in a file", entry.origin, cure)
@@ -193,6 +201,13 @@ class Collector:
             obey(self, entry)
         elif mine is not None and mine.is_immediate:
             self._run_declared(mine, entry)
+
+    def _count(self, origin: Origin) -> None:
+        """Make sure that there is room for one more pair. Raises _End."""
+        if len(self.entries) + len(self.at_once) >= MOST_ENTRIES:
+            cure = "look for a loop that repeats too often"
+            self._problem("error", "too-much", f"there are more than {MOST_ENTRIES} options", origin, cure)
+            raise _End
 
     def _run_declared(self, mine: Declared, entry: Entry) -> None:
         """Act on a declared option: its parts are obeyed, or kept for `load`; they are no pairs of the list."""
@@ -210,7 +225,8 @@ class Collector:
                 obey(self, part)
             elif other is not None:
                 self._run_declared(other, part)
-            elif len(self.at_once) < MOST_ENTRIES:
+            else:
+                self._count(entry.origin)
                 self.at_once.append(part)
         self._declared_depth -= 1
 
@@ -394,7 +410,7 @@ class Collector:
             if not line:
                 return Origin("file", file.name)
             piece = places[bisect_right(places, line, key=lambda piece: piece.first) - 1]
-            return Origin("file", piece.name, line - piece.first + 1)
+            return Origin("file", piece.name, line - piece.first + piece.number)
 
         try:
             found = pairs.read(kind, text, section)
@@ -428,7 +444,8 @@ class Collector:
         places: list[_Place] = []
         for piece in (*before, file, *after):
             if piece is not None:
-                places.append(_Place(text.count("\n") + 1, piece.name))
+                joined = bool(text) and not text.endswith("\n")
+                places.append(_Place(text.count("\n") + 1 + joined, piece.name, 1 + joined))
                 text += piece.text
         return text, places
 

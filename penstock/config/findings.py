@@ -49,6 +49,7 @@ CODES: dict[str, str] = {
     "placeholder-loop": "a placeholder contains itself",
     "placeholder-unknown": "%(name) names nothing",
     "quotes-in-value": "quotes around a value are part of it",
+    "repeated-key": "a key stands in a JSON object twice",
     "section-not-closed": "a section header has no closing bracket",
     "text-after-value": "text after a number or flag was ignored",
     "too-much": "a configuration has more options or files than anybody writes",

@@ -48,9 +48,14 @@ class _Reader:
             if name == wanted and self._is("{", place):
                 found = True
                 # As in every reader of JSON the last of two objects of the same name counts.
+                options: dict[str, tuple[object, int]] = {}
                 self.items.clear()
                 for key, inner in self._members(place):
-                    self._add(key, self._value(inner), self._line(inner))
+                    if key in options:
+                        self._repeated(key, self._line(inner))
+                    options[key] = self._value(inner), self._line(inner)
+                for key, (value, line) in options.items():
+                    self._add(key, value, line)
             else:
                 self._value(place)
                 if self._is("{", place):
@@ -94,6 +99,10 @@ class _Reader:
 
     def _line(self, place: int) -> int:
         return self.text.count("\n", 0, place) + 1
+
+    def _repeated(self, key: str, line: int) -> None:
+        message = f"{key} stands here a second time, and JSON knows only the last one"
+        self.items.append(Remark("warning", "repeated-key", message, line, f'write "{key}": [..., ...]'))
 
     def _add(self, key: str, value: object, line: int) -> None:
         for item in value if isinstance(value, list) else [value]:

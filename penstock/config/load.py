@@ -60,7 +60,11 @@ def _read(sources: Sources) -> tuple[Settings, int | None]:
             applied.append(entry)
         elif not mine.is_immediate:
             applied += [Entry(key, value, entry.origin) for key, value in mine.pairs(entry.value)]
-    settings = _convert_all([one for one in applied if (one.key, one.origin) not in failed], findings)
+    refused = {finding.origin for finding in findings if finding.level == "error"}
+    usable = [
+        one for one in applied if (one.key, one.origin) not in failed and not (one.is_obeyed and one.origin in refused)
+    ]
+    settings = _convert_all(usable, findings)
     _find_overridden(settings, findings)
     strict = settings.get("strict", ())
     _find_unknown(applied, used, bool(strict and strict[-1].value), findings)
@@ -87,7 +91,7 @@ def _in_reading_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 def _convert_all(entries: Sequence[Entry], findings: list[Finding]) -> dict[str, tuple[Setting, ...]]:
     """Turn every pair that is an option into its value, under the option's own name."""
-    settings: dict[str, tuple[Setting, ...]] = {}
+    settings: dict[str, list[Setting]] = {}
     for entry in entries:
         option = BY_NAME.get(entry.key)
         if option is None:
@@ -95,8 +99,8 @@ def _convert_all(entries: Sequence[Entry], findings: list[Finding]) -> dict[str,
         value, found = convert(option, entry.key, entry.value, entry.origin)
         findings += found
         if value is not None:
-            settings[option.name] = (*settings.get(option.name, ()), Setting(option, value, entry.origin))
-    return settings
+            settings.setdefault(option.name, []).append(Setting(option, value, entry.origin))
+    return {name: tuple(said) for name, said in settings.items()}
 
 
 def _find_overridden(settings: Mapping[str, tuple[Setting, ...]], findings: list[Finding]) -> None:

@@ -20,7 +20,7 @@ from penstock.options.table import BY_NAME
 
 MOST_REPLACEMENTS = 1000
 """In one value; more can only be a placeholder that contains itself."""
-LARGEST_VALUE = 1 << 20
+LARGEST_VALUE = 1 << 18
 
 LOG_FORMATS = frozenset({"log-format", "logformat"})
 """In these `%(name)` is first of all a variable of the log line."""
@@ -74,6 +74,7 @@ _BRACES = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _OPERATORS = frozenset({"+", "-", "*", "/"})
 _STEPS = {"++": 1, "--": -1}
 _DEEPEST_GROUP = 50
+_MARKS = {symbol: re.compile(rf"[{symbol}()]") for symbol in "$@%"}
 
 
 class Expanded(NamedTuple):
@@ -224,8 +225,8 @@ class _Expander:
                 position = end
                 continue
             value = value[:start] + found + value[end + 1 :]
-            # From the beginning: what was put in may complete a placeholder around it.
-            position = 0
+            # One symbol back: what was put in may complete the placeholder around it.
+            position = max(0, value.rfind(symbol, 0, start))
             replaced += 1
             if replaced > MOST_REPLACEMENTS or len(value) > LARGEST_VALUE:
                 self._error(
@@ -314,7 +315,7 @@ def _next(value: str, symbol: str, position: int) -> tuple[int, int] | None:
     start = value.find(symbol + "(", position)
     while start >= 0:
         depth = 0
-        for mark in re.compile(rf"[{symbol}()]").finditer(value, start + 2):
+        for mark in _MARKS[symbol].finditer(value, start + 2):
             if mark[0] == symbol:
                 break
             if mark[0] == "(":

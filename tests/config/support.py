@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import penstock
-
 from penstock.config.argv import parse_argv
 from penstock.config.files import FileReader
 from penstock.config.load import Sources, load

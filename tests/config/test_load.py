@@ -5,16 +5,20 @@ from __future__ import annotations
 import io
 import random
 import string
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from penstock.config.argv import parse_argv
 from penstock.config.files import FileReader, reason
-from penstock.config.findings import CODES, ConfigError
+from penstock.config.findings import CODES, ConfigError, ConfigExit
+from penstock.config.load import Sources, load
+from penstock.config.load import read as read_all
 from penstock.config.settings import NOTHING_SAID
 from penstock.options.table import BY_NAME
-from tests.config.support import read
+from tests.config.support import read, sources, surroundings
 
 CASES = Path(__file__).parent.parent / "cases" / "config"
 
@@ -98,15 +102,22 @@ def test_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("argv", "code", "piece"),
     [
-        (["app.yaml"], "unsupported-format", "yaml files are not supported yet"),
+        (["app.yaml"], "no-file", "can not read app.yaml"),
+        (["-"], "not-a-config-file", "--ini -"),
+        (["app.unknown"], "not-a-config-file", ".yaml"),
+        (["exec://echo"], "not-a-config-file", "write --ini exec://echo"),
+        (["--ini", "exec://"], "no-section", "has no section [uwsgi]"),
+        (["--ini", "fd://x"], "not-text", "the number of an open file"),
+        (["--ini", "fd://99999"], "no-file", "Bad file descriptor"),
+        (["--include", "app.unknown"], "not-a-config-file", "does not tell what kind of file"),
         (["app.py"], "not-a-config-file", "--wsgi-file app.py"),
         (["--master", "true"], "not-a-config-file", "--FLAG=true"),
         (["app.conf"], "not-a-config-file", "write --ini app.conf"),
-        (["whatever"], "not-a-config-file", "end in .ini"),
+        (["whatever"], "not-a-config-file", "end in .ini, .yaml"),
         (["nowhere.ini"], "no-file", "looked for in"),
         (["--ini", "/nowhere.ini"], "no-file", "can not read /nowhere.ini"),
         (["--ini", ":sec"], "no-file", "no file is named"),
-        (["--ini", "http://x/y.ini"], "unsupported-scheme", "schemes"),
+        (["--ini", "http://x/y.ini"], "url-refused", "--allow-config-urls"),
         (["--bogus"], "unknown-flag", "no such option"),
         (["--chdir", "a\0b"], "not-text", "zero byte"),
     ],
@@ -145,11 +156,42 @@ def test_after_a_failed_placeholder_nothing_else_is_said_about_the_value(tmp_pat
     ]
 
 
-def test_what_a_block_found_is_not_missed(tmp_path: Path) -> None:
-    write(tmp_path, a="[uwsgi]\nif-env = PORT\nhttp = :%(_)\nendif =\n")
+def test_a_loop_without_end_is_stopped(tmp_path: Path) -> None:
+    lines = "for-times = 10000\nini = b.ini\nendfor\n"
+    write(tmp_path, a=f"[uwsgi]\n{lines}", b="[uwsgi]\nenv = A=1\n")
     with pytest.raises(ConfigError) as caught:
         read("a.ini", cwd=tmp_path)
-    assert [finding.code for finding in caught.value.findings] == ["unsupported-essential"]
+    assert [finding.code for finding in caught.value.findings] == ["too-much"]
+    declared = "".join(f"declare-option = a{n}=a{n + 1}=1;a{n + 1}=1\n" for n in range(15))
+    write(tmp_path, c=f"[uwsgi]\n{declared}declare-option = a15={';'.join(['env=A=1'] * 50)}\na0 = 1\n")
+    with pytest.raises(ConfigError, match="more than 100000 options"):
+        read("c.ini", cwd=tmp_path)
+
+
+def test_a_command_is_not_run_where_the_reader_shall_not(tmp_path: Path) -> None:
+    reader = FileReader(str(tmp_path), runs_commands=False)
+    words = parse_argv(["--ini", "exec://touch ran", "--env", "A=@(exec://touch ran)"])
+    found = read_all(Sources(words, {}, surroundings(tmp_path), reader)).findings
+    assert [finding.code for finding in found] == ["command-not-run", "command-not-run"]
+    assert not (tmp_path / "ran").exists()
+
+
+def test_if_reload_holds_when_it_is_read_again(tmp_path: Path) -> None:
+    write(tmp_path, a="[uwsgi]\nif-reload =\nthreads = 2\nendif =\nif-not-reload =\nthreads = 3\nendif =\n")
+    first = sources(["a.ini"], tmp_path, {})
+    assert load(first).number("threads") == 3
+    assert load(replace(first, is_reload=True)).number("threads") == 2
+
+
+def test_exit_has_the_status_that_is_asked_for(tmp_path: Path) -> None:
+    for text, status in (("exit = 3", 3), ("exit = 0", 0), ("exit", 0), ("exit = x", 0), ("exit = 256", 0)):
+        write(tmp_path, a=f"[uwsgi]\niprint = bye\n{text}\nprocesses = x\n")
+        with pytest.raises(ConfigExit) as caught:
+            read("a.ini", cwd=tmp_path)
+        assert (caught.value.status, caught.value.output) == (status, ("bye",))
+    with pytest.raises(ConfigExit) as caught:
+        read("--exit")
+    assert caught.value.status == 1
 
 
 def test_braces_of_the_shell_are_not_filled_in_and_that_is_said() -> None:
@@ -202,8 +244,10 @@ def test_what_is_not_needed_is_accepted_in_silence(tmp_path: Path) -> None:
 
 def codes_of(*argv: str, cwd: Path, environ: dict[str, str] | None = None) -> set[str]:
     """Read a configuration that may be anything, and tell what was found; only ConfigError may be raised."""
+    # A command that was changed at random must not be run.
+    reader = FileReader(str(cwd), runs_commands=False)
     try:
-        findings = read(*argv, cwd=cwd, environ=environ).findings
+        findings = load(Sources(parse_argv(argv), environ or {}, surroundings(cwd), reader)).findings
     except ConfigError as error:
         findings = error.findings
         assert any(finding.level == "error" for finding in findings)

@@ -22,6 +22,13 @@ def binary() -> str | None:
     return str(beside) if beside.exists() else shutil.which("uwsgi")
 
 
+@cache
+def options() -> frozenset[str]:
+    """The names that this build knows."""
+    text = subprocess.run([binary() or "", "--help"], capture_output=True, text=True, check=True, timeout=60).stdout
+    return frozenset(re.findall(r"--([a-z0-9_-]+)", text))
+
+
 def show_config(
     argv: Sequence[str], cwd: Path, environ: Mapping[str, str]
 ) -> tuple[list[tuple[str, str]] | None, list[str]]:
@@ -29,7 +36,7 @@ def show_config(
 
     It is killed as soon as the list is complete, before it opens a socket or loads anything.
     """
-    command = [binary() or "", *argv, "--show-config"]
+    command = [binary() or "", "--show-config", *argv]
     inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     lines: list[str] = []
     with subprocess.Popen(
@@ -64,3 +71,17 @@ def pairs(lines: Sequence[str]) -> list[tuple[str, str]]:
         elif found:
             found[-1] = (found[-1][0], found[-1][1] + "\n" + line)
     return found
+
+
+def values(lines: str, cwd: Path) -> tuple[int, int, int, bool] | None:
+    """Let it load a configuration: processes, threads, buffer-size and master as it has them; None if it refuses."""
+    program = "import uwsgi; print('=', uwsgi.numproc, uwsgi.threads if hasattr(uwsgi, 'threads') else uwsgi.cores, "
+    program += "uwsgi.buffer_size, uwsgi.masterpid(), flush=True)"
+    text = f"[uwsgi]\n{lines}\nsocket = 127.0.0.1:0\neval = {program}\nno-server = true\n"
+    (cwd / "values.ini").write_text(text)
+    command = [binary() or "", "--ini", "values.ini"]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    # It makes one of the two streams.
+    output = done.stdout + done.stderr
+    shown = re.search(r"^= ([0-9]+) ([0-9]+) ([0-9]+) ([0-9]+)$", output, re.MULTILINE)
+    return (int(shown[1]), int(shown[2]), int(shown[3]), shown[4] != "0") if shown else None

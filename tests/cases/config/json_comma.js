@@ -1,0 +1,5 @@
+{
+  "uwsgi": {
+    "processes": 2,
+  }
+}

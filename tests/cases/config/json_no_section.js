@@ -1,0 +1,1 @@
+{"app": {"processes": 2}}
