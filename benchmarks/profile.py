@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,25 +49,35 @@ def strace_counts(text: str) -> dict[str, int]:
 
 def perf_shares(text: str) -> list[tuple[float, str]]:
     """Share (0 to 1) and what it is a share of, from `perf report --stdio`."""
+    # After a function come columns about where it was inlined, which are dashes.
     return [
         (float(match[1]) / 100, re.sub(r"\s+", " ", match[2]))
-        for match in re.finditer(r"^\s+([\d.]+)%\s+(\S.*?)\s*$", text, re.MULTILINE)
+        for match in re.finditer(r"^\s+([\d.]+)%\s+(\S.*?)(?:\s+-)*\s*$", text, re.MULTILINE)
     ]
 
 
-def callgrind_total(text: str) -> int:
-    """Instructions in one dump of callgrind."""
-    match = re.search(r"^(?:totals|summary): (\d+)", text, re.MULTILINE)
-    return int(match[1]) if match else 0
+def callgrind_costs(text: str) -> dict[str, int]:
+    """Instructions in each function itself, by name, from a file of callgrind.
 
-
-def callgrind_functions(text: str) -> list[tuple[int, str]]:
-    """Instructions and function, from `callgrind_annotate`."""
-    return [
-        (int(match[1].replace(",", "")), match[2].strip())
-        for match in re.finditer(r"^\s*([\d,]+) \([\d. ]+%\)\s+(\S.*)$", text, re.MULTILINE)
-        if "PROGRAM TOTALS" not in match[2]
-    ]
+    Read here because `callgrind_annotate` counts a call that was under way at the dump (`calls=0`) as the caller's own.
+    """
+    names: dict[str, str] = {}
+    found: dict[str, int] = {}
+    function, is_callee = "", False
+    for line in text.splitlines():
+        if match := re.match(r"(c?)fn=(\(\d+\))(?: (.*))?$", line):
+            # A name is given once and stands for its number from then on.
+            names.setdefault(match[2], match[3] or "")
+            if not match[1]:
+                function = names[match[2]]
+        elif line.startswith("calls="):
+            is_callee = True
+        elif match := re.match(r"[+*-]?\d*\s+(\d+)$", line):
+            # The line after `calls=` has what the call cost, which is the callee's.
+            if not is_callee:
+                found[function] = found.get(function, 0) + int(match[1])
+            is_callee = False
+    return found
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -150,6 +161,10 @@ def instructions(case: Case, entry: Entry, commands: Path, seconds: float) -> st
     folder.mkdir()
     under = ["valgrind", "--quiet", "--tool=callgrind", "--trace-children=yes", "--trace-children-skip=*/taskset"]
     under.append(f"--callgrind-out-file={folder}/%p")
+    if entry.server == OWN:
+        # valgrind keeps the last real-time signal to itself, and Penstock's master listens to all.
+        program = "import runpy, signal, sys; signal.SIGRTMAX = int(signal.SIGRTMAX) - 1; del sys.argv[0]; "
+        under += [str(commands / "python"), "-c", f"{program} runpy.run_path(sys.argv[0], run_name='__main__')"]
     with serving(case, entry, commands, under) as (process, address):
         ready(case, address)
         pids = [str(pid) for pid in process.pids()]
@@ -157,19 +172,13 @@ def instructions(case: Case, entry: Entry, commands: Path, seconds: float) -> st
         sample, _ = loaded(case, process, address, seconds)
         _control("--dump", pids)
     # A dump that was asked for ends in a number; what is written at the end holds the rest.
-    dumps = {path: callgrind_total(path.read_text()) for path in folder.glob("*.1")}
-    if not any(dumps.values()):
+    costs: Counter[str] = Counter()
+    for path in folder.glob("*.1"):
+        costs.update(callgrind_costs(path.read_text()))
+    if not costs:
         return "callgrind counted nothing."
-    largest = max(dumps, key=lambda path: dumps[path])
-    annotated = subprocess.run(
-        ["callgrind_annotate", "--threshold=100", str(largest)], capture_output=True, text=True, check=False
-    ).stdout
-    requests = sample["requests"]
-    rows = [
-        (re.sub(r" \[.*/([^/]+)\]$", r" [\1]", name), f"{count / requests:,.0f}")
-        for count, name in callgrind_functions(annotated)[:SHOWN]
-    ]
-    rows.insert(0, ("all", f"{sum(dumps.values()) / requests:,.0f}"))
+    rows = [(name, f"{count / sample['requests']:,.0f}") for name, count in costs.most_common(SHOWN)]
+    rows.insert(0, ("all", f"{costs.total() / sample['requests']:,.0f}"))
     return table(("function", "instructions for each request"), rows)
 
 
