@@ -189,7 +189,11 @@ def measure(case: Case, entry: Entry, seconds: float, commands: Path) -> tuple[S
     does not start or stops.
     """
     with serving(case, entry, commands) as (process, address):
-        return at(case, process, address, seconds)
+        try:
+            return at(case, process, address, seconds)
+        except OSError as error:
+            # What the server says of it stands in its log.
+            raise Failed(f"{type(error).__name__} {error}\n{process.log_end()}".strip()) from error
 
 
 def at(case: Case, process: Process, address: str, seconds: float) -> tuple[Sample, str]:

@@ -121,8 +121,8 @@ def installed(commands: Path) -> dict[str, str]:
     return {entry["name"].lower(): entry["version"] for entry in json.loads(listing)}
 
 
-def versions(commands: Path) -> dict[str, str]:
-    """Version of everything that was measured or measured with."""
+def versions(commands: Path, *, built: bool) -> dict[str, str]:
+    """Version of everything that was measured or measured with; the commit only of a Penstock that this run built."""
     there = installed(commands)
     wanted = ("django", "penstock", *(server.package for server in SERVERS.values() if server.package))
     wrk = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False).stdout.split()
@@ -132,7 +132,7 @@ def versions(commands: Path) -> dict[str, str]:
     ).stdout
     return {
         **{name: there[name] for name in wanted if name in there},
-        "commit": commit.strip() or "unknown",
+        "commit": (commit.strip() if built else "") or "unknown",
         "python": platform.python_version(),
         "wrk": wrk[1] if len(wrk) > 1 else "unknown",
         "nginx": web.strip().rpartition("/")[2],

@@ -157,7 +157,12 @@ def judge(target: Target, rows: Rows) -> Verdict:
     own, other = rows.get(subject), rows.get(peer)
     ratio = figures.paired(own.values(target.metric), other.values(target.metric)) if own and other else None
     if ratio is None:
-        return Verdict(words, f"{peer or 'no peer'} was not measured", None)
+        unmeasured = [
+            name or "any peer"
+            for name, row in ((subject, own), (peer, other))
+            if not row or not row.known(target.metric)
+        ]
+        return Verdict(words, f"without {' and '.join(unmeasured) or 'a common round'}", None)
     reached = f"{ratio.value:.2f} x {peer}'s, ±{ratio.spread:.0%}"
     if isinstance(target, Against):
         return Verdict(words, reached, keeps(ratio.value, target.at_most, target.at_least))

@@ -147,7 +147,7 @@ def main(arguments: Sequence[str]) -> int:
     facts = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine(),
-        "versions": versions(wanted.commands),
+        "versions": versions(wanted.commands, built=wanted.build and wanted.commands == BIN),
         "rounds": wanted.rounds,
         "seconds": wanted.seconds,
     }
