@@ -10,7 +10,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from penstock.commands import COMMANDS
 from penstock.commands import find as find_command
@@ -25,6 +24,7 @@ from penstock.config.surroundings import Surroundings
 from penstock.plan.machine import Machine
 from penstock.plan.resolve import PlanError, resolve
 from penstock.plan.types import Plan
+from penstock.values import replace
 
 CONFIG_ERROR = 1
 

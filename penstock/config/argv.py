@@ -10,7 +10,6 @@ process name and is skipped, as in uWSGI. `--declare-option` makes a name that t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 
 from penstock.config.declared import Declared, declared
@@ -20,6 +19,7 @@ from penstock.options.known import KnownName, known_names
 from penstock.options.option import Option
 from penstock.options.suggest import nearest
 from penstock.options.table import BY_NAME, BY_SHORT
+from penstock.values import dataclass
 
 BOOLEAN_WORDS = frozenset({"1", "0", "true", "false", "yes", "no", "on", "off"})
 

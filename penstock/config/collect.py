@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from penstock.config import magic, pairs
@@ -25,6 +24,7 @@ from penstock.config.surroundings import Surroundings
 from penstock.options.configuration import BLOCK_ENDS, BLOCK_OPENERS
 from penstock.options.known import known_names
 from penstock.options.table import BY_NAME
+from penstock.values import dataclass, replace
 
 if TYPE_CHECKING:
     # What logic needs is imported when the first block begins.

@@ -6,7 +6,7 @@ other as uWSGI does, so that a word may itself hold `$2`, and `$10` is the first
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from penstock.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ What options themselves do differently stands with each option (`Option.note`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from penstock.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ import os
 import pwd
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
+
+from penstock.values import dataclass
 
 LARGEST_BYTES = 16 * 1024 * 1024
 """A configuration above this is a mistake, for instance a device or a log file."""

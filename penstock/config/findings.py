@@ -7,8 +7,9 @@ and the reference can list them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
+
+from penstock.values import dataclass
 
 Level = Literal["error", "warning"]
 

@@ -11,10 +11,10 @@ has an empty value; keys are compared byte for byte. Blanks are space, tab and c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from penstock.config.pairs import DEFAULT_SECTION, Pair, Remark, Section
+from penstock.values import dataclass
 
 BLANKS = " \t\r"
 _CONFLICT_MARKERS = ("<<<<<<<", ">>>>>>>", "|||||||")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from penstock.config.files import FileReader, reason
 from penstock.config.findings import Finding, Level, Origin
@@ -17,6 +16,7 @@ from penstock.config.settings import Entry
 from penstock.config.surroundings import Surroundings
 from penstock.options.known import is_built_in_plugin
 from penstock.options.table import BY_NAME
+from penstock.values import dataclass
 
 MOST_ITEMS = 10_000
 

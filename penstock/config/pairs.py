@@ -7,11 +7,11 @@ imported only when a file of their kind is read.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Literal, cast
 
 from penstock.config.findings import Level
+from penstock.values import dataclass
 
 Kind = Literal["ini", "yaml", "json", "xml", "toml"]
 

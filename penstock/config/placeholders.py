@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 from penstock.config.files import FileReader, Refused, reason
@@ -17,6 +16,7 @@ from penstock.config.findings import Finding, Origin
 from penstock.config.settings import Entry
 from penstock.options.suggest import nearest
 from penstock.options.table import BY_NAME
+from penstock.values import replace
 
 MOST_REPLACEMENTS = 1000
 """In one value; more can only be a placeholder that contains itself."""

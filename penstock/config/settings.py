@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from penstock.config.findings import Finding, Origin
 from penstock.options.option import Option, Value
 from penstock.options.table import BY_NAME
+from penstock.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ import shutil
 import socket
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
+
+from penstock.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,6 @@ the master says through a pipe that it is ready, or why it is not.
 from __future__ import annotations
 
 import os
-import traceback
 from collections.abc import Callable
 from typing import NoReturn, Protocol
 
@@ -126,6 +125,8 @@ def forever(call: Callable[[], int]) -> NoReturn:
     try:
         status = call()
     except BaseException:
+        import traceback  # Only for this, and it brings much with it.
+
         os.write(2, traceback.format_exc().encode("utf-8", "backslashreplace"))
     finally:
         os._exit(status)

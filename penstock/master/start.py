@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import socket
 import sys
 import time
@@ -175,7 +174,7 @@ def _layout(catalogue: Callable[[], dict[str, Any]]) -> Layout:
     except ImportError as error:
         raise StartError(
             f"the engine of Penstock can not be loaded by {sys.executable} "
-            f"({platform.python_version()}): {error}. Install Penstock for this interpreter: pip install penstock"
+            f"({sys.version.split()[0]}): {error}. Install Penstock for this interpreter: pip install penstock"
         ) from error
 
 
@@ -193,7 +192,8 @@ def _control_socket(owner: tuple[int, int] | None) -> tuple[socket.socket, Path]
 
 
 def _banner(plan: Plan) -> None:
-    log.write(f"*** Starting Penstock {penstock.__version__} ({platform.architecture()[0]}) on [{time.ctime()}] ***")
+    bits = "64bit" if sys.maxsize > 2**32 else "32bit"
+    log.write(f"*** Starting Penstock {penstock.__version__} ({bits}) on [{time.ctime()}] ***")
     log.write(f"Python version of the master: {processes.python_version()}")
     log.write(f"detected number of CPU cores: {len(os.sched_getaffinity(0))}")
     log.write(f"current working directory: {os.getcwd()}")

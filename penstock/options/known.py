@@ -6,13 +6,13 @@ ones can not be left out without changing what the rest of the configuration mea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import cast
 
 from penstock.options.option import Argument
+from penstock.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

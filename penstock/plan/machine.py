@@ -10,7 +10,6 @@ import os
 import pwd
 import socket
 import sys
-import tempfile
 from pathlib import Path
 
 from penstock.config.surroundings import usable_cpus
@@ -45,7 +44,7 @@ class Machine:
             euid=os.geteuid(),
             somaxconn=_somaxconn(),
             interpreter=sys.executable,
-            temp_dir=tempfile.gettempdir(),
+            temp_dir=os.environ.get("TMPDIR") or "/tmp",
         )
 
     def mime_types(self) -> str:

@@ -35,6 +35,8 @@ REAP_INTERVAL_S = 0.2
 """How often exits are looked for where the kernel has no pidfd (before Linux 5.3)."""
 CHILDREN_MERCY_S = 2.0
 """How long the children of the import may take to end; the master kills a generation that stays for longer than 5."""
+IMPORT_THRESHOLDS = (50_000, 20, 100)
+"""The garbage collector's, while an app is imported; Python's own are (700, 10, 10)."""
 STATUS_UNKNOWN = 1 << 8
 """Reported, as exit code 1, for a worker whose status somebody else has collected, or that could not be forked."""
 
@@ -138,6 +140,9 @@ def import_app(start: Start, failures: FailureLog, *watched: int, who: str = "")
     answers 500, except in a reload: there the old code is better than none.
     """
     began = time.monotonic()
+    # Almost everything that an import makes is there to stay: looking for garbage all the time takes a tenth of it.
+    usual = gc.get_threshold()
+    gc.set_threshold(*IMPORT_THRESHOLDS)
     try:
         with Watch(start.lifeline_fd, *watched, notice=_mention_slow_import(start, who)):
             app = load_app(start.app)
@@ -148,6 +153,9 @@ def import_app(start: Start, failures: FailureLog, *watched: int, who: str = "")
             raise
         return no_app
     finally:
+        # An app that sets its own means them.
+        if gc.get_threshold() == IMPORT_THRESHOLDS:
+            gc.set_threshold(*usual)
         overruled = signals.ignore()
     seconds = int(time.monotonic() - began)
     say(

@@ -9,7 +9,6 @@ only show in what an option becomes, `needs-option` an option that not every bui
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from penstock import values
 from penstock.config.argv import parse_argv
 from penstock.config.deviations import DEVIATIONS
 from penstock.config.files import FileReader
@@ -48,7 +48,7 @@ def both_argv(this: Case) -> list[str]:
 
 def ours(argv: Sequence[str], cwd: Path, environ: dict[str, str]) -> Settings:
     machine = Surroundings.here()
-    here = dataclasses.replace(machine, cwd=str(cwd), binary=uwsgi.binary() or "", cpus=os.cpu_count() or 1)
+    here = values.replace(machine, cwd=str(cwd), binary=uwsgi.binary() or "", cpus=os.cpu_count() or 1)
     return read(Sources(parse_argv(["--show-config", *argv]), environ, here, FileReader(str(cwd))))
 
 

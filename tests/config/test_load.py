@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import random
 import string
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +17,7 @@ from penstock.config.load import Sources, load
 from penstock.config.load import read as read_all
 from penstock.config.settings import NOTHING_SAID
 from penstock.options.table import BY_NAME
+from penstock.values import replace
 from tests.config.support import read, sources, surroundings
 
 CASES = Path(__file__).parent.parent / "cases" / "config"
