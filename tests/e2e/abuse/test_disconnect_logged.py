@@ -1,0 +1,46 @@
+"""A client that goes is counted and logged with status 499, and write() tells the app without a traceback."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.abuse.test_disconnect import protocol, request_line, reset, send, server
+from tests.e2e.clients import Connection
+from tests.e2e.harness import Gate, Penstock
+
+__all__ = ["protocol", "server"]
+
+
+def test_write_tells_the_app_that_its_client_is_gone(unharmed: Penstock, protocol: str) -> None:
+    """write() has to raise, because nothing else would end this app; that is no error of the app either."""
+    since = len(unharmed.log)
+    connection = send(unharmed, protocol, "/endless?write=1")
+    connection.read_head()
+    reset(connection)
+    request_line(unharmed, r"/endless\?write=1", since)
+    assert "Traceback" not in unharmed.log[since:]
+
+
+@pytest.mark.parametrize("target", ["/endless", "/endless?write=1"])
+def test_a_stream_without_a_client_is_logged_as_499(unharmed: Penstock, protocol: str, target: str) -> None:
+    since = len(unharmed.log)
+    connection = send(unharmed, protocol, target)
+    connection.read_head()
+    reset(connection)
+    assert "(HTTP/1.1 499)" in request_line(unharmed, target.replace("?", r"\?"), since)
+
+
+def test_a_response_without_a_client_is_logged_as_499(unharmed: Penstock, protocol: str, gate: Gate) -> None:
+    since = len(unharmed.log)
+    connection = send(unharmed, protocol, gate.target.replace("/wait", "/waits"))
+    gate.entered()
+    reset(connection)
+    gate.open()
+    assert "(HTTP/1.1 499)" in request_line(unharmed, r"/waits\S*", since)
+
+
+def test_a_client_that_stays_is_not(unharmed: Penstock) -> None:
+    since = len(unharmed.log)
+    with Connection(unharmed.http) as connection:
+        assert connection.request("GET", "/stays", {"Connection": "close"}).status == 200
+    assert "(HTTP/1.1 200)" in request_line(unharmed, "/stays", since)
