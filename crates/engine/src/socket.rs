@@ -103,6 +103,8 @@ struct Outbox {
     broken: Option<Gone>,
     /// When the last byte left, in milliseconds of the monotonic clock.
     progress_ms: u64,
+    /// Bytes in the kernel that the client had not acknowledged when somebody last looked.
+    unacknowledged: usize,
     /// The poller reports room.
     watches_room: bool,
     /// A writer waits at `room`.
@@ -139,7 +141,7 @@ pub const MOST_PIECES: usize = 3;
 const PATIENCE_BYTES: usize = 256 * 1024;
 const PATIENCE_EACH: Duration = Duration::from_millis(2);
 const PATIENCE_IN_ALL: Duration = Duration::from_millis(20);
-/// Longest wait at the socket itself between two looks at whether somebody gave it up.
+/// Longest wait between two looks at the client, and at whether somebody gave the socket up.
 const LOOK: Duration = Duration::from_secs(1);
 
 impl Socket {
@@ -377,8 +379,12 @@ impl Socket {
 
     /// When something last left, in milliseconds of the monotonic clock, if something is still waiting.
     pub fn waiting_since_ms(&self) -> Option<u64> {
-        let outbox = self.outbox();
-        (!outbox.segments.is_empty()).then_some(outbox.progress_ms)
+        let mut outbox = self.outbox();
+        if outbox.segments.is_empty() {
+            return None;
+        }
+        self.look_at_client(&mut outbox);
+        Some(outbox.progress_ms)
     }
 
     /// Gives up on the connection: whoever writes or waits is told so.
@@ -559,13 +565,26 @@ impl Socket {
         }
     }
 
+    /// What the client acknowledges is progress, too: the kernel keeps megabytes, and tells of room only when a good
+    /// part of them has left, which takes a slow client longer than the timeout.
+    fn look_at_client(&self, outbox: &mut Outbox) {
+        let unacknowledged = sys::unacknowledged(self.fd());
+        if unacknowledged < outbox.unacknowledged {
+            outbox.progress_ms = sys::now_ms();
+        }
+        outbox.unacknowledged = unacknowledged;
+    }
+
     fn wait_for_room<'a>(
         &'a self,
         mut outbox: MutexGuard<'a, Outbox>,
         timeout: Duration,
     ) -> Result<MutexGuard<'a, Outbox>, Gone> {
+        self.look_at_client(&mut outbox);
         let idle = Duration::from_millis(sys::now_ms().saturating_sub(outbox.progress_ms));
         let left = timeout.saturating_sub(idle);
+        // Several looks before patience ends, because one alone shows no progress.
+        let look = left.min(LOOK).min(timeout / 4);
         if left.is_zero() {
             outbox.fail(Gone::Stalled);
             return Err(Gone::Stalled);
@@ -573,11 +592,11 @@ impl Socket {
         if outbox.segments.is_empty() {
             // Nothing may be kept (the worker's caps are reached): the piece goes out from where it lies.
             drop(outbox);
-            sys::wait_for_room(self.fd(), left.min(LOOK));
+            sys::wait_for_room(self.fd(), look);
             outbox = self.outbox();
         } else {
             outbox.is_awaited = true;
-            outbox = self.room.wait_timeout(outbox, left).unwrap_or_else(PoisonError::into_inner).0;
+            outbox = self.room.wait_timeout(outbox, look).unwrap_or_else(PoisonError::into_inner).0;
             outbox.is_awaited = false;
         }
         match outbox.broken {

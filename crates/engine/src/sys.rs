@@ -74,6 +74,14 @@ pub fn wait_for_room(fd: RawFd, timeout: std::time::Duration) -> bool {
     unsafe { libc::poll(&raw mut wanted, 1, timeout_ms) > 0 }
 }
 
+/// Bytes that were sent and that the peer has not acknowledged (a unix socket's: not read); 0 if that can not be known.
+pub fn unacknowledged(fd: RawFd) -> usize {
+    let mut count: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ, which is SIOCOUTQ for a socket, writes one int.
+    let known = unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut count) } == 0;
+    if known { usize::try_from(count).unwrap_or(0) } else { 0 }
+}
+
 /// Sends several pieces in one call, as `send` does for one.
 pub fn send_pieces(fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
     // SAFETY: an all-zero `msghdr` is a valid empty message.
