@@ -52,6 +52,27 @@ def test_environ_over_http(server: Penstock) -> None:
     assert not {"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"} & found.keys()
 
 
+def test_names_and_values_are_those_of_this_request_however_many_came_before(server: Penstock) -> None:
+    """The engine keeps names, their order and their last values between requests; none may leak into another."""
+    with Connection(server.http) as connection:
+        for number in range(700):
+            fields = [(f"X-Name-{number}", "1"), ("x-MIXED-case", f"v{number % 3}"), ("X-Mixed-Case", "w")]
+            if number % 2:
+                fields.reverse()
+            connection.send(
+                request_bytes("HEAD" if number % 5 == 0 else "GET", f"/environ/{number % 7}?{number % 2}", fields)
+            )
+            response = connection.read("HEAD" if number % 5 == 0 else "GET")
+            if number % 5 == 0:
+                continue
+            found = json.loads(response.body)
+            assert found["PATH_INFO"] == f"/environ/{number % 7}" and found["QUERY_STRING"] == str(number % 2)
+            assert found["REQUEST_METHOD"] == "GET"
+            assert {key for key in found if key.startswith("HTTP_X_NAME_")} == {f"HTTP_X_NAME_{number}"}
+            joined = [value for name, value in fields if name.lower() == "x-mixed-case"]
+            assert found["HTTP_X_MIXED_CASE"] == ", ".join(joined)
+
+
 def test_environ_over_http_without_a_body(server: Penstock) -> None:
     found = http_environ(server)
     assert not found.get("CONTENT_LENGTH")
