@@ -36,7 +36,8 @@ def engine_plan(**changes: Any) -> EnginePlan:
     """Make a plan as resolve makes it, with what a test changes."""
     values: dict[str, Any] = {
         "threads": 1, "multiprocess": False, "server_name": "host", "head_limit_bytes": 65536,
-        "header_limit_count": 200, "body_limit_bytes": 0, "body_memory_bytes": 65536, "spool_dir": "/tmp",
+        "header_limit_count": 200, "underscores_in_headers": False, "body_limit_bytes": 0,
+        "body_memory_bytes": 65536, "spool_dir": "/tmp",
         "response_buffer_bytes": 1 << 20, "header_timeout_s": 10.0, "body_timeout_s": 10.0, "write_timeout_s": 10.0,
         "keepalive_timeout_s": 30.0, "max_requests": 0, "min_worker_lifetime_s": 10.0, "drain_timeout_s": 60.0,
         "trusted_proxies": ("unix",), "static_maps": (("/static", "/srv/static"),), "static_safe": (),

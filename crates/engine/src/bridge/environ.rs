@@ -11,6 +11,7 @@ use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
+use wire::http1::Underscores;
 
 use crate::boundary::{FileWrapper, RequestBody};
 use crate::exchange::{Exchange, Parsed};
@@ -62,6 +63,7 @@ pub struct Environs {
     headers: Mutex<Names>,
     vars: Mutex<Names>,
     several_threads: bool,
+    underscores: Underscores,
 }
 
 /// A native string of any bytes: each becomes the character of the same number.
@@ -144,6 +146,7 @@ impl Environs {
             headers: Mutex::default(),
             vars: Mutex::default(),
             several_threads: engine.threads > 1,
+            underscores: if engine.underscores_in_headers { Underscores::Keep } else { Underscores::Drop },
         })
     }
 
@@ -239,12 +242,16 @@ impl Environs {
                 name,
                 |name| {
                     let mut key = Vec::new();
-                    wire::http1::cgi_name(name, &mut key).then_some(key)
+                    wire::http1::cgi_name(name, self.underscores, &mut key).then_some(key)
                 },
                 |entry| -> PyResult<()> {
                     let text = entry.value(py, value);
                     let Some(key) = &entry.key else { return Ok(()) };
                     let key = key.bind(py);
+                    // What a front end has set must not be overridden by a name that only looks like it.
+                    if name.contains(&b'_') && environ.contains(key)? {
+                        return Ok(());
+                    }
                     vars += 2;
                     if repeated && let Some(before) = environ.get_item(key)? {
                         // RFC 9110 5.3, and RFC 6265 5.4 for cookies.

@@ -10,7 +10,7 @@
 //! There is no user information: RFC 9110 4.2.4 has it treated as an error. IPvFuture has never been used.
 
 use crate::bytes::{hex_digit, word_len};
-use std::net::Ipv6Addr;
+use core::net::Ipv6Addr;
 use std::ops::Range;
 
 /// Is this part of `buf` a non-empty host with an optional port? (Of `buf`, because a search runs faster where it may
