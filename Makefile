@@ -9,8 +9,10 @@ MAKEFLAGS += --no-builtin-rules
 
 # The interpreter that .venv is made from: 3.11 or later.
 PYTHON ?= python3
-# More arguments for pytest (`make test PYTEST='-k reload -x'`), for the benchmark and for the demo's server.
+# More arguments for pytest (`make test PYTEST='-k reload -x'`), for the benchmark and for the demo's server; and the
+# fuzz targets to run if not all.
 PYTEST ?=
+FUZZ ?=
 BENCH ?=
 DEMO ?=
 # The cases that `make bench` measures, with commas between them; all if it is empty.
@@ -65,6 +67,11 @@ test-python: $(VENV)/.stamp-dev $(VENV)/.stamp-engine ## Tests of the Python sid
 .PHONY: stress
 stress: system-test $(VENV)/.stamp-dev $(VENV)/.stamp-engine ## The long runs: load, reloads and kills for minutes
 	$(BIN)/pytest -m stress --timeout 1800 $(PYTEST)
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target under AddressSanitizer, FUZZ_SECONDS=60 each
+	@tools/need cc:build-essential
+	@tools/fuzz $(FUZZ)
 
 .PHONY: bench
 bench: $(VENV)/.stamp-dev ## Penstock and its peers side by side in every case, or in one: make bench CASE=hello

@@ -218,4 +218,10 @@ OPTIONS = (
         check=is_proxy_list,
         help="believe X-Forwarded-* from these too (addresses, ranges, unix, all; none for not even loopback)",
     ),
+    Option(
+        name="underscores-in-headers",
+        type="flag",
+        verdict="new",
+        help="pass HTTP headers with an underscore in their name to the application, unless one with a dash is there",
+    ),
 )

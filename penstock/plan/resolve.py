@@ -291,6 +291,7 @@ class _Resolver:
             server_name=self.machine.hostname,
             head_limit_bytes=self._head_limit(),
             header_limit_count=max(HEADER_LIMIT_COUNT, 2 * said.number("max-vars")),
+            underscores_in_headers=said.flag("underscores-in-headers"),
             body_limit_bytes=said.number("limit-post"),
             body_memory_bytes=self._body_memory(),
             body_memory_total_bytes=said.number("post-buffering-total"),

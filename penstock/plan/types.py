@@ -76,6 +76,8 @@ class EnginePlan:
     head_limit_bytes: int
     """Largest request line plus header section over HTTP; a uwsgi block is always taken up to 65,535."""
     header_limit_count: int
+    underscores_in_headers: bool
+    """The app sees headers whose name has an underscore; they never override one with a dash."""
     body_limit_bytes: int
     """`limit-post`; 0 for none."""
     body_memory_bytes: int

@@ -20,6 +20,7 @@ def engine_plan() -> EnginePlan:
         server_name="host",
         head_limit_bytes=65536,
         header_limit_count=100,
+        underscores_in_headers=False,
         body_limit_bytes=0,
         body_memory_bytes=65536,
         body_memory_total_bytes=1 << 20,

@@ -178,6 +178,8 @@ def test_home_must_have_an_interpreter(tmp_path: Path) -> None:
         (["--header-limit", "8k"], "head_limit_bytes", 8192),
         (["--max-vars", "100"], "header_limit_count", 200),
         (["--max-vars", "10"], "header_limit_count", 128),
+        ([], "underscores_in_headers", False),
+        (["--underscores-in-headers"], "underscores_in_headers", True),
         (["--limit-post", "75m"], "body_limit_bytes", 78643200),
         (["--post-buffering", "1"], "body_memory_bytes", 262144),
         (["--post-buffering", "8192"], "body_memory_bytes", 8192),

@@ -36,7 +36,7 @@ def engine_plan(**changes: Any) -> EnginePlan:
     """Make a plan as resolve makes it, with what a test changes."""
     values: dict[str, Any] = {
         "threads": 1, "multiprocess": False, "server_name": "host", "head_limit_bytes": 65536,
-        "header_limit_count": 200, "body_limit_bytes": 0, "body_memory_bytes": 65536,
+        "header_limit_count": 200, "underscores_in_headers": False, "body_limit_bytes": 0, "body_memory_bytes": 65536,
         "body_memory_total_bytes": 1 << 20, "spool_dir": "/tmp", "response_buffer_total_bytes": 1 << 20,
         "response_buffer_bytes": 1 << 20, "response_spool_bytes": 0, "response_spool_total_bytes": 0,
         "header_timeout_s": 10.0, "body_timeout_s": 10.0, "write_timeout_s": 10.0,

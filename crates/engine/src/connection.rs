@@ -56,8 +56,12 @@ pub struct Connection {
     pub peer: Peer,
     pub trusted: bool,
     pub state: State,
-    /// Bytes that belong to no exchange yet.
+    /// Bytes that belong to no exchange yet, from `start` on.
     pub buffer: Vec<u8>,
+    /// Not 0 only while `untried`.
+    pub start: usize,
+    /// How many of the bytes that `ingest` was given last belong to no exchange, if that made one complete.
+    unread: usize,
     /// `buffer` has not been looked at since it was filled.
     pub untried: bool,
     scan: HeadScan,
@@ -171,6 +175,8 @@ impl Connection {
             trusted,
             state: State::Idle,
             buffer: Vec::new(),
+            start: 0,
+            unread: 0,
             untried: false,
             scan: HeadScan::default(),
             readable: true,
@@ -209,8 +215,36 @@ impl Connection {
         }))
     }
 
-    /// Takes bytes that arrived (or, with `untried`, those in `buffer`).
-    pub fn ingest(&mut self, data: &[u8], protocol: ListenerProtocol, intake: &Intake, spares: &mut Spares) -> Verdict {
+    /// Takes the bytes in `buffer`, which are `untried`: more requests that came in one piece.
+    pub fn ingest_buffered(&mut self, protocol: ListenerProtocol, intake: &Intake, spares: &mut Spares) -> Verdict {
+        self.untried = false;
+        let buffered = std::mem::take(&mut self.buffer);
+        let start = std::mem::take(&mut self.start);
+        let verdict = self.ingest(&buffered[start..], protocol, intake, spares);
+        if self.untried {
+            self.start = buffered.len() - self.unread;
+            self.buffer = buffered;
+        }
+        verdict
+    }
+
+    /// Takes bytes that arrived, and keeps those behind a complete request.
+    pub fn ingest_fresh(
+        &mut self,
+        data: &[u8],
+        protocol: ListenerProtocol,
+        intake: &Intake,
+        spares: &mut Spares,
+    ) -> Verdict {
+        let verdict = self.ingest(data, protocol, intake, spares);
+        if self.untried {
+            // A head that was not complete before ends in what came now.
+            self.buffer = data[data.len() - self.unread..].to_vec();
+        }
+        verdict
+    }
+
+    fn ingest(&mut self, data: &[u8], protocol: ListenerProtocol, intake: &Intake, spares: &mut Spares) -> Verdict {
         if matches!(self.state, State::Body(_)) {
             return self.body(data, intake);
         }
@@ -347,8 +381,8 @@ impl Connection {
     }
 
     fn ready(&mut self, exchange: Box<Exchange>, rest: &[u8]) -> Verdict {
-        self.buffer = rest.to_vec();
-        self.untried = !rest.is_empty();
+        self.unread = rest.len();
+        self.untried = self.unread > 0;
         self.state = State::Away;
         self.served += 1;
         Verdict::Ready(exchange)

@@ -9,6 +9,7 @@ pub struct EnginePlan {
     pub server_name: String,
     pub head_limit_bytes: usize,
     pub header_limit_count: usize,
+    pub underscores_in_headers: bool,
     pub body_limit_bytes: u64,
     pub body_memory_bytes: usize,
     pub body_memory_total_bytes: u64,

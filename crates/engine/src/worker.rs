@@ -792,6 +792,7 @@ mod tests {
                 server_name: "test".to_owned(),
                 head_limit_bytes: 65536,
                 header_limit_count: 100,
+                underscores_in_headers: false,
                 body_limit_bytes: 0,
                 body_memory_bytes: 1 << 20,
                 body_memory_total_bytes: 8 << 20,

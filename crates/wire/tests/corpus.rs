@@ -116,6 +116,12 @@ fn describe_head(bytes: &[u8], head: &Head, used: usize) -> String {
     description.add("query", json(target.query));
     description.add("authority", json_or_null(target.authority));
     description.add_pairs("headers", head.headers.iter().map(|header| (header.name.of(bytes), header.value.of(bytes))));
+    let names = head.headers.iter().map(|header| {
+        let mut key = Vec::new();
+        let passed = http1::cgi_name(header.name.of(bytes), http1::Underscores::Drop, &mut key);
+        json_or_null(passed.then_some(&key[..]))
+    });
+    description.add("variables", format!("[{}]", names.collect::<Vec<_>>().join(", ")));
     description.add("head_bytes", used);
     description.finish()
 }
@@ -334,6 +340,33 @@ fn every_valid_case_has_an_expectation_and_the_reverse() {
         for expectation in cases(directory, "json") {
             let case = expectation.path.with_extension(extension);
             assert!(case.exists(), "{} is missing", case.display());
+        }
+    }
+}
+
+/// The table of attacks in the corpus's README names cases that exist, and leaves no kind of attack without one.
+#[test]
+fn every_class_of_attack_has_cases() {
+    let readme = fs::read_to_string(cases::root().join("http1/README.md")).expect("the README can be read");
+    let files: Vec<String> = ["http1/invalid", "http1/valid", "chunked/invalid", "chunked/valid"]
+        .into_iter()
+        .chain(["uwsgi/invalid", "uwsgi/valid", "response/invalid", "response/valid"])
+        .flat_map(|directory| {
+            let entries = fs::read_dir(cases::root().join(directory)).expect("the directory can be read");
+            entries.map(move |entry| {
+                let name = entry.expect("the directory can be read").file_name();
+                format!("{directory}/{}", name.to_str().expect("case names are ASCII"))
+            })
+        })
+        .collect();
+    let rows: Vec<&str> = readme.lines().filter(|line| line.starts_with("| (")).collect();
+    assert_eq!(rows.len(), 15, "one row for each class");
+    for row in rows {
+        let patterns: Vec<&str> = row.split('`').skip(1).step_by(2).filter(|text| text.contains("valid/")).collect();
+        assert!(!patterns.is_empty() || row.contains("elsewhere"), "{row}: names no case");
+        for pattern in patterns {
+            let beginning = pattern.trim_end_matches('*');
+            assert!(files.iter().any(|file| file.starts_with(beginning)), "no case is called {pattern}");
         }
     }
 }

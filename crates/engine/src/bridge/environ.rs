@@ -10,6 +10,7 @@ use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
+use wire::http1::Underscores;
 
 use crate::boundary::{FileWrapper, RequestBody};
 use crate::exchange::{Exchange, Parsed};
@@ -75,6 +76,8 @@ enum Role {
     /// The app gets another value, or none.
     Replaced,
     Host,
+    /// A header whose name has an underscore: it counts only where no other has its key.
+    Underscored,
     Cookie,
     ForwardedProto,
     ForwardedSsl,
@@ -92,6 +95,7 @@ impl Role {
             b"cookie" => Self::Cookie,
             b"x-forwarded-proto" => Self::ForwardedProto,
             b"x-forwarded-ssl" => Self::ForwardedSsl,
+            name if name.contains(&b'_') => Self::Underscored,
             _ => Self::Plain,
         }
     }
@@ -197,7 +201,13 @@ const NO_NAME: usize = usize::MAX;
 
 fn header_key(name: &[u8]) -> Option<Vec<u8>> {
     let mut key = Vec::new();
-    wire::http1::cgi_name(name, &mut key).then_some(key)
+    wire::http1::cgi_name(name, Underscores::Drop, &mut key).then_some(key)
+}
+
+/// As `header_key`, where names with underscores are let in.
+fn any_header_key(name: &[u8]) -> Option<Vec<u8>> {
+    let mut key = Vec::new();
+    wire::http1::cgi_name(name, Underscores::Keep, &mut key).then_some(key)
 }
 
 fn var_key(name: &[u8]) -> Option<Vec<u8>> {
@@ -216,10 +226,11 @@ pub struct Kept {
     ports: Vec<Option<(u16, Py<PyString>)>>,
 }
 
-impl Default for Kept {
-    fn default() -> Self {
+impl Kept {
+    /// `underscores`: header names with an underscore reach the app.
+    pub fn new(underscores: bool) -> Self {
         Self {
-            headers: Names::new(Role::of_header, header_key),
+            headers: Names::new(Role::of_header, if underscores { any_header_key } else { header_key }),
             vars: Names::new(Role::of_var, var_key),
             method: Last::default(),
             uri: Last::default(),
@@ -392,6 +403,7 @@ fn fill_from_http(
     let mut https = false;
     let mut scheme = None;
     let mut size = environ.len();
+    let mut is_underscored = false;
     let mut place = NO_NAME;
     for header in &head.headers {
         let value = header.value.of(bytes);
@@ -405,6 +417,10 @@ fn fill_from_http(
                 continue;
             }
             Role::Replaced => continue,
+            Role::Underscored => {
+                is_underscored = true;
+                continue;
+            }
             Role::ForwardedProto if exchange.trusted => scheme = forwarded::scheme(value),
             Role::ForwardedSsl if exchange.trusted => https = is_on(value),
             _ => {}
@@ -425,6 +441,17 @@ fn fill_from_http(
         let between = if name.role == Role::Cookie { "; " } else { ", " };
         let joined = format!("{}{between}{}", before.to_str()?, text.to_str()?);
         environ.set_item(key, joined)?;
+    }
+    if is_underscored {
+        // What a front end has set must not be overridden, or added to, by a name that only looks like it.
+        for header in head.headers.iter().filter(|header| header.name.of(bytes).contains(&b'_')) {
+            let (name, _) = kept.headers.get(py, header.name.of(bytes), NO_NAME);
+            let Some(key) = &name.key else { continue };
+            let text = name.last.text(py, header.value.of(bytes));
+            let size = environ.len();
+            set_default(environ, key.bind(py), &text)?;
+            vars += if environ.len() > size { 2 } else { 0 };
+        }
     }
     if head.framing != wire::http1::Framing::None {
         environ.set_item(intern!(py, "CONTENT_LENGTH"), decimal(py, body_bytes))?;

@@ -34,7 +34,6 @@ pub struct WsgiApp {
 }
 
 /// What an app thread keeps of Python between requests.
-#[derive(Default)]
 struct ThreadState {
     kept: environ::Kept,
     callbacks: Option<Callbacks>,
@@ -42,7 +41,11 @@ struct ThreadState {
 
 impl WsgiApp {
     pub fn new(py: Python<'_>, plan: &WorkerPlan, callable: Py<PyAny>) -> PyResult<Self> {
-        let threads = std::iter::repeat_with(Mutex::default).take(plan.engine.threads).collect();
+        let state = || {
+            let kept = environ::Kept::new(plan.engine.underscores_in_headers);
+            Mutex::new(ThreadState { kept, callbacks: None })
+        };
+        let threads = std::iter::repeat_with(state).take(plan.engine.threads).collect();
         Ok(Self { callable, environs: Environs::new(py, plan)?, threads })
     }
 

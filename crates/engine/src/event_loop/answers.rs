@@ -74,6 +74,7 @@ impl EventLoop {
         sys::shutdown_write(connection.socket.fd());
         connection.state = State::Lingering;
         connection.buffer = Vec::new();
+        connection.start = 0;
         connection.untried = false;
         connection.deadline_ms = sys::now_ms() + LINGER_MS;
         self.linger(shared, connection);

@@ -55,6 +55,8 @@ const TURNS_A_POLL: usize = 32;
 const HELD_MOST: usize = 32;
 /// How old the first of them may be, in microseconds, when one more is begun before it is sent.
 const HELD_US: u64 = 1000;
+/// How long after a poll pipelines are served out of turn, in microseconds: then others are heard first.
+const BATCH_US: u64 = 3000;
 /// Exchanges that may end without a look at new connections, while kept ones fill the threads.
 const UNHEARD_MOST: usize = 2;
 /// How often deadlines are looked at. They are whole seconds to people, so that a second's delay is no matter.
@@ -108,6 +110,8 @@ pub struct EventLoop {
     /// Responses that were held back one after another.
     held_run: usize,
     held_since_us: u64,
+    /// When events were last asked for.
+    polled_us: u64,
     /// Entries of `again` that may still be looked at before the next poll.
     turns: usize,
     /// Exchanges that ended since new connections were last looked at.
@@ -199,6 +203,7 @@ impl EventLoop {
             held: None,
             held_run: 0,
             held_since_us: 0,
+            polled_us: 0,
             turns: TURNS_A_POLL,
             unheard: 0,
             batch: 0,
@@ -308,6 +313,7 @@ impl EventLoop {
         let result = self.poller.wait(timeout_ms);
         shared.end_polling();
         self.batch = result?;
+        self.polled_us = sys::now_us();
         self.cursor = 0;
         let now = sys::now_ms();
         if now >= self.next_sweep_ms {
@@ -409,9 +415,7 @@ impl EventLoop {
             let protocol = self.listeners[connection.listener].protocol;
             let was_idle = matches!(connection.state, State::Idle);
             let verdict = if connection.untried {
-                connection.untried = false;
-                let buffered = std::mem::take(&mut connection.buffer);
-                connection.ingest(&buffered, protocol, &self.intake, &mut self.spares)
+                connection.ingest_buffered(protocol, &self.intake, &mut self.spares)
             } else {
                 let (received, in_place) = match connection.receive_body() {
                     Some(received) => (received, true),
@@ -429,7 +433,7 @@ impl EventLoop {
                     Ok((count, is_full)) => {
                         connection.readable = is_full || connection.finished;
                         let data = if in_place { &[] } else { &self.scratch[..count] };
-                        connection.ingest(data, protocol, &self.intake, &mut self.spares)
+                        connection.ingest_fresh(data, protocol, &self.intake, &mut self.spares)
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         connection.readable = false;
@@ -519,8 +523,13 @@ impl EventLoop {
         if self.held_run == 0 {
             self.held_since_us = exchange.started_us;
         }
-        exchange.more_follows &=
-            self.held_run < HELD_MOST && exchange.started_us.saturating_sub(self.held_since_us) < HELD_US;
+        let since_poll_us = exchange.started_us.saturating_sub(self.polled_us);
+        exchange.more_follows &= self.held_run < HELD_MOST
+            && exchange.started_us.saturating_sub(self.held_since_us) < HELD_US
+            && since_poll_us < BATCH_US;
+        if since_poll_us >= BATCH_US {
+            self.turns = 0;
+        }
         self.away += 1;
         if !shared.static_map.is_empty() && static_files::serves(exchange.method()) {
             match shared.static_map.lookup(exchange.path()) {

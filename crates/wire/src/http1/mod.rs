@@ -12,7 +12,7 @@ mod host;
 mod scan;
 mod target;
 
-pub use cgi::cgi_name;
+pub use cgi::{Underscores, cgi_name};
 pub use chunked::Chunked;
 pub use head::{parse_head, parse_head_into};
 pub use scan::HeadScan;

@@ -3,7 +3,7 @@
 #![allow(dead_code)] // Each fuzzer that includes this file uses its own part of it.
 
 use super::deliveries::{read_chunked, read_head};
-use wire::http1::{self, Framing, Version};
+use wire::http1::{self, Framing, Underscores, Version};
 use wire::{Limits, Step, detect, response, uwsgi};
 
 fn is_token(bytes: &[u8]) -> bool {
@@ -57,7 +57,7 @@ pub fn http1_head(bytes: &[u8], seed: usize, limits: &Limits) {
         codings += usize::from(name.eq_ignore_ascii_case(b"transfer-encoding"));
         hosts += usize::from(name.eq_ignore_ascii_case(b"host"));
         let mut key = Vec::new();
-        if http1::cgi_name(name, &mut key) {
+        if http1::cgi_name(name, Underscores::Drop, &mut key) {
             assert!(key.starts_with(b"HTTP_") && key != b"HTTP_PROXY" && !name.contains(&b'_'));
         } else {
             assert!(key.is_empty());
