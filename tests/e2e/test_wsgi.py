@@ -111,6 +111,22 @@ def test_a_header_with_an_underscore_can_not_pass_for_one_with_a_dash(server: Pe
     assert "6.6.6.6" not in found.get("HTTP_X_FORWARDED_FOR", "")
 
 
+def test_underscores_in_headers_passes_them_on_and_never_over_one_with_a_dash() -> None:
+    lookalikes = [("X_Real_Ip", "6.6.6.6"), ("X-Real-Ip", "1.2.3.4"), ("X_Real_Ip", "7.7.7.7")]
+    fields = [
+        *lookalikes,
+        ("X_Token", "first"),
+        ("X_Token", "second"),
+        ("Content_Length", "5"),
+        ("Proxy", "http://evil"),
+    ]
+    with Penstock("--http", "127.0.0.1:0", "--wsgi-file", APPS / "cases.py", "--underscores-in-headers") as server:
+        found = http_environ(server, data=request_bytes("GET", "/environ", fields))
+    assert found["HTTP_X_TOKEN"] == "first"
+    assert found["HTTP_X_REAL_IP"] == "1.2.3.4"
+    assert not {"CONTENT_LENGTH", "HTTP_CONTENT_LENGTH", "HTTP_PROXY"} & set(found)
+
+
 @pytest.mark.parametrize(
     ("target", "path"),
     [
