@@ -3,12 +3,10 @@
 //! Every function maps to one system call and returns `io::Result`; nothing is decided, retried (except on `EINTR`)
 //! or logged here. All `unsafe` around libc lives in this file and in `scoreboard.rs`.
 
-use std::fs::File;
 use std::io::{self, IoSlice};
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::FileExt;
 
 /// Turns the `-1` of a system call into the error that `errno` names, and repeats an interrupted call.
 fn retry(mut call: impl FnMut() -> libc::ssize_t) -> io::Result<usize> {
@@ -280,25 +278,27 @@ fn clock(id: libc::clockid_t) -> libc::timespec {
     time
 }
 
-/// A thread of this process as another one sees it, through /proc. Without a /proc nothing is known.
+/// A thread of this process as another one sees it, through /proc. Without a /proc nothing is known. The files are opened
+/// for each look: looks are rare, and descriptors that are kept would be two for each thread.
 pub struct ThreadWatch {
-    /// proc_pid_stat(5) of the thread.
-    stat: Option<File>,
-    /// Its processor time and its time in the queue for a processor, in nanoseconds.
-    schedstat: Option<File>,
+    thread: libc::pid_t,
 }
 
 impl ThreadWatch {
     pub fn of_this_thread() -> Self {
-        let open = |name| File::open(name).ok();
-        Self { stat: open("/proc/thread-self/stat"), schedstat: open("/proc/thread-self/schedstat") }
+        // SAFETY: no memory is passed.
+        Self { thread: unsafe { libc::gettid() } }
+    }
+
+    fn read(&self, name: &str) -> Option<String> {
+        std::fs::read_to_string(format!("/proc/self/task/{}/{name}", self.thread)).ok()
     }
 
     /// How long it has run, or could have run had there been a processor for it, in microseconds.
     pub fn busy_us(&self) -> Option<u64> {
-        let mut text = [0; 64];
-        let count = self.schedstat.as_ref()?.read_at(&mut text, 0).ok()?;
-        let mut numbers = std::str::from_utf8(&text[..count]).ok()?.split_ascii_whitespace();
+        let text = self.read("schedstat")?;
+        // Processor time and time in the queue for a processor, in nanoseconds.
+        let mut numbers = text.split_ascii_whitespace();
         let ran: u64 = numbers.next()?.parse().ok()?;
         let queued: u64 = numbers.next()?.parse().ok()?;
         Some((ran + queued) / 1000)
@@ -306,11 +306,8 @@ impl ThreadWatch {
 
     /// Whether it runs, or would if there were a processor for it; false if that can not be known.
     pub fn is_runnable(&self) -> bool {
-        let mut text = [0; 64];
-        let Some(count) = self.stat.as_ref().and_then(|stat| stat.read_at(&mut text, 0).ok()) else { return false };
-        // The name before the state is in parentheses, has 15 bytes at most, and may have parentheses itself.
-        let end = text[..count].iter().rposition(|byte| *byte == b')');
-        end.and_then(|end| text.get(end + 2)) == Some(&b'R')
+        // proc_pid_stat(5): the name before the state is in parentheses, and may have parentheses itself.
+        self.read("stat").is_some_and(|text| text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('R')))
     }
 }
 
