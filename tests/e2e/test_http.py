@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -70,6 +71,27 @@ def test_an_unfinished_request_does_not_hold_the_answer_before_it_back(server: P
         connection.send(b"TP/1.1\r\nHost: localhost\r\n\r\nGET /hello JUNK\r\n\r\n")
         assert connection.read().body == b"Hello world"
         assert connection.read().status == 400, "a refusal leaves behind the answers before it"
+
+
+@pytest.mark.parametrize(
+    "tail", [b"", b"\r\n", b"GET /par", b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx"]
+)
+def test_a_client_that_says_no_more_gets_what_it_has_asked_for(server: Penstock, tail: bytes) -> None:
+    for _ in range(10):
+        with Connection(server.http) as connection:
+            connection.send(request_bytes("GET", "/hello") + tail)
+            connection.sock.shutdown(socket.SHUT_WR)
+            assert connection.read().body == b"Hello world"
+
+
+def test_continue_comes_behind_the_answer_before_it(server: Penstock) -> None:
+    with Connection(server.http) as connection:
+        expecting = request_bytes("POST", "/echo", {"Expect": "100-continue", "Content-Length": "4"})
+        connection.send(request_bytes("GET", "/hello") + expecting)
+        assert connection.read().body == b"Hello world"
+        assert connection.read_head()[1] == 100
+        connection.send(b"body")
+        assert connection.read().body == b"body"
 
 
 def test_a_request_that_comes_byte_by_byte(server: Penstock) -> None:

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use wire::detect::{self, Guess};
 use wire::http1::{self, Chunked, Framing, HeadScan};
@@ -14,7 +15,7 @@ use wire::{Error, Limits, Step};
 use crate::budget::Budget;
 use crate::exchange::{Exchange, Parts, Report, Spares, TargetParts};
 use crate::plan::ListenerProtocol;
-use crate::socket::Socket;
+use crate::socket::{Socket, WritePolicy};
 use crate::spool::{self, Spool, SpooledBody};
 use crate::sys::{self, Peer};
 
@@ -124,7 +125,7 @@ impl Refusal {
 
 /// What a connection makes of some bytes.
 pub enum Verdict {
-    /// Nothing yet; `restart` tells that something complete came in and the clock starts again.
+    /// Nothing yet.
     More,
     Ready(Box<Exchange>),
     /// A uwsgi ping, which is answered with four bytes.
@@ -403,9 +404,9 @@ impl Connection {
         self.state = State::Body(Box::new(Incoming { exchange, spool, framing }));
         let verdict = self.body(rest, intake);
         if expect_continue && matches!(self.state, State::Body(_)) && rest.is_empty() {
-            // Whoever waits for this line has nothing else to read, so that it fits into an empty socket; and a client
-            // that is gone is noticed by the next read.
-            let _ = sys::send(self.socket.fd(), b"HTTP/1.1 100 Continue\r\n\r\n");
+            // Behind the answers to the requests before it. A client that is gone is noticed by the next read.
+            let never_wait = WritePolicy { buffer_bytes: usize::MAX, timeout: Duration::MAX };
+            let _ = self.socket.write(&[b"HTTP/1.1 100 Continue\r\n\r\n"], never_wait);
         }
         verdict
     }

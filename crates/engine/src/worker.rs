@@ -84,8 +84,9 @@ impl AppThread {
         }
     }
 
-    /// Whether a call of this length was a slow one. Only long calls are looked at closer; after a long time without one,
-    /// the first passes for a fast one, which is no matter for the next.
+    /// Whether a call of this length was a slow one. Only long calls are looked at closer, and what they are compared with
+    /// is the work since the last long one: a wait between much work passes for a fast call. Then the standby thread takes
+    /// the loop for that call only.
     fn has_waited(&mut self, elapsed_us: u64) -> bool {
         if elapsed_us < SLOW_US {
             return false;
@@ -648,7 +649,9 @@ impl Worker {
         event_loop.release_held();
         loop {
             match event_loop.step(&self.shared) {
-                Next::Exchange(exchange) => {
+                Next::Exchange(mut exchange) => {
+                    // Nobody knows when its thread comes to the next one.
+                    exchange.more_follows = false;
                     let mut jobs = lock(&self.jobs);
                     jobs.queue.push_back(exchange);
                     let someone_sleeps = jobs.idle > 0;

@@ -26,6 +26,10 @@ const UWSGI_VERSION: &[u8] = b"2.0.31";
 
 /// Names that are kept. When one more comes, all are forgotten: whoever invents names costs the others one look-up each.
 const NAMES_KEPT: usize = 512;
+/// A name longer than this is not kept.
+const NAME_KEPT_BYTES: usize = 64;
+/// Names that are interned, over the life of a thread: later versions of CPython never forget an interned string.
+const NAMES_INTERNED: usize = 128;
 /// A value longer than this is not kept.
 const VALUE_KEPT_BYTES: usize = 512;
 /// Port numbers whose text is kept, by their last bits.
@@ -154,13 +158,16 @@ struct Name {
 struct Names {
     all: Vec<Name>,
     index: HashMap<Box<[u8]>, usize, BuildHasherDefault<WordHasher>>,
+    /// A name that is too long to be kept.
+    passing: Option<Name>,
+    interned: usize,
     role: fn(&[u8]) -> Role,
     key: fn(&[u8]) -> Option<Vec<u8>>,
 }
 
 impl Names {
     fn new(role: fn(&[u8]) -> Role, key: fn(&[u8]) -> Option<Vec<u8>>) -> Self {
-        Self { all: Vec::new(), index: HashMap::default(), role, key }
+        Self { all: Vec::new(), index: HashMap::default(), passing: None, interned: 0, role, key }
     }
 
     /// The name that is written as `bytes`, and its place; `previous` is the place of the one before it in the request.
@@ -168,6 +175,10 @@ impl Names {
         let guess = self.all.get(previous).map_or(0, |name| name.next);
         if self.all.get(guess).is_some_and(|name| *name.bytes == *bytes) {
             return (&mut self.all[guess], guess);
+        }
+        if bytes.len() > NAME_KEPT_BYTES {
+            let name = self.make(py, bytes);
+            return (self.passing.insert(name), NO_NAME);
         }
         let place = match self.index.get(bytes) {
             Some(place) => *place,
@@ -184,15 +195,24 @@ impl Names {
             self.all.clear();
             self.index.clear();
         }
+        let name = self.make(py, bytes);
+        let place = self.all.len();
+        self.all.push(name);
+        self.index.insert(bytes.into(), place);
+        place
+    }
+
+    fn make(&mut self, py: Python<'_>, bytes: &[u8]) -> Name {
         let key = (self.key)(bytes).map(|key| {
             let text = latin1(py, &key);
+            if key.len() > NAME_KEPT_BYTES || self.interned >= NAMES_INTERNED {
+                return text.unbind();
+            }
+            self.interned += 1;
             // Interned names make the app's own look-ups a comparison of pointers.
             text.to_str().map_or_else(|_| text.clone().unbind(), |text| PyString::intern(py, text).unbind())
         });
-        let place = self.all.len();
-        self.all.push(Name { bytes: bytes.into(), role: (self.role)(bytes), key, last: Last::default(), next: 0 });
-        self.index.insert(bytes.into(), place);
-        place
+        Name { bytes: bytes.into(), role: (self.role)(bytes), key, last: Last::default(), next: 0 }
     }
 }
 

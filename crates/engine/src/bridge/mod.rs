@@ -87,10 +87,10 @@ impl WsgiApp {
             *callbacks = Some(Callbacks::new(py)?);
         }
         let Some(callbacks) = callbacks else { return Ok((Some(response), true)) };
-        *callbacks.slot.lock() = Some(response);
+        *callbacks.slot.acquire(py) = Some(response);
         let called = self.call(py, exchange, shared, thread, kept, callbacks);
         // The slot is emptied, so that a `write` or `start_response` that the app kept can do no harm later.
-        let response = callbacks.slot.lock().take();
+        let response = callbacks.slot.acquire(py).take();
         // `write` has told the app that its client left; an app that lets that pass by has done nothing wrong.
         let client_gone = response.as_ref().is_some_and(|response| response.gone().is_some_and(Gone::is_of_client));
         if let Err(error) = &called

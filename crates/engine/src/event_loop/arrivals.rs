@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
-use super::{ACCEPT_PAUSE_MS, ACCEPTS_A_WAKE, EventLoop, FIRST_LISTENER, HANDOFF};
+use super::{ACCEPT_PAUSE_MS, EventLoop, FIRST_LISTENER, HANDOFF};
 use crate::connection::Connection;
 use crate::plan::ListenerProtocol;
 use crate::poller::{Interest, Poller};
@@ -16,7 +16,7 @@ impl EventLoop {
     /// Takes new connections only while there is a thread to serve them: what stays in the kernel's queue can be taken
     /// by another worker.
     pub(super) fn adjust_listening(&mut self, shared: &Shared) {
-        let wanted = self.away < self.capacity
+        let wanted = self.away < self.threads
             && !self.paused
             && self.leaving.is_none()
             && (self.accept_after_ms == 0 || sys::now_ms() >= self.accept_after_ms);
@@ -46,14 +46,15 @@ impl EventLoop {
     }
 
     pub(super) fn accept(&mut self, shared: &Shared, index: usize) {
-        let free = self.capacity.saturating_sub(self.away);
-        // With other workers beside, one more than can be served at once; alone, nobody else would take the rest.
-        let most = if shared.plan.engine.multiprocess { free + 1 } else { ACCEPTS_A_WAKE.max(free + 1) };
-        self.accept_up_to(shared, index, most);
+        let free = self.threads.saturating_sub(self.away);
+        // No more than one beyond what can be served at once: what is in the kernel's queue survives a worker that does
+        // not. There may be more behind it, which is looked at without a poll in between.
+        self.backlog = self.accept_up_to(shared, index, free + 1).then_some(index);
     }
 
-    pub(super) fn accept_up_to(&mut self, shared: &Shared, index: usize, most: usize) {
-        let Some(listener) = self.listeners.get(index).filter(|listener| listener.fd >= 0) else { return };
+    /// Whether it took that many, so that there may be more.
+    pub(super) fn accept_up_to(&mut self, shared: &Shared, index: usize, most: usize) -> bool {
+        let Some(listener) = self.listeners.get(index).filter(|listener| listener.fd >= 0) else { return false };
         let (fd, is_tcp) = (listener.fd, !listener.is_unix);
         for _ in 0..most {
             match sys::accept(fd) {
@@ -67,21 +68,22 @@ impl EventLoop {
                     if std::mem::take(&mut self.is_starved) {
                         shared.note("new connections are accepted again");
                     }
-                    return;
+                    return false;
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                     // It does not listen any more: the instance ends, and this worker is about to be told so.
                     self.poller.remove(fd);
-                    return;
+                    return false;
                 }
                 Err(error) => {
                     let what = format!("accept() on {} failed", self.listeners[index].name);
                     self.starve(shared, &what, &error);
-                    return;
+                    return false;
                 }
             }
         }
+        true
     }
 
     /// Out of descriptors or memory: connections stay in the kernel's queues for a moment, because trying again at once

@@ -67,8 +67,6 @@ const LINGER_MS: u64 = 5000;
 const ORPHAN_MS: u64 = 1500;
 /// How long a client that connected just before the end may take to send its request.
 const FRESH_GRACE_MS: u64 = 1000;
-/// Connections that a worker without siblings accepts before it serves.
-const ACCEPTS_A_WAKE: usize = 16;
 /// How long to leave new connections alone when the process has no descriptor for them.
 const ACCEPT_PAUSE_MS: u64 = 100;
 /// The longest wait while something is due soon.
@@ -129,9 +127,12 @@ pub struct EventLoop {
     keepalive_timeout_ms: u64,
     /// Exchanges that are with app threads or in their queue.
     away: usize,
-    /// How many may be. A worker with siblings takes no more than it has threads, so that the rest can go to them; a
-    /// worker alone has as many again ready for the thread that comes back first.
+    threads: usize,
+    /// How many may be away. A worker with siblings takes no more than it has threads, so that the rest can go to them; a
+    /// worker alone has as many again, of connections that it has already, ready for the thread that comes back first.
     capacity: usize,
+    /// A listener that may have more connections than were taken from it.
+    backlog: Option<usize>,
     paused: bool,
     leaving: Option<Leaving>,
     next_sweep_ms: u64,
@@ -227,6 +228,8 @@ impl EventLoop {
             body_timeout_ms: ms(engine.body_timeout_s),
             keepalive_timeout_ms: ms(engine.keepalive_timeout_s),
             away: 0,
+            threads: engine.threads,
+            backlog: None,
             capacity: if engine.multiprocess { engine.threads } else { 2 * engine.threads },
             paused: false,
             leaving: None,
@@ -258,6 +261,7 @@ impl EventLoop {
                 && (self.open == 0 || leaving.reason == StopReason::Stopped || sys::now_ms() >= leaving.deadline_ms)
             {
                 if self.away == 0 || leaving.reason == StopReason::Stopped {
+                    self.release_held();
                     return Next::Leave(leaving.reason);
                 }
                 if leaving.reason == StopReason::Orphaned {
@@ -289,6 +293,16 @@ impl EventLoop {
             {
                 self.turns -= 1;
                 self.advance(shared, key)
+            } else if self.turns > 0
+                && self.listening
+                && self.away < self.threads
+                && !self.paused
+                && self.leaving.is_none()
+                && let Some(index) = self.backlog.take()
+            {
+                self.turns -= 1;
+                self.accept(shared, index);
+                None
             } else {
                 return Next::Wait;
             };
@@ -509,7 +523,13 @@ impl EventLoop {
             shared.count_lost_request();
             self.note(shared, "499 - the client left in the middle of a request body; the app was not called");
         }
-        self.discard(shared, connection);
+        // It may have closed its sending side only, and still read what it has asked for.
+        connection.socket.release_held();
+        if connection.socket.is_flushed() {
+            self.discard(shared, connection);
+        } else {
+            self.last_response_written(shared, connection);
+        }
     }
 
     // Requests.

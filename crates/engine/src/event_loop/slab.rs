@@ -52,6 +52,7 @@ impl EventLoop {
 
     /// Ends a connection that was taken from the slab.
     pub(super) fn discard(&mut self, shared: &Shared, connection: Box<Connection>) {
+        connection.socket.release_held();
         if shared.has_children() {
             // They may have inherited the descriptor: then closing ours would not end the connection.
             sys::shutdown_write(connection.socket.fd());
