@@ -98,10 +98,8 @@ def test_frozen_values_can_not_be_changed(made: Any) -> None:
 
 
 def test_an_exception_can_be_one(made: Any) -> None:
-    failure = made.Failure("of that")
-    failure.__cause__ = KeyError()
     with pytest.raises(made.Failure, match="because of that") as caught:
-        raise failure
+        raise made.Failure("of that") from KeyError()
     assert caught.value.more == () and isinstance(caught.value.__cause__, KeyError)
 
 

@@ -70,7 +70,8 @@ def test_a_head_that_can_not_be_sent_is_a_500(unharmed: Penstock, path: Path) ->
 @pytest.mark.parametrize("path", VALID_HEADS, ids=lambda path: path.stem)
 def test_a_valid_head_is_sent(unharmed: Penstock, path: Path) -> None:
     status, headers = head_of(path)
-    assert respond(unharmed, status, headers) == f"{status[:3]} 12345"
+    bodiless = status.startswith(("204", "304"))
+    assert respond(unharmed, status, headers) == (status[:3] if bodiless else f"{status[:3]} 12345")
 
 
 FRAMING_HEADERS = (
