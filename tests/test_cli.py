@@ -169,7 +169,8 @@ def test_the_signal_reaches_the_master(tmp_path: Path, command: str, number: sig
     """A stand-in with a command line like the master's: it dies of the signal and so tells which one came."""
     script = tmp_path / "penstock"
     script.write_text(
-        "import signal\nfor number in (signal.SIGINT, signal.SIGHUP):\n    signal.signal(number, signal.SIG_DFL)\nprint('ready', flush=True)\nsignal.pause()\n"
+        "import signal\nfor number in (signal.SIGINT, signal.SIGHUP):\n    signal.signal(number, signal.SIG_DFL)\n"
+        "print('ready', flush=True)\nsignal.pause()\n"
     )
     with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE) as stand_in:
         assert stand_in.stdout is not None and stand_in.stdout.readline() == b"ready\n"
