@@ -61,7 +61,7 @@ test-rust: $(BIN)/python ## Unit tests of the crates
 	LD_LIBRARY_PATH="$$libdir$${LD_LIBRARY_PATH:+:$$LD_LIBRARY_PATH}" cargo test --quiet --workspace --no-default-features
 
 .PHONY: test-python
-test-python: $(VENV)/.stamp-dev $(VENV)/.stamp-engine ## Tests of the Python side, and end to end
+test-python: $(VENV)/.stamp-dev $(VENV)/.stamp-peers $(VENV)/.stamp-engine ## Tests of the Python side, and end to end
 	$(BIN)/pytest $(PYTEST)
 
 .PHONY: stress
@@ -100,7 +100,7 @@ clean: ## Remove everything that was built or installed here
 
 .PHONY: system-test
 system-test:
-	@tools/need nginx:nginx-light curl cc:build-essential
+	@tools/need nginx:nginx-light curl wrk strace cc:build-essential
 
 # The pieces. A stamp is as old as the installation that it stands for, so nothing is built or installed twice.
 
@@ -126,6 +126,14 @@ $(VENV)/.stamp-demo: pyproject.toml tools/requirements.py | $(BIN)/python
 $(VENV)/.stamp-dev: pyproject.toml tools/requirements.py | $(BIN)/python
 	@echo "installing the development tools"
 	@$(BIN)/python tools/requirements.py dev | $(PIP) install --requirement /dev/stdin
+	@touch $@
+
+# Never from a cache: a wheel that was made without these libraries reads no JSON and knows no regular expressions.
+$(VENV)/.stamp-peers: pyproject.toml tools/requirements.py | $(BIN)/python
+	@tools/need cc:build-essential python-headers pkg-config pcre2-config:libpcre2-dev jansson
+	@echo "compiling the uWSGI that configurations are compared with"
+	@$(BIN)/python tools/requirements.py peers | \
+		$(PIP) install --force-reinstall --no-cache-dir --no-binary uwsgi --requirement /dev/stdin
 	@touch $@
 
 $(VENV)/.stamp-engine: $(RUST) pyproject.toml | $(VENV)/.stamp-tools

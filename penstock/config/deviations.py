@@ -42,6 +42,21 @@ DEVIATIONS: tuple[Deviation, ...] = (
         "number_without_digits",
     ),
     Deviation(
+        "zero-threads",
+        "threads = 0 is one thread",
+        "an error that names the line",
+        "nobody writes it who means one",
+        "zero_threads",
+    ),
+    Deviation(
+        "hostname-match",
+        "if-hostname-match never holds, and if-not-hostname-match always, in builds with PCRE2, "
+        "which take the number of groups for a failure",
+        "they hold when the expression matches the host's name, as in builds with PCRE1",
+        "nobody can mean a block that is never read",
+        "logic_hostname_match",
+    ),
+    Deviation(
         "size-suffixes",
         "32k is 32",
         "sizes in bytes may end in k, m or g",

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed; `make bench` installs it")
 def test_a_quick_case_gives_a_table_and_a_target(short_dir: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.run", "--quick", "--cases", "hello", "--servers", "penstock,floor"]
     command += ["--commands", str(Path(sys.executable).parent), "--output", str(short_dir)]

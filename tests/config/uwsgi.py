@@ -1,10 +1,9 @@
-"""The real uWSGI, where it is installed: what it makes of a configuration, as it tells itself."""
+"""The real uWSGI: what it makes of a configuration, as it tells itself."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,16 +15,17 @@ _END = ";end of configuration"
 
 
 @cache
-def binary() -> str | None:
-    """Find the command: beside this interpreter, as `make test` installs it, or in PATH."""
+def binary() -> str:
+    """Find the command beside this interpreter, where `make test` compiles it."""
     beside = Path(sys.executable).parent / "uwsgi"
-    return str(beside) if beside.exists() else shutil.which("uwsgi")
+    assert beside.exists(), "the uWSGI to compare with is missing: make test compiles it"
+    return str(beside)
 
 
 @cache
 def options() -> frozenset[str]:
     """The names that this build knows."""
-    text = subprocess.run([binary() or "", "--help"], capture_output=True, text=True, check=True, timeout=60).stdout
+    text = subprocess.run([binary(), "--help"], capture_output=True, text=True, check=True, timeout=60).stdout
     return frozenset(re.findall(r"--([a-z0-9_-]+)", text))
 
 
@@ -36,7 +36,7 @@ def show_config(
 
     It is killed as soon as the list is complete, before it opens a socket or loads anything.
     """
-    command = [binary() or "", "--show-config", *argv]
+    command = [binary(), "--show-config", *argv]
     inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     lines: list[str] = []
     with subprocess.Popen(
@@ -79,7 +79,7 @@ def values(lines: str, cwd: Path) -> tuple[int, int, int, bool] | None:
     program += "uwsgi.buffer_size, uwsgi.masterpid(), flush=True)"
     text = f"[uwsgi]\n{lines}\nsocket = 127.0.0.1:0\neval = {program}\nno-server = true\n"
     (cwd / "values.ini").write_text(text)
-    command = [binary() or "", "--ini", "values.ini"]
+    command = [binary(), "--ini", "values.ini"]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
     # It makes one of the two streams.
     output = done.stdout + done.stderr

@@ -6,7 +6,7 @@
     "vacuum": false,
     "env": ["A=1", "B=2", true, 7],
     "chdir": "/srv/\u00e9",
-    "threads": null,
+    "max-requests": null,
     "harakiri": 30
   }
 }

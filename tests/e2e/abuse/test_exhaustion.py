@@ -10,7 +10,6 @@ import contextlib
 import os
 import resource
 import select
-import shutil
 import signal
 import subprocess
 import threading
@@ -102,7 +101,6 @@ def test_a_body_without_a_descriptor_for_its_file_is_refused_and_the_next_one_is
         assert not [entry for entry in judge.ask(server.http).seen if entry["method"] == "POST"][:-1]
 
 
-@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
 @pytest.mark.parametrize("error", [
     "ENOMEM",
     pytest.param("ENFILE", marks=pytest.mark.stress),
