@@ -7,7 +7,8 @@ name. Durations are seconds, sizes are bytes, and the unit is the end of the nam
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
 
 from penstock.values import asdict, dataclass
 
@@ -66,6 +67,28 @@ class AppPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class StaticPlan:
+    """Files that the engine serves without the app."""
+
+    maps: tuple[tuple[str, str], ...]
+    """(URL prefix, absolute directory or file)."""
+    safe: tuple[str, ...]
+    """Absolute directories that static files may resolve into beside their own root."""
+    mime_types: str
+    """Lines of `extension type`, sorted by extension (without dot, in lower case); empty where no file is served.
+
+    One text, because each process would have its own copy of thousands of small values."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLogPlan:
+    """Which requests the engine logs."""
+
+    enabled: bool
+    """`disable-logging` turns it off."""
+
+
+@dataclass(frozen=True, slots=True)
 class EnginePlan:
     """Limits and behaviour of the engine that are the same for every worker."""
 
@@ -106,15 +129,8 @@ class EnginePlan:
     """How long a drain may take before the connections that are left are cut."""
     trusted_proxies: tuple[str, ...]
     """`unix` and address ranges in CIDR notation whose X-Forwarded-* headers are believed."""
-    static_maps: tuple[tuple[str, str], ...]
-    """(URL prefix, absolute directory or file)."""
-    static_safe: tuple[str, ...]
-    """Absolute directories that static files may resolve into beside their own root."""
-    mime_types: str
-    """Lines of `extension type`, sorted by extension (without dot, in lower case); empty where no file is served.
-
-    One text, because each process would have its own copy of thousands of small values."""
-    log_requests: bool
+    static: StaticPlan
+    log: RequestLogPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +201,27 @@ class Plan:
     """Lines to print once at start: what was adjusted to this machine, and what differs from uWSGI."""
 
 
+PARTS: dict[type, dict[str, type]] = {
+    EnginePlan: {"static": StaticPlan, "log": RequestLogPlan},
+    Plan: {"listeners": ListenerPlan, "app": AppPlan, "engine": EnginePlan, "stats": ListenerPlan},
+}
+"""Which fields are plans themselves, or tuples of them."""
+
+T = TypeVar("T")
+
+
 def to_json_value(plan: Any) -> Any:
     """Turn a plan (or a part of one) into values that `json.dumps` takes."""
     return asdict(plan)
+
+
+def from_json_value(kind: type[T], value: Mapping[str, Any]) -> T:
+    """Undo `to_json_value`, for a plan of the given kind; a value of another shape is a KeyError or TypeError."""
+    parts = PARTS.get(kind, {})
+    return kind(**{name: _part(parts.get(name), field) for name, field in value.items()})
+
+
+def _part(kind: type | None, value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return tuple(_part(kind, item) for item in value)
+    return value if kind is None or value is None else from_json_value(kind, value)

@@ -12,7 +12,7 @@ import os
 import socket
 from typing import Any
 
-from penstock.plan.types import AppPlan, EnginePlan, ListenerHandle
+from penstock.plan.types import AppPlan, EnginePlan, ListenerHandle, from_json_value
 from penstock.values import dataclass
 
 DATAGRAM_LIMIT_BYTES = 60_000
@@ -125,12 +125,11 @@ def read_start(message: dict[str, Any], descriptors: list[int]) -> Start:
     plan_fd, lifeline, scoreboard, handoff_receive, handoff_send, log, *sockets = descriptors
     plan = json.loads(_read_all(plan_fd))
     os.close(plan_fd)
-    app, engine = _tuples(plan["app"]), _tuples(plan["engine"])
     listeners = [ListenerHandle(fd=fd, **handle) for fd, handle in zip(sockets, plan["listeners"], strict=True)]
     return Start(
         generation=message["generation"],
-        app=AppPlan(**app),
-        engine=EnginePlan(**engine),
+        app=from_json_value(AppPlan, plan["app"]),
+        engine=from_json_value(EnginePlan, plan["engine"]),
         listeners=tuple(listeners),
         lazy_apps=plan["lazy_apps"],
         need_app=plan["need_app"],
@@ -153,12 +152,3 @@ def _read_all(descriptor: int) -> bytes:
         pieces.append(piece)
         position += len(piece)
     return b"".join(pieces)
-
-
-def _tuples(value: Any) -> Any:
-    """Undo what JSON does to tuples, at every depth."""
-    if isinstance(value, list):
-        return tuple(_tuples(item) for item in value)
-    if isinstance(value, dict):
-        return {key: _tuples(item) for key, item in value.items()}
-    return value

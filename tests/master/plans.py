@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from penstock.plan.types import AppPlan, EnginePlan, ListenerPlan, Plan
+from penstock.plan.types import AppPlan, EnginePlan, ListenerPlan, Plan, RequestLogPlan, StaticPlan
 from penstock.values import replace
 
 
@@ -37,10 +37,8 @@ def engine_plan() -> EnginePlan:
         min_worker_lifetime_s=0.0,
         drain_timeout_s=60.0,
         trusted_proxies=(),
-        static_maps=(),
-        static_safe=(),
-        mime_types="",
-        log_requests=True,
+        static=StaticPlan(maps=(), safe=(), mime_types=""),
+        log=RequestLogPlan(enabled=True),
     )
 
 
@@ -76,21 +74,3 @@ def make_plan(target: str, **changes: Any) -> Plan:
         notes=(),
     )
     return replace(base, **changes)
-
-
-def from_json(value: dict[str, Any]) -> Plan:
-    """Undo `to_json_value`."""
-    plan = _tuples(value)
-    plan["listeners"] = tuple(ListenerPlan(**one) for one in plan["listeners"])
-    plan["stats"] = ListenerPlan(**plan["stats"]) if plan["stats"] else None
-    plan["app"] = AppPlan(**plan["app"])
-    plan["engine"] = EnginePlan(**plan["engine"])
-    return Plan(**plan)
-
-
-def _tuples(value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(_tuples(one) for one in value)
-    if isinstance(value, dict):
-        return {key: _tuples(one) for key, one in value.items()}
-    return value

@@ -9,15 +9,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from penstock.master.start import start
-from penstock.plan.types import Plan
+from penstock.plan.types import Plan, from_json_value
 from tests.master.fake_layout import catalogue
-from tests.master.plans import from_json
 
 BOOT = Path(__file__).resolve().with_name("fake_generation.py")
 
 
 def read_plan() -> Plan:
-    return from_json(json.loads(Path(sys.argv[1]).read_text()))
+    return from_json_value(Plan, json.loads(Path(sys.argv[1]).read_text()))
 
 
 if __name__ == "__main__":

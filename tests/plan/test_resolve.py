@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
 
 from penstock.plan.machine import Machine
 from penstock.plan.resolve import PlanError, resolve
-from penstock.plan.types import Plan, to_json_value
+from penstock.plan.types import Plan, from_json_value, to_json_value
 from tests.config.support import read
 
 
@@ -63,17 +65,16 @@ def test_the_defaults() -> None:
     assert (engine.header_timeout_s, engine.body_timeout_s, engine.write_timeout_s) == (10, 60, 60)
     assert (engine.keepalive_timeout_s, engine.min_worker_lifetime_s, made.drain_timeout_s) == (75, 10, 60)
     assert engine.trusted_proxies == ("unix", "127.0.0.0/8", "::1/128")
-    assert engine.mime_types == ""
-    assert made.need_app and not made.lazy_apps and not made.vacuum and engine.log_requests
+    assert engine.static.mime_types == ""
+    assert made.need_app and not made.lazy_apps and not made.vacuum and engine.log.enabled
     assert (made.pidfile, made.daemonize, made.logto, made.stats) == (None, None, None, None)
     assert (made.uid, made.gid, made.umask, made.harakiri_s, made.term) == (None, None, None, 0, "stop")
     assert made.app.interpreter == "/usr/bin/python3" and made.app.home is None
 
 
-def test_a_plan_can_be_sent_as_json() -> None:
-    import json
-
-    assert json.loads(json.dumps(to_json_value(plan())))["processes"] == 1
+def test_a_plan_can_be_sent_as_json_and_read_again(tmp_path: Path) -> None:
+    made = plan("--static-map", f"/a={tmp_path}", "--socket", "a.sock", "--stats", ":0", "--env", "A=B")
+    assert from_json_value(Plan, json.loads(json.dumps(to_json_value(made)))) == made
 
 
 def test_listeners_of_both_kinds() -> None:
@@ -126,8 +127,8 @@ def test_paths_before_and_after_chdir(tmp_path: Path) -> None:
     assert made.touch_reload == (f"{site}/r",)
     assert made.listeners[1].host == f"{site}/s.sock"
     assert made.app.pythonpath == ("/x", f"{site}/lib")
-    assert made.engine.static_maps == (("/static", f"{site}/static"),)
-    assert made.engine.mime_types == "css text/css\n"
+    assert made.engine.static.maps == (("/static", f"{site}/static"),)
+    assert made.engine.static.mime_types == "css text/css\n"
     assert made.engine.spool_dir == f"{site}/static"
 
 
@@ -193,16 +194,16 @@ def test_home_must_have_an_interpreter(tmp_path: Path) -> None:
         (["--http-keepalive", "30"], "keepalive_timeout_s", 30),
         (["--http-keepalive=0"], "keepalive_timeout_s", 0),
         (["--worker-reload-mercy", "5"], "drain_timeout_s", 5),
-        (["--disable-logging"], "log_requests", False),
+        (["--disable-logging"], "log.enabled", False),
         (["--trusted-proxies", "10.0.0.7/8,unix"], "trusted_proxies", ("unix", "127.0.0.0/8", "::1/128", "10.0.0.0/8")),
         (["--trusted-proxies", "none"], "trusted_proxies", ()),
         (["--trusted-proxies", "none", "--trusted-proxies", "all"], "trusted_proxies", ("unix", "0.0.0.0/0", "::/0")),
-        (["--static-safe", "/a"], "static_safe", ("/a",)),
+        (["--static-safe", "/a"], "static.safe", ("/a",)),
         (["-p", "2"], "multiprocess", True),
     ],
 )  # fmt: skip
 def test_engine_values(argv: list[str], field: str, value: object) -> None:
-    assert getattr(plan(*argv).engine, field) == value
+    assert attrgetter(field)(plan(*argv).engine) == value
 
 
 @pytest.mark.parametrize(("text", "count"), [("auto", 3), ("7", 7)])

@@ -2,6 +2,18 @@
 
 use pyo3::prelude::*;
 
+#[derive(FromPyObject, Clone, Debug, Default)]
+pub struct StaticPlan {
+    pub maps: Vec<(String, String)>,
+    pub safe: Vec<String>,
+    pub mime_types: String,
+}
+
+#[derive(FromPyObject, Clone, Debug, Default)]
+pub struct RequestLogPlan {
+    pub enabled: bool,
+}
+
 #[derive(FromPyObject, Clone, Debug)]
 pub struct EnginePlan {
     pub threads: usize,
@@ -26,10 +38,9 @@ pub struct EnginePlan {
     pub min_worker_lifetime_s: f64,
     pub drain_timeout_s: f64,
     pub trusted_proxies: Vec<String>,
-    pub static_maps: Vec<(String, String)>,
-    pub static_safe: Vec<String>,
-    pub mime_types: String,
-    pub log_requests: bool,
+    #[pyo3(attribute("static"))]
+    pub static_files: StaticPlan,
+    pub log: RequestLogPlan,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -25,6 +25,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::plan::StaticPlan;
 use crate::sys;
 
 /// Whether a request with this method may be answered from a file.
@@ -85,10 +86,9 @@ pub struct Found<'a> {
 }
 
 impl StaticMap {
-    /// `maps` are (URL prefix, absolute directory or file), tried in order; `safe` absolute directories; `types` lines of
-    /// `extension type`, sorted by extension. The directories need not exist yet.
-    pub fn new(maps: Vec<(String, String)>, safe: Vec<String>, types: String) -> StaticMap {
-        let mount = |(prefix, target): (String, String)| {
+    /// What `StaticPlan` says; maps are tried in order. The directories need not exist yet.
+    pub fn new(plan: &StaticPlan) -> StaticMap {
+        let mount = |(prefix, target): &(String, String)| {
             let target = PathBuf::from(target);
             Mount {
                 prefix: prefix.trim_end_matches('/').as_bytes().to_vec(),
@@ -97,9 +97,9 @@ impl StaticMap {
             }
         };
         StaticMap {
-            mounts: maps.into_iter().map(mount).collect(),
-            safe: safe.into_iter().map(PathBuf::from).collect(),
-            types: Types(types.into()),
+            mounts: plan.maps.iter().map(mount).collect(),
+            safe: plan.safe.iter().map(PathBuf::from).collect(),
+            types: Types(plan.mime_types.as_str().into()),
         }
     }
 
@@ -669,11 +669,11 @@ mod tests {
         }
 
         fn map_with(&self, maps: &[(&str, &str)], safe: &[&str]) -> StaticMap {
-            StaticMap::new(
-                maps.iter().map(|(prefix, name)| ((*prefix).to_owned(), self.text(name))).collect(),
-                safe.iter().map(|name| self.text(name)).collect(),
-                "css text/css\nevil a\x1bb\njs text/javascript\ntxt text/plain\n".to_owned(),
-            )
+            StaticMap::new(&StaticPlan {
+                maps: maps.iter().map(|(prefix, name)| ((*prefix).to_owned(), self.text(name))).collect(),
+                safe: safe.iter().map(|name| self.text(name)).collect(),
+                mime_types: "css text/css\nevil a\x1bb\njs text/javascript\ntxt text/plain\n".to_owned(),
+            })
         }
 
         fn map(&self) -> StaticMap {
@@ -802,7 +802,8 @@ mod tests {
             assert_eq!(contents(&map, "//a.css"), "body {}");
             assert!(is_missing(&map, "//etc/passwd") && is_missing(&map, "///etc/passwd"));
         }
-        let map = StaticMap::new(vec![("/all".to_owned(), "/".to_owned())], vec![], String::new());
+        let map =
+            StaticMap::new(&StaticPlan { maps: vec![("/all".to_owned(), "/".to_owned())], ..StaticPlan::default() });
         assert!(matches!(map.lookup(b"/all/etc/passwd"), Lookup::Found(_)));
     }
 

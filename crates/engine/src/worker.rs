@@ -144,8 +144,7 @@ impl Shared {
         let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
         let engine = &plan.engine;
         let proxies = TrustedProxies::parse(&engine.trusted_proxies).map_err(invalid)?;
-        let static_map =
-            StaticMap::new(engine.static_maps.clone(), engine.static_safe.clone(), engine.mime_types.clone());
+        let static_map = StaticMap::new(&engine.static_files);
         let (board, slot) = if plan.scoreboard_fd >= 0 {
             // SAFETY: the plan's descriptor is open for as long as this call lasts; the master's plan promises it.
             let fd = unsafe { BorrowedFd::borrow_raw(plan.scoreboard_fd) };
@@ -281,7 +280,7 @@ impl Shared {
 
     /// Writes the request line of a finished exchange.
     pub fn log_exchange(&self, exchange: &Exchange, core: usize, elapsed_us: u64, is_static: bool) {
-        if !self.plan.engine.log_requests {
+        if !self.plan.engine.log.enabled {
             return;
         }
         let report = &exchange.report;
@@ -735,7 +734,7 @@ impl Drop for Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{EnginePlan, ListenerHandle, ListenerProtocol};
+    use crate::plan::{EnginePlan, ListenerHandle, ListenerProtocol, RequestLogPlan, StaticPlan};
     use crate::response::Response;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
@@ -812,10 +811,8 @@ mod tests {
                 min_worker_lifetime_s: 0.0,
                 drain_timeout_s: 10.0,
                 trusted_proxies: vec![],
-                static_maps: vec![],
-                static_safe: vec![],
-                mime_types: String::new(),
-                log_requests: false,
+                static_files: StaticPlan::default(),
+                log: RequestLogPlan::default(),
             },
             worker_id: 1,
             listeners: vec![ListenerHandle {

@@ -1,0 +1,56 @@
+"""The application of the plan: what is imported, by which interpreter, and in what surroundings."""
+
+from __future__ import annotations
+
+import glob
+import os
+from typing import cast
+
+from penstock.plan import python
+from penstock.plan.context import Context
+from penstock.plan.types import AppPlan
+
+
+def app(context: Context) -> AppPlan:
+    """What is imported, by which interpreter, and in what surroundings."""
+    said = context.said
+    module, file = said.text("module"), said.text("wsgi-file")
+    name = said.text("callable") or "application"
+    target = module if module is not None else file or ""
+    if module is not None and ":" in module:
+        target, _, name = module.partition(":")
+        name = name or "application"
+    home = _home(context)
+    return AppPlan(
+        kind="module" if module is not None else "file" if file is not None else "none",
+        target=target,
+        callable=name,
+        chdir=context.chdir,
+        pythonpath=_python_path(context),
+        environment=tuple(
+            cast("tuple[str, str]", tuple(pair.split("=", 1))) for pair in said.texts("env") if "=" in pair
+        ),
+        interpreter=os.path.join(home, "bin", "python") if home is not None else context.machine.interpreter,
+        home=home,
+        options=tuple((entry.key, entry.value) for entry in said.entries if entry.key),
+    )
+
+
+def _home(context: Context) -> str | None:
+    home = context.said.text("home")
+    if home is None:
+        return None
+    home = os.path.normpath(context.after_chdir(home))
+    if not python.can_be_run(home):
+        why, cure = python.why_not(home, context.machine.user_name())
+        context.error("no-interpreter", f"home = {home}: {why}", context.said.origin("home"), cure)
+    return home
+
+
+def _python_path(context: Context) -> tuple[str, ...]:
+    """Patterns are expanded; the directory given last stands first, as in uWSGI."""
+    found: list[str] = []
+    for path in context.said.texts("pythonpath"):
+        pattern = context.after_chdir(path)
+        found += sorted(glob.glob(pattern)) or [pattern] if glob.has_magic(pattern) else [pattern]
+    return tuple(os.path.normpath(path) for path in reversed(found))

@@ -1,0 +1,98 @@
+"""The engine of the plan: limits, timeouts and buffers of requests and responses."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from penstock.plan import log, static
+from penstock.plan.context import Context
+from penstock.plan.types import EnginePlan
+
+HEAD_LIMIT_BYTES = 65536
+"""The least that is allowed unless `header-limit` lowers it; also what a uwsgi packet can hold."""
+HEADER_LIMIT_COUNT = 128
+HEADER_TIMEOUT_S = 10
+LONGEST_HEADER_TIMEOUT_S = 60
+"""However long a body or a response may take, a head that is not there after a minute never comes."""
+STALL_TIMEOUT_S = 60
+KEEPALIVE_TIMEOUT_S = 75
+"""As nginx: its own default for connections to clients."""
+SMALLEST_BODY_MEMORY_BYTES = 4096
+OWN_PROXIES = ("unix", "127.0.0.0/8", "::1/128")
+
+
+def engine(context: Context, processes: int) -> EnginePlan:
+    """Limits and behaviour that are the same for every worker."""
+    said = context.said
+    stall = float(_stall_timeout(context))
+    return EnginePlan(
+        threads=said.number("threads"),
+        multiprocess=processes > 1,
+        server_name=context.machine.hostname,
+        head_limit_bytes=_head_limit(context),
+        header_limit_count=max(HEADER_LIMIT_COUNT, 2 * said.number("max-vars")),
+        underscores_in_headers=said.flag("underscores-in-headers"),
+        body_limit_bytes=said.number("limit-post"),
+        body_memory_bytes=_body_memory(context),
+        body_memory_total_bytes=said.number("post-buffering-total"),
+        spool_dir=context.existing_dir("spool-dir", context.machine.temp_dir),
+        response_buffer_bytes=said.number("response-buffer"),
+        response_buffer_total_bytes=max(said.number("response-buffer-total"), said.number("response-buffer")),
+        response_spool_bytes=said.number("response-spool"),
+        response_spool_total_bytes=max(said.number("response-spool-total"), said.number("response-spool")),
+        header_timeout_s=float(_header_timeout(context)),
+        body_timeout_s=stall,
+        write_timeout_s=stall,
+        keepalive_timeout_s=float(_keepalive(context)),
+        max_requests=said.number("max-requests"),
+        min_worker_lifetime_s=float(said.number("min-worker-lifetime")),
+        drain_timeout_s=float(said.number("worker-reload-mercy")),
+        trusted_proxies=_trusted_proxies(context),
+        static=static.static_files(context),
+        log=log.request_log(context),
+    )
+
+
+def _head_limit(context: Context) -> int:
+    limit = max(HEAD_LIMIT_BYTES, context.said.number("buffer-size"))
+    return min(limit, context.said.number("header-limit")) if context.said.given("header-limit") else limit
+
+
+def _body_memory(context: Context) -> int:
+    """Users of uWSGI write `post-buffering = 1` to switch it on; no small body shall go to a file for that."""
+    wanted = context.said.number("post-buffering")
+    default = context.said.every("post-buffering")
+    if default and wanted < SMALLEST_BODY_MEMORY_BYTES:
+        return int(default[0].option.default or 0)
+    return wanted
+
+
+def _stall_timeout(context: Context) -> int:
+    given = [context.said.number(name) for name in ("socket-timeout", "http-timeout") if context.said.given(name)]
+    return max(given, default=STALL_TIMEOUT_S)
+
+
+def _header_timeout(context: Context) -> int:
+    if context.said.given("http-headers-timeout"):
+        return context.said.number("http-headers-timeout")
+    if context.said.given("socket-timeout"):
+        return min(context.said.number("socket-timeout"), LONGEST_HEADER_TIMEOUT_S)
+    return HEADER_TIMEOUT_S
+
+
+def _keepalive(context: Context) -> int:
+    seconds = context.said.number("http-keepalive")
+    return KEEPALIVE_TIMEOUT_S if seconds == 1 else seconds
+
+
+def _trusted_proxies(context: Context) -> tuple[str, ...]:
+    words = [word for text in context.said.texts("trusted-proxies") for word in text.replace(",", " ").split()]
+    trusted = [] if "none" in words else list(OWN_PROXIES)
+    for word in words:
+        if word in ("all", "*"):
+            trusted += ["unix", "0.0.0.0/0", "::/0"]
+        elif word == "unix":
+            trusted.append(word)
+        elif word != "none":
+            trusted.append(str(ipaddress.ip_network(word, strict=False)))
+    return tuple(dict.fromkeys(trusted))
