@@ -6,7 +6,16 @@ from typing import Any, Literal, final
 from penstock.plan.types import StopReason, WorkerPlan
 
 __version__: str
-__all__ = ["Engine", "EngineError", "FileWrapper", "RequestBody", "__version__", "catalogue", "inspect"]
+__all__ = [
+    "Engine",
+    "EngineError",
+    "FileWrapper",
+    "RequestBody",
+    "__version__",
+    "catalogue",
+    "check_pattern",
+    "inspect",
+]
 
 class EngineError(Exception):
     """The engine could not start: what happened, and the file descriptor or address at fault."""
@@ -53,6 +62,9 @@ def catalogue() -> dict[str, Any]:
     `errors`: code -> (HTTP status, fault, meaning) for each way in which a peer can break a protocol.
     `scoreboard`: the layout of the shared memory that the engine writes and the master reads.
     """
+
+def check_pattern(pattern: str, /) -> str | None:
+    """Tell what is wrong with a regular expression of the configuration, in a clause; None if nothing is."""
 
 def inspect(
     protocol: Literal["http", "uwsgi", "chunked"], data: bytes, limits: dict[str, int] | None = None

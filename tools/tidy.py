@@ -217,7 +217,8 @@ EDGES: dict[str, frozenset[str]] = {
     "options": frozenset(),
     "config": frozenset({"options"}),
     "plan.types": frozenset(),
-    "plan": frozenset({"plan.types", "config", "options"}),
+    # Of the engine only what it makes of a regular expression.
+    "plan": frozenset({"plan.types", "config", "options", "_engine"}),
     "observe": frozenset({"plan.types", "_engine"}),
     "master": frozenset({"plan", "plan.types", "config", "options", "observe", "_engine"}),
     "worker": frozenset({"plan.types", "_engine"}),

@@ -13,6 +13,7 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 use crate::bridge::{ResponseSlot, WsgiApp};
 use crate::budget::Charge;
 use crate::inspect;
+use crate::pattern::Pattern;
 use crate::plan::WorkerPlan;
 use crate::scoreboard;
 use crate::spool::SpooledBody;
@@ -465,10 +466,17 @@ fn inspect_bytes<'py>(
     inspect::inspect(py, protocol, data, &limits.unwrap_or_default())
 }
 
+/// Tell what is wrong with a regular expression of the configuration; None if nothing is.
+#[pyfunction]
+#[pyo3(signature = (pattern, /))]
+fn check_pattern(py: Python<'_>, pattern: &str) -> Option<String> {
+    py.detach(|| Pattern::new(pattern).err())
+}
+
 #[pymodule]
 mod _engine {
     #[pymodule_export]
-    use super::{Engine, EngineError, FileWrapper, RequestBody, catalogue, inspect_bytes};
+    use super::{Engine, EngineError, FileWrapper, RequestBody, catalogue, check_pattern, inspect_bytes};
 
     #[pymodule_init]
     fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
