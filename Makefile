@@ -44,7 +44,7 @@ build: $(VENV)/.stamp-engine ## Build the engine and install Penstock into .venv
 test: system-test lint test-rust test-python ## Install what is missing and run every check and test
 
 .PHONY: lint
-lint: $(VENV)/.stamp-dev $(VENV)/.stamp-engine ## Formatting, clippy, ruff and mypy
+lint: $(VENV)/.stamp-dev $(VENV)/.stamp-engine ## Formatting, clippy, ruff, mypy, and whether generated files are fresh
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || \
 		{ echo "rustfmt or clippy is missing: rustup component add rustfmt clippy" >&2; exit 1; }
 	cargo fmt --all --check
@@ -52,6 +52,7 @@ lint: $(VENV)/.stamp-dev $(VENV)/.stamp-engine ## Formatting, clippy, ruff and m
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --quiet --check .
 	$(BIN)/mypy
+	@$(BIN)/python tools/generate.py --check
 
 .PHONY: test-rust
 test-rust: $(BIN)/python ## Unit tests of the crates
@@ -85,6 +86,10 @@ wheel: $(VENV)/.stamp-tools ## Build a release wheel into dist/
 .PHONY: generate
 generate: $(VENV)/.stamp-engine ## Write the files that are made from the option table
 	$(BIN)/python tools/generate.py
+
+.PHONY: check
+check: $(VENV)/.stamp-engine ## Whether the files that are made from the option table are fresh
+	@$(BIN)/python tools/generate.py --check
 
 .PHONY: format
 format: $(VENV)/.stamp-dev ## Format the sources, mend what ruff can mend

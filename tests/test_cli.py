@@ -71,8 +71,14 @@ def test_help_of_one_option() -> None:
     )
     assert run("help", "-M").returncode == 0
     assert "did you mean processes?" in run("help", "proceses").stderr
-    assert "does not support it yet" in run("help", "cheaper").stderr
-    assert run("help", "cheaper").returncode == 1
+    assert run("help", "proceses").returncode == 1
+
+
+def test_help_of_an_option_that_is_not_supported() -> None:
+    result = run("help", "chroot")
+    assert result.returncode == 0 and result.stdout.startswith("--chroot VALUE\n  Not supported.\n")
+    assert "A start with it is refused: without it the instance would run with more rights" in result.stdout
+    assert run("help", "subscribe").stdout.count("Also called") == 1
 
 
 def test_every_option_has_details() -> None:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
 
 import pytest
 
-from penstock.options.table import OPTIONS, find
+from penstock.options.known import known_names
+from penstock.options.table import BY_NAME, find
 from tools import generate
 from tools.tidy import ROOT
 
@@ -16,8 +22,22 @@ def test_generated_files_are_fresh() -> None:
 
 
 def test_every_option_is_in_the_reference() -> None:
-    text = (ROOT / "docs" / "options.md").read_text()
-    assert [option.name for option in OPTIONS if f"`{option.name}`" not in text] == []
+    text = (ROOT / "docs" / "reference" / "options.md").read_text()
+    assert [name for name in {*BY_NAME, *known_names()} if f"`{name}`" not in text] == []
+
+
+def test_make_check_fails_when_something_is_stale(tmp_path: Path) -> None:
+    for name in ("penstock", "tools"):
+        copy = partial(shutil.copytree, ROOT / name, tmp_path / name)
+        copy(ignore=shutil.ignore_patterns("__pycache__", "*.so", "demo"))
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    command = [sys.executable, str(tmp_path / "tools" / "generate.py"), "--check"]
+    environ = {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    assert subprocess.run(command, env=environ, cwd=tmp_path, check=False).returncode == 0
+    reference = tmp_path / "docs" / "reference" / "options.md"
+    reference.write_text(reference.read_text() + "edited by hand\n")
+    done = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "docs/reference/options.md is stale: run `make generate`" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/migration.md", "docs/deployment.md"])

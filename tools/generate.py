@@ -1,7 +1,8 @@
 """Write the files that are made from the option table, or `--check` that they are fresh.
 
-One table, many texts: what is generated is never edited. A test runs the check, so that the table and the reference
-can not disagree.
+One table, many texts: what is generated is never edited. A test and `make check` run the check, so that the table and
+the reference can not disagree. The rows of what is not supported are the one file that is written by hand and kept
+here: names that are in the table by now are taken out of it.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from penstock.options import unsupported
 from penstock.options.option import Option
 from penstock.options.rules import RULES
-from penstock.options.table import SECTIONS
+from penstock.options.table import BY_NAME, SECTIONS
 
 ROOT = Path(__file__).parent.parent
 
@@ -51,7 +53,7 @@ def option_lines() -> Iterator[str]:
     yield ""
     yield "Every option has the same name on the command line (`--name value`, `--name=value`), in an ini file"
     yield "(`name = value`) and in the environment (`PENSTOCK_NAME` or `UWSGI_NAME`). `penstock --help` shows the same"
-    yield "table, `penstock help NAME` one row of it."
+    yield "table, `penstock help NAME` one row of it. At the end stands what uWSGI has and Penstock has not."
     for section in SECTIONS:
         yield ""
         yield f"## {section.title}"
@@ -71,9 +73,42 @@ def option_lines() -> Iterator[str]:
         yield f"| `{rule.id}` | {rule.level} | {cell(rule.why)} | {cell(rule.fix)} |"
 
 
+def unsupported_lines(rows: tuple[unsupported.Unsupported, ...]) -> Iterator[str]:
+    """What is not supported, family by family."""
+    yield ""
+    yield "## Options of uWSGI that are not supported"
+    yield ""
+    yield "A start with one of these says so, in one line for each family. *Later* belongs to what is still to come;"
+    yield "*stops*: the start is refused, because leaving the option out would be unsafe, or make something else of the"
+    yield "configuration."
+    title = ""
+    for row in rows:
+        family = row.family
+        if family.title != title:
+            title = family.title
+            outlook = "Later" if family.outlook == "later" else "Will not come"
+            why = f"stops: without it {family.why}" if family.effect == "stops" else f"ignored: here {family.why}"
+            yield ""
+            yield f"### {title}"
+            yield ""
+            yield cell(f"{outlook}; {why}. Instead: {family.instead}.")
+            yield ""
+            yield "| option | what it does in uWSGI | instead |"
+            yield "|---|---|---|"
+        short = f", `-{row.short}`" if row.short else ""
+        names = ", ".join(f"`{name}`" for name in row.names) + short
+        instead = row.instead if row.instead != family.instead else ""
+        yield f"| {names} | {cell(row.does)} | {cell(instead)} |"
+
+
 def documents() -> dict[Path, str]:
     """Every generated file and its text."""
-    return {ROOT / "docs" / "options.md": "\n".join(option_lines()) + "\n"}
+    rest = unsupported.without(unsupported.PATH.read_text(encoding="ascii"), BY_NAME)
+    reference = [*option_lines(), *unsupported_lines(unsupported.parse(rest))]
+    return {
+        ROOT / "docs" / "reference" / "options.md": "\n".join(reference) + "\n",
+        unsupported.PATH: rest,
+    }
 
 
 def stale() -> list[Path]:
@@ -89,6 +124,7 @@ def main(arguments: list[str]) -> int:
             print(f"{path.relative_to(ROOT)} is stale: run `make generate`")
         return 1 if found else 0
     for path in found:
+        path.parent.mkdir(exist_ok=True)
         path.write_text(documents()[path], encoding="utf-8")
         print(f"wrote {path.relative_to(ROOT)}")
     return 0

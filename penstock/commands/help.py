@@ -7,12 +7,15 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from penstock.commands import COMMANDS, find
 from penstock.options import table
-from penstock.options.known import instead_of, known_names
 from penstock.options.option import Option
 from penstock.options.suggest import nearest
+
+if TYPE_CHECKING:
+    from penstock.options.unsupported import Unsupported
 
 SUMMARY = "show this help, or all about one option"
 USAGE = "[OPTION]"
@@ -40,11 +43,18 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     name = arguments[0].lstrip("-")
     option = table.find(name) or table.BY_SHORT.get(name)
-    if option is None:
-        print(f"[penstock] {_not_found(name)}", file=sys.stderr)
-        return 1
-    _print(details(option, width, style))
-    return 0
+    if option is not None:
+        _print(details(option, width, style))
+        return 0
+    # Imported late: whoever asks for the help of an option of the table reads nothing about the others.
+    from penstock.options.unsupported import find as find_unsupported
+
+    row = find_unsupported(name)
+    if row is not None:
+        _print(details_of_unsupported(row, width, style))
+        return 0
+    print(f"[penstock] {_not_found(name)}", file=sys.stderr)
+    return 1
 
 
 class _Style:
@@ -103,6 +113,25 @@ def details(option: Option, width: int, style: _Style = PLAIN_STYLE) -> Iterator
     yield f"  Since version {option.since}."
 
 
+def details_of_unsupported(row: Unsupported, width: int, style: _Style = PLAIN_STYLE) -> Iterator[str]:
+    """All that is known about an option of uWSGI that is not here."""
+    short = f"-{row.short}, " if row.short else "    "
+    value = {"none": "", "optional": "[=VALUE]", "required": " VALUE"}[row.argument]
+    yield style.heading(f"{short}--{row.names[0]}{value}".strip())
+    if row.family.outlook == "later":
+        yield "  Not supported yet."
+    else:
+        yield "  Not supported."
+    yield from _wrap(f"In uWSGI it {row.does}.", width, "  ")
+    if len(row.names) > 1:
+        yield f"  Also called: {', '.join(row.names[1:])}"
+    if row.family.effect == "stops":
+        yield from _wrap(f"A start with it is refused: without it {row.family.why}.", width, "  ")
+    else:
+        yield from _wrap(f"A start with it ignores it: here {row.family.why}.", width, "  ")
+    yield from _wrap(f"Instead: {row.instead}.", width, "  ")
+
+
 def _compared(option: Option) -> str:
     if option.verdict == "same":
         return "The same as in uWSGI."
@@ -150,9 +179,6 @@ def _wrap(text: str, width: int, indent: str) -> list[str]:
 
 
 def _not_found(name: str) -> str:
-    if name in known_names():
-        instead = instead_of(name)
-        return f"uWSGI knows {name}, Penstock does not support it yet" + (f"; {instead}" if instead else "")
     guess = nearest(name)
     return f"there is no option {name}" + (f"; did you mean {guess}?" if guess else "; penstock help lists them all")
 

@@ -6,7 +6,7 @@ unknown keys are told from slips, and texts become values. All problems are coll
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from penstock.config.collect import Collector, Sources
@@ -14,7 +14,7 @@ from penstock.config.convert import FALSE_WORDS, convert
 from penstock.config.findings import ConfigError, ConfigExit, Finding
 from penstock.config.placeholders import expand, expand_one
 from penstock.config.settings import Entry, Setting, Settings
-from penstock.options.known import HARMLESS, NOT_IGNORABLE, Family, family_of, instead_of, known_names
+from penstock.options.known import HARMLESS, known_names
 from penstock.options.suggest import nearest
 from penstock.options.table import BY_NAME
 
@@ -118,15 +118,13 @@ def _find_overridden(settings: Mapping[str, tuple[Setting, ...]], findings: list
 
 def _find_unknown(entries: Sequence[Entry], used: frozenset[str], strict: bool, findings: list[Finding]) -> None:
     """Tell slips from placeholders: a key that is no option is one only if `%(key)` is used or `set` made it."""
-    unsupported: dict[Family | str, list[Entry]] = {}
+    unsupported: list[Entry] = []
     for entry in entries:
         if entry.key in BY_NAME:
             continue
         if entry.key in known_names():
-            if entry.key in NOT_IGNORABLE:
-                findings.append(_essential(entry))
-            elif not _changes_nothing(entry):
-                unsupported.setdefault(family_of(entry.key) or entry.key, []).append(entry)
+            if not _changes_nothing(entry):
+                unsupported.append(entry)
         elif not entry.is_placeholder and entry.key not in used and entry.key != "end":
             guess = nearest(entry.key)
             cure = f"did you mean {guess}?" if guess else "remove it, or use it as %(" + entry.key + ")"
@@ -139,13 +137,8 @@ def _find_unknown(entries: Sequence[Entry], used: frozenset[str], strict: bool, 
                     cure,
                 )
             )
-    findings += map(_unsupported, unsupported.values())
-
-
-def _essential(entry: Entry) -> Finding:
-    """Say that an option can not be left out."""
-    why = f"{entry.key} is not supported yet, and without it {NOT_IGNORABLE[entry.key]}"
-    return Finding("error", "unsupported-essential", why, entry.origin, instead_of(entry.key) or f"remove {entry.key}")
+    if unsupported:
+        findings += _unsupported(unsupported)
 
 
 def _changes_nothing(entry: Entry) -> bool:
@@ -155,11 +148,21 @@ def _changes_nothing(entry: Entry) -> bool:
     return is_off or HARMLESS.get(entry.key) == value
 
 
-def _unsupported(entries: Sequence[Entry]) -> Finding:
-    """Say that uWSGI knows an option, or several of a family, and Penstock does not."""
-    keys = list(dict.fromkeys(entry.key for entry in entries))
-    if len(keys) == 1:
-        what = f"{keys[0]}, Penstock does not support it yet: it is ignored"
-    else:
-        what = f"{', '.join(keys[:-1])} and {keys[-1]}, Penstock does not support them yet: they are ignored"
-    return Finding("warning", "unsupported-option", f"uWSGI knows {what}", entries[0].origin, instead_of(keys[0]))
+def _unsupported(entries: Sequence[Entry]) -> Iterator[Finding]:
+    """Say once for each family what options of uWSGI did that are not here, and what to use instead."""
+    # Imported late: an ordinary start has no such option, and reads nothing about them.
+    from penstock.options.unsupported import explain, find
+
+    families: dict[str, list[Entry]] = {}
+    for entry in entries:
+        row = find(entry.key)
+        if row is not None:
+            families.setdefault(row.family.title, []).append(entry)
+    for members in families.values():
+        keys = list(dict.fromkeys(entry.key for entry in members))
+        message, cure = explain(keys)
+        row = find(keys[0])
+        if row is not None and row.family.effect == "stops":
+            yield Finding("error", "unsupported-essential", message, members[0].origin, cure)
+        else:
+            yield Finding("warning", "unsupported-option", message, members[0].origin, cure)

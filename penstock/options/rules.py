@@ -64,8 +64,8 @@ def _header_limit_too_high(said: Said) -> bool:
     return limit > max(65536, int(said.value("buffer-size") or 0))
 
 
-def _plugin_not_there(said: Said) -> bool:
-    return not all(is_built_in_plugin(name) for value in said.values("plugins") for name in str(value).split(","))
+def _lacks_plugin(said: Said, option: str) -> bool:
+    return not all(is_built_in_plugin(name) for value in said.values(option) for name in str(value).split(","))
 
 
 RULES: tuple[Rule, ...] = (
@@ -135,10 +135,18 @@ RULES: tuple[Rule, ...] = (
         fix="write daemonize = /path/to/app.log",
     ),
     Rule(
+        id="plugin-needed",
+        level="error",
+        about="need-plugin",
+        broken=lambda said: _lacks_plugin(said, "need-plugin"),
+        why="Penstock has Python and HTTP built in and loads no other plugin",
+        fix="remove need-plugin if the instance works without it",
+    ),
+    Rule(
         id="plugin-not-there",
         level="warning",
         about="plugins",
-        broken=_plugin_not_there,
+        broken=lambda said: _lacks_plugin(said, "plugins"),
         why="Penstock has Python and HTTP built in and loads no other plugin",
         fix="remove the plugins it does not need; what they do is not available",
     ),

@@ -7,6 +7,7 @@ from types import ModuleType
 from penstock.options import (
     app,
     commands,
+    compatibility,
     configuration,
     identity,
     lifecycle,
@@ -47,6 +48,7 @@ SECTIONS: tuple[Section, ...] = tuple(
         lifecycle,
         identity,
         configuration,
+        compatibility,
         commands,
     )
 )

@@ -208,12 +208,14 @@ def test_who_may_not_read_a_file_is_named() -> None:
 
 
 def test_options_of_one_family_share_a_line(tmp_path: Path) -> None:
-    write(tmp_path, a="[uwsgi]\ncheaper = 2\nlog-maxsize = 9\ncheaper-step = 1\ncheaper = 3\ncheaper-algo = busyness\n")
+    write(tmp_path, a="[uwsgi]\nlegion = a\ndlopen = x.so\nlegion-freq = 1\nlegion = b\nlegion-node = c\n")
     assert [str(finding) for finding in read("a.ini", cwd=tmp_path).findings] == [
-        "a.ini:2: uWSGI knows cheaper, cheaper-step and cheaper-algo, Penstock does not support them yet: they are "
-        "ignored; the number of workers is fixed: processes = N",
-        "a.ini:3: uWSGI knows log-maxsize, Penstock does not support it yet: it is ignored; use logrotate with "
-        "copytruncate",
+        "a.ini:2: legion, legion-freq and legion-node are not supported and are ignored: in uWSGI legion makes the "
+        "instance a member of a group that elects a leader, legion-freq sets how often members tell that they live, "
+        "legion-node names another member; here instances do not elect a leader among each other; use the leader "
+        "election of Kubernetes, Consul or keepalived",
+        "a.ini:3: dlopen is not supported and is ignored: in uWSGI it loads a C library into the server; here no C "
+        "symbols of the server can be called: it is not one C program; write it in Python, in the application",
     ]
 
 

@@ -61,6 +61,7 @@ def test_the_least_that_serves_breaks_none() -> None:
         ("header-limit-without-effect", {"header_limit": [100000]}),
         ("daemonize-is-no-file", {"daemonize": ["True"]}),
         ("plugin-not-there", {"plugins": ["python3,php"]}),
+        ("plugin-needed", {"need_plugin": ["python3", "php"]}),
     ],
 )
 def test_broken(rule: str, said: dict[str, list[Value] | None]) -> None:

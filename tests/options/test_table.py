@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
-
 import pytest
 
 from penstock.config.convert import convert
 from penstock.config.findings import Origin
-from penstock.options.known import (
-    FAMILIES,
-    FOREIGN_WORDS,
-    HARMLESS,
-    INSTEAD,
-    NOT_IGNORABLE,
-    family_of,
-    instead_of,
-    known_names,
-)
+from penstock.options.known import FOREIGN_WORDS, known_names
 from penstock.options.option import METAVARS, Option
 from penstock.options.table import BY_NAME, BY_SHORT, OPTIONS, SECTIONS, find
 
@@ -124,44 +113,6 @@ def test_find_knows_aliases_and_compares_byte_for_byte() -> None:
     assert find("workers") is find("processes") is BY_NAME["processes"]
     assert find("Workers") is None
     assert find("http_socket") is None
-
-
-def test_what_is_said_about_unsupported_names_is_about_unsupported_names() -> None:
-    for name in (*INSTEAD, *NOT_IGNORABLE, *HARMLESS):
-        assert name in known_names(), name
-        assert name not in BY_NAME, name
-
-
-def test_every_pattern_of_a_family_fits_a_name() -> None:
-    for family in FAMILIES:
-        for pattern in family.patterns:
-            assert [name for name in known_names() if fnmatchcase(name, pattern) and name not in BY_NAME], pattern
-
-
-@pytest.mark.parametrize(
-    ("name", "piece"),
-    [
-        ("cheaper-step", "processes = N"),
-        ("gevent", "threads = N"),
-        ("smart-attach-daemon", "systemd unit"),
-        ("unique-cron", "systemd timer"),
-        ("mule", "task queue"),
-        ("log-maxsize", "copytruncate"),
-        ("req-logger", "logto"),
-        ("logformat", "by default"),
-        ("py-autoreload", "touch-reload"),
-        ("emperor", "one instance for each file"),
-        ("route-uri", "nginx"),
-        ("https", "TLS"),
-        ("pidfile2", "use pidfile"),
-    ],
-)
-def test_what_to_use_instead(name: str, piece: str) -> None:
-    assert piece in instead_of(name)
-
-
-def test_where_there_is_no_advice_nothing_is_said() -> None:
-    assert family_of("router-list") is None and instead_of("router-list") == ""
 
 
 def test_foreign_words_lead_to_options() -> None:
