@@ -74,6 +74,10 @@ fuzz: ## Run every fuzz target under AddressSanitizer, FUZZ_SECONDS=60 each
 	@tools/need cc:build-essential
 	@tools/fuzz $(FUZZ)
 
+.PHONY: asan
+asan: system-test $(VENV)/.stamp-dev $(VENV)/.stamp-engine ## Run real servers whose engine is watched by AddressSanitizer
+	@tools/asan $(PYTEST)
+
 .PHONY: bench
 bench: $(VENV)/.stamp-dev ## Penstock and its peers side by side in every case, or in one: make bench CASE=hello
 	@tools/need wrk nginx cc:build-essential python-headers libev libuv
