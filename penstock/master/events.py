@@ -179,6 +179,23 @@ class RequestStuck:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerMemory:
+    """What the kernel says about one worker."""
+
+    generation: int
+    slot: int
+    rss_bytes: int
+    as_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryMeasured:
+    """The memory of every worker was looked at."""
+
+    workers: tuple[WorkerMemory, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time passed; some of the fleet's timers may be due."""
 
@@ -201,5 +218,6 @@ Event: TypeAlias = (
     | WorkerClosed
     | WorkerExited
     | RequestStuck
+    | MemoryMeasured
     | Tick
 )

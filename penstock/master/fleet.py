@@ -7,8 +7,10 @@ All times are seconds of CLOCK_MONOTONIC, which goes on unchanged when the maste
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
+from penstock.plan.process_types import RecyclingPlan
 from penstock.plan.types import Plan
 from penstock.values import asdict, dataclass
 
@@ -24,10 +26,11 @@ workers are being started. serving: every worker is ready. retiring: its workers
 WorkerState = Literal["starting", "ready", "draining", "killed"]
 """draining also stands for a worker that was told to stop; killed for one that a signal ends or will end."""
 
-TimerKind = Literal["kill", "gone", "respawn", "recycle", "end", "replace", "importing"]
+TimerKind = Literal["kill", "gone", "respawn", "recycle", "age", "end", "replace", "importing"]
 """kill: a worker's time is over. gone: a worker closed its pair and nobody reported its end. respawn: the back-off
-of a worker id is over. recycle: a worker has reached its shortest lifetime. end: a generation's process should have
-left. replace: try again to replace a generation whose process died. importing: say that a start still lasts."""
+of a worker id is over. recycle: a worker has reached its shortest lifetime. age: it has reached its longest one. end: a
+generation's process should have left. replace: try again to replace a generation whose process died. importing: say
+that a start still lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class Rules:
     min_worker_lifetime_s: float
     app: str = ""
     """What is imported, in words: `module shop.wsgi`."""
+    exit_on_reload: bool = False
+    recycling: RecyclingPlan = RecyclingPlan()
 
     @classmethod
     def of(cls, plan: Plan) -> Rules:
@@ -56,7 +61,14 @@ class Rules:
             drain_timeout_s=plan.drain_timeout_s,
             min_worker_lifetime_s=plan.engine.min_worker_lifetime_s,
             app="" if plan.app.kind == "none" else f"{plan.app.kind} {plan.app.target}",
+            exit_on_reload=plan.exit_on_reload,
+            recycling=plan.recycling,
         )
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Rules:
+        """Make the rules that `to_json` was given."""
+        return cls(**{**value, "recycling": RecyclingPlan(**value["recycling"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +107,7 @@ class WorkerHandle:
     """Why it asked to be replaced; empty if it did not."""
     replaces: int = -1
     """Slot of the worker of the same id that leaves when this one is ready; -1 for none."""
-    verdict: Literal["", "failed", "harakiri", "mercy"] = ""
+    verdict: Literal["", "failed", "harakiri", "mercy", "evil"] = ""
     """Why its end is no surprise."""
     connected: bool = True
     """Whether its end of the control pair is still open."""
@@ -194,9 +206,9 @@ def from_json(value: Any) -> Fleet:
         TypeError, KeyError: the value was not made by `to_json` of this version.
     """
     known = dict(value)
-    known["rules"] = Rules(**known["rules"])
+    known["rules"] = Rules.from_json(known["rules"])
     known["generations"] = tuple(
-        Generation(**{**one, "rules": Rules(**one["rules"]), "failed_workers": tuple(one["failed_workers"])})
+        Generation(**{**one, "rules": Rules.from_json(one["rules"]), "failed_workers": tuple(one["failed_workers"])})
         for one in known["generations"]
     )
     known["workers"] = tuple(WorkerHandle(**one) for one in known["workers"])

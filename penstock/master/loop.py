@@ -88,6 +88,7 @@ class Master:
         self._touch = TouchWatch(given.plan.touch_reload)
         self._next_touch = self._clock() + INTERVAL_S
         self._next_harakiri = self._clock()
+        self._next_memory = self._clock()
         self._lifeline_read, self._lifeline_write = os.pipe2(os.O_CLOEXEC)
         self._handoff = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         self._stats: StatsServer | None = None
@@ -134,6 +135,8 @@ class Master:
             deadlines.append(self._next_touch)
         if self._watches_requests():
             deadlines.append(self._next_harakiri)
+        if self._plan.recycling.looks_at_memory:
+            deadlines.append(self._next_memory)
         known = [one for one in deadlines if one is not None]
         return max(0.0, min(known) - self._clock()) if known else None
 
@@ -146,12 +149,20 @@ class Master:
         if self._watches_requests() and now >= self._next_harakiri:
             self._next_harakiri = now + HARAKIRI_INTERVAL_S
             self._look_for_stuck_requests()
+        if self._plan.recycling.looks_at_memory and now >= self._next_memory:
+            self._next_memory = now + self._plan.recycling.memory_interval_s
+            self._look_at_memory()
         for server in (self._stats, self._control):
             if server is not None:
                 server.expire()
         deadline = self.fleet.next_deadline()
         if deadline is not None and deadline <= self._clock():
             self.take(ev.Tick())
+
+    def _look_at_memory(self) -> None:
+        known = [one for one in self.fleet.workers if one.pid]
+        sizes = [ev.WorkerMemory(one.generation, one.slot, *memory_bytes(one.pid)) for one in known]
+        self.take(ev.MemoryMeasured(tuple(sizes)))
 
     def _watches_requests(self) -> bool:
         return any(link.plan.harakiri_s for link in self._links.values())

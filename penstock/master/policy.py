@@ -24,11 +24,10 @@ from penstock.master.fleet import (
     Generation,
     Rules,
     Timer,
-    TimerKind,
     WorkerHandle,
-    WorkerRecord,
-    slots_for,
 )
+from penstock.master.recycling import Recycling
+from penstock.master.turn import STOP_MERCY_S, same_worker
 from penstock.values import replace
 
 EXIT_ORDERLY = 0
@@ -46,12 +45,6 @@ BACKOFF_LONGEST_S = 30.0
 BACKOFF_SERVED_S = 1.0
 """The longest back-off of a worker that was ready before it died: a request that crashes its worker again and again
 must not take the site from everybody else."""
-
-MERCY_MARGIN_S = 2.0
-"""The engine cuts connections itself when a drain's time is over; the kill comes this much later."""
-
-STOP_MERCY_S = 2.0
-"""How long a worker that was told to leave now may take to leave by itself."""
 
 END_MERCY_S = 5.0
 """How long the process of a generation may stay when its last worker is gone."""
@@ -125,18 +118,8 @@ def with_traceback(traceback: str, reason: str) -> str:
     return "\n".join(part for part in (before, "" if reason.startswith(last) else last, reason) if part)
 
 
-def recycled_at_once(processes: int) -> int:
-    """Tell how many workers may be in the middle of a planned replacement."""
-    return max(1, processes // 4)
-
-
-class _Turn:
-    """One step under way: the fleet so far and the actions so far."""
-
-    def __init__(self, fleet: Fleet, now: float) -> None:
-        self.fleet = fleet
-        self.now = now
-        self.actions: list[act.Action] = []
+class _Turn(Recycling):
+    """One step: what each event means."""
 
     # --- events
 
@@ -183,6 +166,9 @@ class _Turn:
                 self.worker_exited(event)
             case ev.RequestStuck():
                 self.request_stuck(event)
+            case ev.MemoryMeasured(workers):
+                for one in workers:
+                    self.memory_measured(one)
             case ev.Tick():
                 self.tick()
 
@@ -228,6 +214,10 @@ class _Turn:
             self.log(f"reload ({source}) ignored: the instance is stopping")
             if tickets:
                 self.do(act.AnswerReload(tickets, 0, ok=False, reason="the instance is stopping"))
+        elif fleet.rules.exit_on_reload:
+            self.log(f"reload ({source}): the instance ends instead (exit-on-reload)")
+            self.fleet = replace(fleet, queued_tickets=fleet.queued_tickets + tickets)
+            self.drain(source)
         elif fleet.mode == "serving" and self.retiring_count() < MOST_RETIRING:
             self.begin_reload(source, tickets)
         else:
@@ -552,19 +542,6 @@ class _Turn:
 
     # --- workers
 
-    def spawn(self, one: Generation, worker: int, replaces: int = -1) -> bool:
-        """Ask for a worker; False if the generation has no slot for it."""
-        taken = {handle.slot for handle in self.fleet.workers_of(one.number)}
-        slot = next((slot for slot in range(slots_for(one.rules.processes)) if slot not in taken), None)
-        if slot is None:
-            return False
-        handle = WorkerHandle(one.number, slot, worker, "starting", self.now, replaces=replaces)
-        record = self.fleet.record(worker)
-        self.put_worker(handle)
-        self.put_record(replace(record, spawns=record.spawns + 1, spawned_at=self.now))
-        self.do(act.SpawnWorker(one.number, worker, slot))
-        return True
-
     def worker_spawned(self, event: ev.WorkerSpawned) -> None:
         handle = self.fleet.worker(event.generation, event.slot)
         if handle is None:
@@ -586,6 +563,7 @@ class _Turn:
             return
         handle = replace(handle, state="ready")
         self.put_worker(handle)
+        self.limit_lifetime(handle)
         if self.fleet.paused:
             self.tell(handle, "pause")
         if handle.replaces >= 0:
@@ -624,40 +602,6 @@ class _Turn:
         if self.fleet.mode not in ("draining", "stopping"):
             self.log(f"OOPS ! failed loading app in worker {handle.worker} (pid: {handle.pid}) :( trying again...")
 
-    def worker_recycle(self, event: ev.WorkerRecycle) -> None:
-        handle = self.fleet.worker(event.generation, event.slot)
-        if handle is None or handle.state != "ready" or handle.recycle:
-            return
-        self.put_worker(replace(handle, recycle=event.reason or "it asked for it"))
-        wait = handle.spawned_at + self.fleet.rules.min_worker_lifetime_s - self.now
-        if wait > 0:
-            self.set_timer(wait, "recycle", handle.generation, handle.slot, handle.worker)
-
-    def advance_recycling(self) -> None:
-        """Start planned replacements, a few at a time."""
-        fleet = self.fleet
-        one = fleet.serving()
-        if one is None or not one.pid or fleet.mode not in ("serving", "reloading"):
-            return
-        under_way = {handle.replaces for handle in fleet.workers_of(one.number) if handle.state == "starting"} - {-1}
-        for handle in fleet.workers_of(one.number):
-            if len(under_way) >= recycled_at_once(one.rules.processes):
-                return
-            if not handle.recycle or handle.state != "ready" or handle.slot in under_way:
-                continue
-            if handle.spawned_at + fleet.rules.min_worker_lifetime_s > self.now:
-                continue
-            if self.is_expected(handle.worker):
-                # Its last replacement died; the back-off decides when the next one is tried.
-                continue
-            if not self.spawn(one, handle.worker, replaces=handle.slot):
-                return
-            under_way.add(handle.slot)
-
-    def is_expected(self, worker: int) -> bool:
-        """Whether a timer will spawn a worker of this id."""
-        return any(timer.kind == "respawn" and timer.worker == worker for timer in self.fleet.timers)
-
     def worker_closed(self, generation: int, slot: int) -> None:
         handle = self.fleet.worker(generation, slot)
         one = self.fleet.generation(generation)
@@ -678,7 +622,7 @@ class _Turn:
         """A worker is gone: free its slot and decide whether another one takes its place."""
         self.fleet = replace(
             self.fleet,
-            workers=tuple(one for one in self.fleet.workers if one is not handle and not _same(one, handle)),
+            workers=tuple(one for one in self.fleet.workers if one is not handle and not same_worker(one, handle)),
             timers=tuple(
                 timer
                 for timer in self.fleet.timers
@@ -696,7 +640,7 @@ class _Turn:
             return
         if handle.state == "draining":
             self.log(f"{name} killed successfully (pid: {handle.pid})")
-        elif handle.verdict in ("", "harakiri"):
+        elif handle.verdict in ("", "harakiri", "evil"):
             end = describe_status(status)
             self.log(f"DAMN ! {name} (pid: {handle.pid}) died, {end} :( trying respawn ...")
         if one.state == "ready" and self.fleet.mode == "reloading":
@@ -710,7 +654,8 @@ class _Turn:
         if any(other.state in ("starting", "ready") for other in others) and gone.replaces < 0:
             return
         record = self.fleet.record(gone.worker)
-        surprise = gone.state in ("starting", "ready")
+        too_large = gone.verdict == "evil"
+        surprise = gone.state in ("starting", "ready") or too_large
         quick = surprise and self.now - gone.spawned_at < QUICK_DEATH_S
         failures = record.failures + 1 if quick else 0
         self.put_record(replace(record, failures=failures))
@@ -718,7 +663,7 @@ class _Turn:
             self.log(f"worker {gone.worker} comes back when generation {one.number} is replaced: its process is gone")
             return
         delay = backoff_s(failures)
-        if gone.state == "ready":
+        if gone.state == "ready" or too_large:
             delay = min(delay, BACKOFF_SERVED_S)
         if any(other.state in ("starting", "ready") for other in others):
             # It was a replacement; the worker that it should have replaced still serves.
@@ -758,47 +703,6 @@ class _Turn:
         self.clear_timers("kill", handle.generation, handle.slot)
         self.set_timer(HARAKIRI_KILL_S, "kill", handle.generation, handle.slot)
 
-    def drain_worker(self, handle: WorkerHandle, mercy_s: float | None = None) -> None:
-        """Let a worker finish its requests and leave, because the instance ends; kill it when its time is over."""
-        if handle.state == "killed":
-            return
-        self.tell(handle, "drain")
-        if handle.state == "draining":
-            # It retires: nobody will take its idle connections any more.
-            return
-        self.let_go(handle, mercy_s)
-
-    def retire_worker(self, handle: WorkerHandle) -> None:
-        """Let a worker finish its requests and leave while others go on, which take its idle connections."""
-        if handle.state in ("draining", "killed"):
-            return
-        self.tell(handle, "retire")
-        self.let_go(handle)
-
-    def let_go(self, handle: WorkerHandle, mercy_s: float | None = None) -> None:
-        """Note that a worker leaves, and kill it when its time is over."""
-        self.put_worker(replace(handle, state="draining"))
-        self.clear_timers("recycle", handle.generation, handle.slot)
-        if mercy_s is None:
-            one = self.fleet.generation(handle.generation)
-            mercy_s = (one.rules if one else self.fleet.rules).drain_timeout_s + MERCY_MARGIN_S
-        self.set_timer(mercy_s, "kill", handle.generation, handle.slot)
-
-    def stop_worker(self, handle: WorkerHandle) -> None:
-        """Let a worker leave without its requests."""
-        if handle.state == "killed":
-            return
-        self.tell(handle, "stop")
-        self.put_worker(replace(handle, state="draining"))
-        self.clear_timers("kill", handle.generation, handle.slot)
-        self.set_timer(STOP_MERCY_S, "kill", handle.generation, handle.slot)
-
-    def kill_worker(self, handle: WorkerHandle) -> None:
-        if handle.pid:
-            self.do(act.SignalWorker(handle.generation, handle.slot, "KILL"))
-        self.clear_timers("kill", handle.generation, handle.slot)
-        self.put_worker(replace(handle, state="killed"))
-
     # --- time
 
     def tick(self) -> None:
@@ -814,7 +718,7 @@ class _Turn:
         match timer.kind:
             case "kill":
                 if handle is not None:
-                    if handle.verdict != "harakiri":
+                    if handle.verdict not in ("harakiri", "evil"):
                         self.log(
                             f"worker {handle.worker} (pid: {handle.pid}) is taking too much time to die...NO MERCY !!!"
                         )
@@ -837,6 +741,9 @@ class _Turn:
             case "importing":
                 if one is not None and one.is_coming:
                     self.mention_slow_start(one)
+            case "age":
+                if handle is not None:
+                    self.lifetime_reached(handle)
             case "recycle":
                 pass  # `finish` looks for workers whose time has come.
 
@@ -862,57 +769,6 @@ class _Turn:
             return
         if not self.spawn(one, timer.worker):
             self.set_timer(1.0, "respawn", one.number, -1, timer.worker)
-
-    # --- the fleet's parts
-
-    def do(self, action: act.Action) -> None:
-        self.actions.append(action)
-
-    def log(self, text: str) -> None:
-        self.actions.append(act.Log(text))
-
-    def tell(self, handle: WorkerHandle, word: act.Word) -> None:
-        self.do(act.TellWorker(handle.generation, handle.slot, word))
-
-    def put_generation(self, one: Generation) -> None:
-        self.fleet = replace(
-            self.fleet,
-            generations=tuple(one if other.number == one.number else other for other in self.fleet.generations),
-        )
-
-    def put_worker(self, handle: WorkerHandle) -> None:
-        others = tuple(other for other in self.fleet.workers if not _same(other, handle))
-        if len(others) == len(self.fleet.workers):
-            self.fleet = replace(self.fleet, workers=(*others, handle))
-        else:
-            workers = tuple(handle if _same(other, handle) else other for other in self.fleet.workers)
-            self.fleet = replace(self.fleet, workers=workers)
-
-    def put_record(self, record: WorkerRecord) -> None:
-        others = tuple(other for other in self.fleet.records if other.worker != record.worker)
-        records = tuple(sorted((*others, record), key=lambda one: one.worker))
-        self.fleet = replace(self.fleet, records=records)
-
-    def set_timer(self, delay_s: float, kind: TimerKind, generation: int = 0, slot: int = -1, worker: int = 0) -> None:
-        timer = Timer(self.now + delay_s, kind, generation, slot, worker)
-        self.fleet = replace(self.fleet, timers=(*self.fleet.timers, timer))
-
-    def clear_timers(self, kind: str, generation: int | None = None, slot: int | None = None) -> None:
-        self.fleet = replace(
-            self.fleet,
-            timers=tuple(
-                timer
-                for timer in self.fleet.timers
-                if timer.kind != kind
-                or (generation is not None and timer.generation != generation)
-                or (slot is not None and timer.slot != slot)
-            ),
-        )
-
-
-def _same(one: WorkerHandle, other: WorkerHandle) -> bool:
-    """Whether two values are of the same worker."""
-    return (one.generation, one.slot) == (other.generation, other.slot)
 
 
 def new_fleet(rules: Rules) -> Fleet:

@@ -17,6 +17,14 @@ OPTIONS = (
         note="on unless set to false",
     ),
     Option(
+        name="exit-on-reload",
+        type="flag",
+        tier=3,
+        help="end where a reload is asked for, so that a supervisor starts the instance anew",
+        verdict="differs",
+        note="requests in flight are finished first",
+    ),
+    Option(
         name="pidfile",
         type="path",
         metavar="FILE",

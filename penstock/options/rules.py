@@ -59,6 +59,11 @@ def _no_unix_socket(said: Said) -> bool:
     return bool(addresses) and all(":" in address for address in addresses)
 
 
+def _lifetime_too_short(said: Said) -> bool:
+    longest = int(said.value("max-worker-lifetime") or 0)
+    return 0 < longest <= int(said.value("min-worker-lifetime") or 0)
+
+
 def _header_limit_too_high(said: Said) -> bool:
     limit = int(said.value("header-limit") or 0)
     return limit > max(65536, int(said.value("buffer-size") or 0))
@@ -117,6 +122,14 @@ RULES: tuple[Rule, ...] = (
         broken=lambda said: said.given("chown-socket") and _no_unix_socket(said),
         why="no unix socket is listened on, so chown-socket changes nothing",
         fix="remove it, or use a path as the address",
+    ),
+    Rule(
+        id="lifetime-too-short",
+        level="error",
+        about="max-worker-lifetime",
+        broken=_lifetime_too_short,
+        why="max-worker-lifetime must be more than min-worker-lifetime, which is 10 seconds unless it is set",
+        fix="raise it, or set min-worker-lifetime to less",
     ),
     Rule(
         id="header-limit-without-effect",

@@ -50,6 +50,7 @@ def engine(context: Context, processes: int) -> EnginePlan:
         trusted_proxies=_trusted_proxies(context),
         static=static.static_files(context),
         log=log.request_log(context),
+        max_requests_delta=said.number("max-requests-delta"),
     )
 
 

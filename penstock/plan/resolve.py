@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from penstock.config.findings import Finding
 from penstock.config.settings import Settings
 from penstock.options.rules import RULES
-from penstock.plan import app, engine, sockets
+from penstock.plan import app, engine, processes, sockets
 from penstock.plan.context import Context
 from penstock.plan.machine import Machine
 from penstock.plan.types import Plan
@@ -49,14 +49,14 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
     _check_chdir(context)
     _check_identity(context)
     said = settings
-    processes = said.number("processes")
-    if processes == -1:
-        processes = machine.cpus
+    count = said.number("processes")
+    if count == -1:
+        count = machine.cpus
     plan = Plan(
         listeners=sockets.listeners(context),
         app=app.app(context),
-        engine=engine.engine(context, processes),
-        processes=processes,
+        engine=engine.engine(context, count),
+        processes=count,
         lazy_apps=said.flag("lazy-apps"),
         need_app=said.flag("need-app"),
         pidfile=context.at_start("pidfile"),
@@ -72,6 +72,8 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
         harakiri_s=said.number("harakiri"),
         drain_timeout_s=float(said.number("worker-reload-mercy")),
         notes=(),
+        exit_on_reload=said.flag("exit-on-reload"),
+        recycling=processes.recycling(context),
     )
     _add_notes(context)
     findings = (*context.errors, *context.warnings)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
+from penstock.plan.process_types import RecyclingPlan
 from penstock.values import asdict, dataclass
 
 Protocol = Literal["http", "uwsgi"]
@@ -131,6 +132,8 @@ class EnginePlan:
     """`unix` and address ranges in CIDR notation whose X-Forwarded-* headers are believed."""
     static: StaticPlan
     log: RequestLogPlan
+    max_requests_delta: int = 0
+    """How many more requests each worker serves than the one before it, so that they do not end all at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +202,19 @@ class Plan:
     """`worker-reload-mercy`."""
     notes: tuple[str, ...]
     """Lines to print once at start: what was adjusted to this machine, and what differs from uWSGI."""
+    exit_on_reload: bool = False
+    recycling: RecyclingPlan = RecyclingPlan()
 
 
 PARTS: dict[type, dict[str, type]] = {
     EnginePlan: {"static": StaticPlan, "log": RequestLogPlan},
-    Plan: {"listeners": ListenerPlan, "app": AppPlan, "engine": EnginePlan, "stats": ListenerPlan},
+    Plan: {
+        "listeners": ListenerPlan,
+        "app": AppPlan,
+        "engine": EnginePlan,
+        "stats": ListenerPlan,
+        "recycling": RecyclingPlan,
+    },
 }
 """Which fields are plans themselves, or tuples of them."""
 

@@ -58,6 +58,7 @@ def test_the_least_that_serves_breaks_none() -> None:
         ("http-to-elsewhere", {"http_to": ["/a.sock", "/b.sock"], "socket": ["/a.sock"]}),
         ("chmod-without-unix-socket", {"chmod_socket": [0o660]}),
         ("chown-without-unix-socket", {"chown_socket": ["me"]}),
+        ("lifetime-too-short", {"max_worker_lifetime": [10]}),
         ("header-limit-without-effect", {"header_limit": [100000]}),
         ("daemonize-is-no-file", {"daemonize": ["True"]}),
         ("plugin-not-there", {"plugins": ["python3,php"]}),

@@ -41,6 +41,7 @@ pub struct EnginePlan {
     #[pyo3(attribute("static"))]
     pub static_files: StaticPlan,
     pub log: RequestLogPlan,
+    pub max_requests_delta: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -253,7 +253,7 @@ impl Shared {
         let count = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let engine = &self.plan.engine;
         if engine.max_requests > 0
-            && count >= engine.max_requests
+            && count >= engine.max_requests + u64::from(self.plan.worker_id - 1) * engine.max_requests_delta
             && self.started.elapsed().as_secs_f64() >= engine.min_worker_lifetime_s
             && !self.recycle_announced.swap(true, Ordering::Relaxed)
         {
@@ -813,6 +813,7 @@ mod tests {
                 trusted_proxies: vec![],
                 static_files: StaticPlan::default(),
                 log: RequestLogPlan::default(),
+                max_requests_delta: 0,
             },
             worker_id: 1,
             listeners: vec![ListenerHandle {

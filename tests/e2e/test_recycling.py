@@ -1,0 +1,101 @@
+"""Workers that are replaced because of their age, their requests or their size, and no request that is lost by it."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.clients import get
+from tests.e2e.harness import APPS, Penstock, rss_bytes, until
+from tests.e2e.load import Load
+
+CASES = ("--http", "127.0.0.1:0", "--wsgi-file", str(APPS / "cases.py"), "--min-worker-lifetime", "0")
+
+GROWS = """
+import mmap
+held = []
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/grow":
+        held.append(bytearray(b"x") * (40 << 20))
+    if environ["PATH_INFO"] == "/reserve":
+        held.append(mmap.mmap(-1, 2 << 30))
+    start_response("200 OK", [])
+    return [b"%d" % len(held)]
+"""
+
+
+@pytest.fixture
+def grows(short_dir: Path) -> tuple[str, ...]:
+    """Serves an app that takes 40 MB at each request for /grow, and 2 GB of addresses for /reserve."""
+    (short_dir / "grows.py").write_text(GROWS)
+    return ("--http", "127.0.0.1:0", "--wsgi-file", str(short_dir / "grows.py"), "--min-worker-lifetime", "0")
+
+
+@pytest.mark.option("max-worker-lifetime", "max-worker-lifetime-delta")
+def test_workers_are_replaced_by_age_without_losing_a_request() -> None:
+    options = ("--processes", "2", "--max-worker-lifetime", "1", "--max-worker-lifetime-delta", "600")
+    with Penstock(*CASES, *options) as instance:
+        first = instance.workers()
+        with Load(instance.http) as load:
+            instance.wait_log(r"worker 1 lifetime reached, it was running for \d second")
+            until("one of them is replaced", lambda: len(set(first) & set(instance.workers())) == 1)
+            load.more(100)
+        assert load.failures == []
+        assert "worker 2 lifetime" not in instance.log
+
+
+@pytest.mark.option("max-requests-delta")
+def test_each_worker_serves_more_requests_than_the_one_before() -> None:
+    with Penstock(*CASES, "--processes", "2", "--max-requests", "1", "--max-requests-delta", "100000") as instance:
+        second = max(instance.workers())
+        with Load(instance.http) as load:
+            instance.wait_log(r"worker 1 .* is replaced \(max-requests 1\)")
+            load.more(100)
+        assert load.failures == []
+        assert second in instance.workers() and "worker 2 (pid" not in instance.log.partition("serves")[2]
+
+
+@pytest.mark.option("reload-on-rss", "mem-collector-freq", "min-worker-lifetime")
+def test_a_worker_that_has_grown_is_replaced(grows: tuple[str, ...]) -> None:
+    with Penstock(*grows, "--reload-on-rss", "64", "--mem-collector-freq", "1") as instance:
+        (first,) = instance.workers()
+        assert get(instance.http, "/grow").body == b"1"
+        assert rss_bytes(first) > 40 << 20
+        assert get(instance.http, "/grow").body == b"2"
+        instance.wait_log(r"is replaced \(reload-on-rss = 64 MB, and it has \d+ MB")
+        until("another one serves", lambda: get(instance.http).body == b"0")
+        until("it is gone", lambda: first not in instance.workers())
+
+
+@pytest.mark.option("reload-on-as")
+def test_a_worker_whose_address_space_has_grown_is_replaced(grows: tuple[str, ...]) -> None:
+    with Penstock(*grows, "--reload-on-as", "1", "--mem-collector-freq", "1") as instance:
+        first = instance.workers()
+        instance.wait_log(r"is replaced \(reload-on-as = 1 MB, and it has \d+ MB")
+        until("another one serves", lambda: not set(first) & set(instance.workers()))
+        assert get(instance.http).status == 200
+
+
+@pytest.mark.option("evil-reload-on-rss", "evil-reload-on-as")
+@pytest.mark.parametrize(
+    ("limit", "target", "name"),
+    [("--evil-reload-on-rss=64", "/grow", "RSS"), ("--evil-reload-on-as=4000", "/reserve", "ADDRESS SPACE")],
+)
+def test_an_evil_limit_kills(grows: tuple[str, ...], limit: str, target: str, name: str) -> None:
+    with Penstock(*grows, limit, "--mem-collector-freq", "1") as instance:
+        (first,) = instance.workers()
+        assert get(instance.http, target).body == b"1"
+        assert get(instance.http, target).body == b"2"
+        instance.wait_log(rf"EVIL RELOAD ON WORKER 1 {name}: \d+ \(pid: {first}\)")
+        until("another one serves", lambda: instance.workers() and first not in instance.workers())
+        assert get(instance.http).status == 200
+
+
+@pytest.mark.option("exit-on-reload")
+def test_a_reload_that_ends_the_instance() -> None:
+    with Penstock(*CASES, "--exit-on-reload") as instance:
+        instance.send(signal.SIGHUP)
+        assert instance.wait_exit() == 0
+        assert "exit-on-reload" in instance.log
