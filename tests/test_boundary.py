@@ -15,7 +15,7 @@ def copy(tmp_path: Path) -> Path:
     """A copy of what the stub needs: the stub, the engine, the plan's types."""
     package = tmp_path / "penstock"
     (package / "plan").mkdir(parents=True)
-    for name in ("__init__.py", "_engine.pyi", "plan/__init__.py", "plan/types.py"):
+    for name in ("__init__.py", "_engine.pyi", "plan/__init__.py", "plan/types.py", "plan/process_types.py"):
         shutil.copy(ROOT / "penstock" / name, package / name)
     for library in (ROOT / "penstock").glob("_engine*.so"):
         shutil.copy(library, package)

@@ -238,7 +238,9 @@ EDGES: dict[str, frozenset[str]] = {
 def package_of(module: str) -> str:
     """`penstock.plan.types` -> `plan.types`; `penstock.config.ini` -> `config`; `penstock` -> ``."""
     parts = module.split(".")[1:]
-    return ".".join(parts[:2]) if parts[:2] == ["plan", "types"] else (parts[0] if parts else "")
+    if parts[:2] in (["plan", "types"], ["plan", "process_types"]):
+        return "plan.types"
+    return parts[0] if parts else ""
 
 
 def imported(tree: ast.AST, module: str, *, is_package: bool) -> Iterator[tuple[int, str]]:
