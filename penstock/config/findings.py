@@ -11,7 +11,8 @@ from typing import Literal
 
 from penstock.values import dataclass
 
-Level = Literal["error", "warning"]
+Level = Literal["error", "warning", "note"]
+"""What ends a start, what will surprise, and what is good to know and changes no exit status."""
 
 CODES: dict[str, str] = {
     "ambiguous-flag": "an abbreviated option on the command line fits several options",
@@ -51,6 +52,7 @@ CODES: dict[str, str] = {
     "placeholder-unknown": "%(name) names nothing",
     "quotes-in-value": "quotes around a value are part of it",
     "repeated-key": "a key stands in a JSON object twice",
+    "repeated-option": "an option that has one value is given two in one file",
     "section-not-closed": "a section header has no closing bracket",
     "text-after-value": "text after a number or flag was ignored",
     "too-much": "a configuration has more options or files than anybody writes",

@@ -6,14 +6,15 @@ unknown keys are told from slips, and texts become values. All problems are coll
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from types import MappingProxyType
 
 from penstock.config.collect import Collector, Sources
 from penstock.config.convert import FALSE_WORDS, convert
 from penstock.config.findings import ConfigError, ConfigExit, Finding
 from penstock.config.placeholders import expand, expand_one
-from penstock.config.settings import Entry, Setting, Settings
+from penstock.config.repeated import repeated
+from penstock.config.settings import Entry, Kind, Setting, Settings
 from penstock.options.known import HARMLESS, known_names
 from penstock.options.suggest import nearest
 from penstock.options.table import BY_NAME
@@ -66,6 +67,7 @@ def _read(sources: Sources) -> tuple[Settings, int | None]:
     ]
     settings = _convert_all(usable, findings)
     _find_overridden(settings, findings)
+    findings += repeated(entries)
     strict = settings.get("strict", ())
     _find_unknown(applied, used, bool(strict and strict[-1].value), findings)
     texts = [*collector.output, *(str(one.value) for one in settings.get("print", ()))]
@@ -77,6 +79,7 @@ def _read(sources: Sources) -> tuple[Settings, int | None]:
         _in_reading_order(findings),
         kinds,
         tuple(texts),
+        MappingProxyType(_others(entries, collector.declared.keys(), used)),
     )
     return said, collector.exit_status
 
@@ -116,6 +119,26 @@ def _find_overridden(settings: Mapping[str, tuple[Setting, ...]], findings: list
                 findings.append(Finding("warning", "overridden", message, earlier.origin, cure))
 
 
+def _others(entries: Sequence[Entry], declared: Set[str], used: frozenset[str]) -> dict[str, Kind]:
+    """Tell apart the keys that are no options of Penstock or uWSGI."""
+    others: dict[str, Kind] = {}
+    for entry in entries:
+        if entry.key in BY_NAME or entry.key in known_names():
+            continue
+        if entry.key in declared:
+            others[entry.key] = "declared"
+        elif _is_placeholder(entry, used) or others.get(entry.key) == "placeholder":
+            others[entry.key] = "placeholder"
+        else:
+            others[entry.key] = "unknown"
+    return others
+
+
+def _is_placeholder(entry: Entry, used: frozenset[str]) -> bool:
+    """Whether `%(key)` uses it or `set` made it; `end` is no option, and closes a block all the same."""
+    return entry.is_placeholder or entry.key in used or entry.key == "end"
+
+
 def _find_unknown(entries: Sequence[Entry], used: frozenset[str], strict: bool, findings: list[Finding]) -> None:
     """Tell slips from placeholders: a key that is no option is one only if `%(key)` is used or `set` made it."""
     unsupported: list[Entry] = []
@@ -125,7 +148,7 @@ def _find_unknown(entries: Sequence[Entry], used: frozenset[str], strict: bool, 
         if entry.key in known_names():
             if not _changes_nothing(entry):
                 unsupported.append(entry)
-        elif not entry.is_placeholder and entry.key not in used and entry.key != "end":
+        elif not _is_placeholder(entry, used):
             guess = nearest(entry.key)
             cure = f"did you mean {guess}?" if guess else "remove it, or use it as %(" + entry.key + ")"
             findings.append(

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Literal
 
 from penstock.config.findings import Finding, Origin
 from penstock.options.option import Option, Value
 from penstock.options.table import BY_NAME
 from penstock.values import dataclass
+
+
+Kind = Literal["declared", "placeholder", "unknown"]
+"""What a key can be that names no option: one of the configuration's own, a value for `%(key)`, or a slip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,8 @@ class Settings:
     """What each of the files holds: ini, yaml, json, xml or toml."""
     output: tuple[str, ...] = ()
     """Lines that the configuration wants on standard output (`iprint` and `print`)."""
+    others: Mapping[str, Kind] = MappingProxyType({})
+    """Every key that neither Penstock nor uWSGI knows -> what it is."""
 
     def given(self, name: str) -> bool:
         """Whether the option was written anywhere."""
