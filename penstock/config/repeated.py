@@ -34,7 +34,7 @@ def repeated(entries: Sequence[Entry]) -> Iterator[Finding]:
         before = first.get((option.name, entry.origin.name))
         first[option.name, entry.origin.name] = entry
         if before is not None and before.value != entry.value and before.origin.line != entry.origin.line:
-            message = f"{_shown(before)} is replaced by {_shown(entry)} in line {entry.origin.line}: the last one counts"
+            message = f"{_shown(before)} is replaced by {_shown(entry)} in line {entry.origin.line}: the last counts"
             yield Finding("warning", "repeated-option", message, before.origin, "remove one of the two lines")
 
 

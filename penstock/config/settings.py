@@ -11,7 +11,6 @@ from penstock.options.option import Option, Value
 from penstock.options.table import BY_NAME
 from penstock.values import dataclass
 
-
 Kind = Literal["declared", "placeholder", "unknown"]
 """What a key can be that names no option: one of the configuration's own, a value for `%(key)`, or a slip."""
 

@@ -1,6 +1,7 @@
 """Rules over several options, as rows: what must not be said together, why, and what to do about it.
 
-A predicate sees only what was said (no machine, no files); rules that need the machine are in `penstock.plan.resolve`.
+A predicate sees only what was said (no machine, no files); rules that need the machine are in `penstock.plan`. These
+are looked at whenever something is started; what is only worth saying to somebody who asks is in `advice`.
 """
 
 from __future__ import annotations
@@ -34,12 +35,16 @@ class Rule:
     """One row: when `broken` holds, `why` is said with `fix` as the cure, at the origin of `about`."""
 
     id: str
-    level: Literal["error", "warning"]
+    level: Literal["error", "warning", "note"]
     about: str
     broken: Callable[[Said], bool]
     why: str
     fix: str
     exit_status: int = 1
+    blames: Callable[[Value], bool] | None = None
+    """Which of several values is at fault; the last one where nothing is said."""
+    also: tuple[str, ...] = ()
+    """Options that mean the same as `about`, so that the value at fault may be one of theirs."""
 
 
 def _no_listener(said: Said) -> bool:

@@ -14,14 +14,17 @@ from penstock.plan.machine import Machine
 
 
 class Context:
-    """One resolution: `said` and `machine` are read, `errors` and `notes` are added to."""
+    """One resolution: `said` and `machine` are read; `errors`, `warnings` and `remarks` are added to.
+
+    Each code has a row in `penstock.plan.findings`.
+    """
 
     def __init__(self, said: Settings, machine: Machine) -> None:
         self.said = said
         self.machine = machine
         self.errors: list[Finding] = []
         self.warnings: list[Finding] = []
-        self.notes: list[str] = []
+        self.remarks: list[Finding] = []
         """What is said once at start beside the warnings."""
         self.chdir = os.path.normpath(os.path.join(machine.cwd, said.text("chdir") or ""))
 
@@ -32,6 +35,15 @@ class Context:
     def warn(self, code: str, message: str, origin: Origin | None, cure: str) -> None:
         """Add something that was adjusted, or that will surprise."""
         self.warnings.append(Finding("warning", code, message, origin, cure))
+
+    def note(self, code: str, message: str, origin: Origin | None, cure: str) -> None:
+        """Add something that is good to know and calls for nothing."""
+        self.remarks.append(Finding("note", code, message, origin, cure))
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Everything that was added, the worst first."""
+        return (*self.errors, *self.warnings, *self.remarks)
 
     def after_chdir(self, path: str) -> str:
         """A path that counts from the directory of the app."""

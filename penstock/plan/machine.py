@@ -8,6 +8,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import re
 import socket
 import sys
 from pathlib import Path
@@ -33,6 +34,10 @@ class Machine:
     interpreter: str
     """The Python that runs Penstock."""
     temp_dir: str
+    is_under_systemd: bool = False
+    """A service manager started this: it says so with the variables of systemd.exec(5) and sd_notify(3)."""
+    python_path: str = ""
+    """PYTHONPATH, which an interpreter that is started reads."""
 
     @classmethod
     def here(cls) -> Machine:
@@ -45,7 +50,24 @@ class Machine:
             somaxconn=_somaxconn(),
             interpreter=sys.executable,
             temp_dir=os.environ.get("TMPDIR") or "/tmp",
+            is_under_systemd=bool(os.environ.get("INVOCATION_ID") or os.environ.get("NOTIFY_SOCKET")),
+            python_path=os.environ.get("PYTHONPATH", ""),
         )
+
+    @property
+    def python_version(self) -> str:
+        """The version of the Python that runs Penstock, as 3.11."""
+        return f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+    def engine_versions(self) -> tuple[str, ...]:
+        """Versions of CPython that this Penstock has an engine for."""
+        names = os.listdir(Path(__file__).parent.parent)
+        digits = {match[1] for name in names if (match := re.match(r"_engine\.cpython-3(\d+)-.*\.so$", name))}
+        return tuple(f"3.{minor}" for minor in sorted(digits, key=int))
+
+    def site_directories(self) -> list[str]:
+        """Where the Python that runs Penstock keeps modules."""
+        return [place for place in sys.path if os.path.basename(place) in ("site-packages", "dist-packages")]
 
     def mime_types(self) -> str:
         """Lines of `extension type`, sorted: Python's own table, with the system's on top where there is one."""
@@ -72,6 +94,14 @@ class Machine:
             return pwd.getpwnam(name).pw_uid
         except KeyError:
             return None
+
+    def groups(self, uid: int) -> frozenset[int]:
+        """Find the groups that a user has; none where the number has no name."""
+        try:
+            entry = pwd.getpwuid(uid)
+        except KeyError:
+            return frozenset()
+        return frozenset(os.getgrouplist(entry.pw_name, entry.pw_gid))
 
     def group_id(self, name: str) -> int | None:
         """Find the id of a group given by name or number; None if there is none."""

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable
 
 from penstock.config.findings import Finding
+from penstock.config.ruled import broken
 from penstock.config.settings import Settings
 from penstock.options.rules import RULES
 from penstock.plan import app, engine, processes, sockets
@@ -76,18 +77,15 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
         recycling=processes.recycling(context),
     )
     _add_notes(context)
-    findings = (*context.errors, *context.warnings)
     if context.errors:
-        return None, findings
-    notes = [f"warning: {finding}" for finding in context.warnings]
-    return replace(plan, notes=(*notes, *context.notes)), findings
+        return None, context.findings
+    notes = [f"warning: {finding}" for finding in context.warnings] + [str(note) for note in context.remarks]
+    return replace(plan, notes=tuple(notes)), context.findings
 
 
 def _check_rules(context: Context) -> None:
-    for rule in RULES:
-        if rule.broken(context.said):
-            origin = context.said.origin(rule.about) if context.said.given(rule.about) else None
-            (context.error if rule.level == "error" else context.warn)(rule.id, rule.why, origin, rule.fix)
+    for finding in broken(RULES, context.said):
+        (context.errors if finding.level == "error" else context.warnings).append(finding)
 
 
 def _check_chdir(context: Context) -> None:
@@ -108,11 +106,10 @@ def _check_identity(context: Context) -> None:
             continue
         number = find(wanted)
         origin = context.said.origin(name)
-        kind = "user" if name == "uid" else "group"
         if number is None:
-            context.error(
-                f"no-{kind}", f"{name} = {wanted}: there is no such {kind}", origin, "create it, or name another"
-            )
+            code, kind = ("no-user", "user") if name == "uid" else ("no-group", "group")
+            message = f"{name} = {wanted}: there is no such {kind}"
+            context.error(code, message, origin, "create it, or name another")
         elif own is not None and context.machine.euid != 0 and number != own:
             context.error(
                 "not-root", f"{name} = {wanted}: only root can become another user", origin, "start it as root"
@@ -125,10 +122,8 @@ def _add_notes(context: Context) -> None:
         cure = "give it a user of its own: uid = www-data, gid = www-data"
         context.warn("runs-as-root", "the instance runs as root", None, cure)
     if said.given("master") and not said.flag("master"):
-        context.notes.append(
-            f"{said.origin('master')}: master = false changes nothing, Penstock always supervises its workers"
-        )
+        message = "master = false changes nothing, Penstock always supervises its workers"
+        context.note("master-always", message, said.origin("master"), "")
     if not said.given("die-on-term"):
-        context.notes.append(
-            "SIGTERM stops Penstock, where uWSGI reloads; die-on-term = true says the same and silences this line"
-        )
+        cure = "die-on-term = true says the same and silences this line"
+        context.note("term-stops", "SIGTERM stops Penstock, where uWSGI reloads", None, cure)

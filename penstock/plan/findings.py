@@ -1,0 +1,195 @@
+"""The codes of what the plan step finds: each has one row, and a test sees that none is used without."""
+
+from __future__ import annotations
+
+from penstock.config.findings import Level
+from penstock.values import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One code."""
+
+    code: str
+    level: Level
+    """The usual one; where a program can not be sure it says less."""
+    about: str
+    """The option that most often is at fault; empty where it may be any."""
+    meaning: str
+    fix: str
+
+
+ROWS: tuple[Row, ...] = (
+    # What every start looks at.
+    Row("backlog-lowered", "warning", "listen", "listen is above what the kernel allows", "raise net.core.somaxconn"),
+    Row("bad-address", "error", "", "an address can not be understood", "write HOST:PORT, :PORT or /path"),
+    Row(
+        "bare-word-address",
+        "warning",
+        "socket",
+        "an address is a word that may be a host or the name of a unix socket",
+        "write ./NAME for a unix socket, NAME:PORT for a host",
+    ),
+    Row("master-always", "note", "master", "master = false changes nothing", "remove it"),
+    Row(
+        "no-directory",
+        "error",
+        "",
+        "a directory does not exist; below /run it is a warning, as systemd makes those",
+        "create it, or correct the path",
+    ),
+    Row("no-group", "error", "gid", "there is no such group", "create it, or name another"),
+    Row(
+        "no-interpreter",
+        "error",
+        "home",
+        "the virtual environment has no Python that can be run",
+        "make it again with python3 -m venv, or correct the path",
+    ),
+    Row(
+        "no-static-files",
+        "warning",
+        "static-map",
+        "files are to be served from a place that does not exist",
+        "create it (for Django: manage.py collectstatic), or correct the path",
+    ),
+    Row("no-user", "error", "uid", "there is no such user", "create it, or name another"),
+    Row("not-root", "error", "uid", "only root can become another user", "start it as root"),
+    Row("runs-as-root", "warning", "uid", "the instance runs as root", "add uid and gid"),
+    Row("same-address", "error", "", "an address is given twice", "remove one"),
+    Row(
+        "term-stops",
+        "note",
+        "die-on-term",
+        "SIGTERM stops, where uWSGI reloads",
+        "die-on-term = true says the same and silences this",
+    ),
+    Row("too-many-addresses", "error", "", "more addresses than one instance takes", "start a second instance"),
+    # What is looked at by who asks.
+    Row(
+        "app-syntax",
+        "error",
+        "module",
+        "the application's file is no Python that its interpreter reads",
+        "correct the line that is named",
+    ),
+    Row(
+        "config-writable",
+        "warning",
+        "",
+        "every user of this machine may change a file of the configuration",
+        "chmod o-w FILE",
+    ),
+    Row(
+        "daemonize-under-systemd",
+        "warning",
+        "daemonize",
+        "the instance leaves the service that systemd watches, and its log the journal",
+        "remove daemonize, and use Type=notify",
+    ),
+    Row("is-directory", "error", "", "a file is to be written where a directory is", "name a file in it"),
+    Row(
+        "many-workers",
+        "note",
+        "processes",
+        "there are many more workers than CPUs that this machine lets us use",
+        "processes = auto, and threads for requests that wait",
+    ),
+    Row("no-app-file", "error", "wsgi-file", "the file of the application does not exist", "correct the path"),
+    Row(
+        "no-callable",
+        "error",
+        "callable",
+        "the application's file has no such name at its top level",
+        "callable = NAME, or define it",
+    ),
+    Row(
+        "no-module",
+        "error",
+        "module",
+        "the module is nowhere in pythonpath, chdir and the environment",
+        "correct the name, or chdir to the directory that its package is in",
+    ),
+    Row(
+        "no-python-path",
+        "warning",
+        "pythonpath",
+        "a directory of pythonpath does not exist",
+        "create it, or correct the path",
+    ),
+    Row(
+        "no-settings-module",
+        "warning",
+        "env",
+        "DJANGO_SETTINGS_MODULE names a module that is nowhere",
+        "correct the name, or chdir to the directory that its package is in",
+    ),
+    Row(
+        "not-a-socket", "error", "", "there is a file in the place of a unix socket", "remove it, or name another path"
+    ),
+    Row(
+        "not-reachable",
+        "error",
+        "",
+        "the user of the instance may not enter a directory on the way to its files",
+        "chmod o+x DIRECTORY, or move the project, for instance to /srv",
+    ),
+    Row(
+        "not-writable",
+        "error",
+        "",
+        "this user may not write where a file or socket is to be made",
+        "allow it, or name another place",
+    ),
+    Row(
+        "other-python",
+        "error",
+        "home",
+        "the virtual environment is of a Python version that Penstock is not installed for",
+        "install Penstock with that Python, or make the environment with another",
+    ),
+    Row(
+        "pidfile-under-systemd",
+        "note",
+        "pidfile",
+        "systemd knows the process without a pid file",
+        "nothing has to be done: systemctl reload and stop need none",
+    ),
+    Row(
+        "secret-readable",
+        "note",
+        "env",
+        "every user of this machine may read a secret in the configuration",
+        "chmod o-r FILE, or use EnvironmentFile= of the unit",
+    ),
+    Row(
+        "static-exposes-code",
+        "warning",
+        "static-map",
+        "what is served as static files holds code or the configuration",
+        "serve a directory that holds nothing else, as STATIC_ROOT of Django",
+    ),
+    Row(
+        "term-reloads-under-systemd",
+        "warning",
+        "die-on-term",
+        "systemd stops a service with SIGTERM, which reloads here, and kills it in the end",
+        "remove die-on-term = false",
+    ),
+    Row(
+        "thread-before-fork",
+        "warning",
+        "lazy-apps",
+        "the application starts a thread while it is imported, which no worker will have",
+        "start it in a function marked with uwsgidecorators.postfork, or add lazy-apps = true",
+    ),
+    Row(
+        "venv-not-used",
+        "note",
+        "home",
+        "there is a virtual environment beside the application, and home does not name it",
+        "home = PATH",
+    ),
+)
+
+CODES: dict[str, Row] = {row.code: row for row in ROWS}

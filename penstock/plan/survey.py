@@ -1,0 +1,381 @@
+"""What an operator would go and look at: directories, rights, the application's file, who supervises.
+
+Asked for by `penstock check`, not at a start, which meets most of it by itself a moment later. Nothing is imported,
+connected to or changed; what is not there is a finding. Codes are rows of `penstock.plan.findings`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from difflib import get_close_matches
+
+from penstock.config.findings import Finding, Origin
+from penstock.config.settings import Setting, Settings
+from penstock.plan import modules
+from penstock.plan.access import Person, first_closed
+from penstock.plan.addresses import AddressError, parse_address
+from penstock.plan.context import Context
+from penstock.plan.machine import Machine
+
+MANY_WORKERS_FOR_A_CPU = 4
+_CODE = frozenset({".env", ".git", "db.sqlite3", "manage.py", "settings.py", "wsgi.py"})
+"""Names that tell that a directory is a project, or holds its secrets."""
+_ENVIRONMENTS = ("venv", ".venv", "env", "virtualenv")
+_SECRET = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY|PRIVATE_KEY|DATABASE_URL", re.IGNORECASE)
+_FILES = ("pidfile", "logto", "daemonize")
+_LISTENING = ("http", "http-socket", "socket", "stats")
+
+
+def survey(said: Settings, machine: Machine) -> tuple[Finding, ...]:
+    """Look at everything that the configuration names."""
+    context = Context(said, machine)
+    _files(context)
+    _sockets(context)
+    _supervisor(context)
+    _environment(context)
+    if os.path.isdir(context.chdir):
+        app_file = _application(context)
+        _settings_module(context)
+        _static(context, app_file)
+    _configuration_files(context)
+    return context.findings
+
+
+# -- files and sockets that will be made ---------------------------------------------------------------------------------
+
+
+def _files(context: Context) -> None:
+    """Pid file and logs are opened in the directory of the start, before anything else."""
+    for name in _FILES:
+        path = context.at_start(name)
+        if path is None:
+            continue
+        origin = context.said.origin(name)
+        what = f"{name} = {context.said.text(name)}"
+        if os.path.isdir(path):
+            context.error("is-directory", f"{what}: this is a directory", origin, f"name a file in it: {path}/app.log")
+        elif os.path.exists(path):
+            _writable(context, what, path, origin)
+        else:
+            _makeable(context, what, path, origin)
+
+
+def _sockets(context: Context) -> None:
+    for setting in context.said.every(*_LISTENING):
+        try:
+            address = parse_address(str(setting.value), context.chdir)
+        except AddressError:
+            continue
+        if address.family != "unix":
+            continue
+        what = f"{setting.option.name} = {setting.value}"
+        if os.path.exists(address.host) and not stat.S_ISSOCK(os.stat(address.host).st_mode):
+            message = f"{what}: there is a file of this name that is no socket"
+            context.error("not-a-socket", message, setting.origin, "remove it, or choose another path")
+        else:
+            _makeable(context, what, address.host, setting.origin)
+
+
+def _makeable(context: Context, what: str, path: str, origin: Origin) -> None:
+    """See whether a file can be made at `path`."""
+    directory = os.path.dirname(path)
+    if os.path.isdir(directory):
+        _writable(context, what, directory, origin)
+        return
+    if path.startswith(("/run/", "/var/run/")):
+        name = path.removeprefix("/var").split("/")[2]
+        cure = f"RuntimeDirectory={name} in the systemd unit makes it at each start; by hand: mkdir {directory}"
+        context.warn("no-directory", f"{what}: there is no directory {directory} now", origin, cure)
+        return
+    cure = f"create it (mkdir -p {directory}), or correct the path"
+    context.error("no-directory", f"{what}: there is no directory {directory}", origin, cure)
+
+
+def _writable(context: Context, what: str, place: str, origin: Origin) -> None:
+    """Files are opened as whoever starts, so only that user's rights count, and only if it is the one who asks."""
+    machine, uid = context.machine, context.said.text("uid")
+    starts_as_other = uid is not None and machine.user_id(uid) != machine.euid
+    if machine.euid == 0 or starts_as_other or os.access(place, os.W_OK):
+        return
+    message = f"{what}: user {machine.user_name()} may not write to {place}"
+    context.error("not-writable", message, origin, "allow it (chown, chmod), or name another place")
+
+
+# -- who supervises, and what runs it ------------------------------------------------------------------------------------
+
+
+def _supervisor(context: Context) -> None:
+    said = context.said
+    if context.machine.is_under_systemd:
+        if said.given("daemonize"):
+            message = "daemonize under systemd: the instance leaves its service, which then counts as ended"
+            cure = "remove daemonize: the journal keeps the log, and Type=notify waits for the application"
+            context.warn("daemonize-under-systemd", message, said.origin("daemonize"), cure)
+        if said.given("pidfile"):
+            message = "a pid file under systemd: it knows the process without"
+            cure = "nothing has to be done; systemctl reload and systemctl stop need none"
+            context.note("pidfile-under-systemd", message, said.origin("pidfile"), cure)
+        if said.given("die-on-term") and not said.flag("die-on-term"):
+            message = "systemd stops with SIGTERM, which reloads here: each stop lasts until systemd kills the instance"
+            cure = "remove die-on-term = false, or set KillSignal=SIGINT in the unit"
+            context.warn("term-reloads-under-systemd", message, said.origin("die-on-term"), cure)
+    processes = said.number("processes")
+    if processes > MANY_WORKERS_FOR_A_CPU * context.machine.cpus:
+        message = f"{processes} workers share {context.machine.cpus} CPUs"
+        cure = "processes = auto is one for each; threads = N lets more requests wait side by side in less memory"
+        context.note("many-workers", message, said.origin("processes"), cure)
+
+
+def _environment(context: Context) -> None:
+    """The virtual environment: of which Python, and who may enter."""
+    said, machine = context.said, context.machine
+    home = said.text("home")
+    if home is not None:
+        place = os.path.normpath(context.after_chdir(home))
+        version, engines = modules.version_of(place), machine.engine_versions()
+        if version and engines and version not in engines:
+            message = f"home = {home}: a virtual environment of Python {version}; this Penstock is for {engines[0]}"
+            cure = f"make it again with Python {engines[0]}, or install Penstock with Python {version}"
+            context.error("other-python", message, said.origin("home"), cure)
+    elif os.path.isdir(context.chdir):
+        for name in _ENVIRONMENTS:
+            place = os.path.join(context.chdir, name)
+            inside = os.path.realpath(machine.interpreter).startswith(os.path.realpath(place) + os.sep)
+            is_own = inside or machine.interpreter.startswith(place + os.sep)
+            if os.path.isfile(os.path.join(place, "pyvenv.cfg")) and not is_own:
+                message = f"{place} is a virtual environment, and the application runs in {machine.interpreter}"
+                context.note("venv-not-used", message, None, f"if its packages are meant: home = {place}")
+    _reachable(context)
+
+
+def _reachable(context: Context) -> None:
+    """Started by root, everything of the application is opened as `uid`."""
+    said, machine = context.said, context.machine
+    uid = said.text("uid")
+    number = machine.user_id(uid) if uid is not None else None
+    if machine.euid != 0 or not number:
+        return
+    gid = said.text("gid")
+    person = Person(number, machine.groups(number) | ({machine.group_id(gid) or 0} if gid is not None else set()))
+    for name in ("chdir", "home", "wsgi-file"):
+        path = said.text(name)
+        closed = first_closed(context.after_chdir(path), person) if path is not None else None
+        if closed is not None:
+            message = f"{name} = {path}: user {uid} may not enter {closed}"
+            cure = f"chmod o+x {closed}, or move the project, for instance to /srv"
+            context.error("not-reachable", message, said.origin(name), cure)
+            return
+
+
+# -- the application -----------------------------------------------------------------------------------------------------
+
+
+def _application(context: Context) -> str:
+    """Find the application's file and look at its top level; the file, or nothing."""
+    said = context.said
+    for setting in said.every("pythonpath"):
+        place = context.after_chdir(str(setting.value))
+        if not os.path.exists(place) and not any(letter in place for letter in "*?["):
+            message = f"pythonpath = {setting.value}: {place} does not exist"
+            context.warn("no-python-path", message, setting.origin, "create it, or correct the path")
+    module, file = said.text("module"), said.text("wsgi-file")
+    if module is not None:
+        target, _, name = module.partition(":")
+        path = _module(context, target, said.every("module")[-1])
+        about = "module"
+    elif file is not None:
+        name, about = "", "wsgi-file"
+        path = context.after_chdir(file)
+        if not os.path.isfile(path):
+            what = "is a directory" if os.path.isdir(path) else "does not exist"
+            cure = _nearby(path) or f"it counts from chdir, {context.chdir}"
+            context.error("no-app-file", f"wsgi-file = {file}: {path} {what}", said.origin("wsgi-file"), cure)
+            return ""
+    else:
+        return ""
+    data = modules.read_source(path) if path else None
+    if data is not None:
+        _top_level(context, path, data, name or said.text("callable") or "application", about)
+    return path
+
+
+def _module(context: Context, target: str, setting: Setting) -> str:
+    """Find a module's source; say where it was looked for if it is nowhere."""
+    if not target or not all(part.isidentifier() for part in target.split(".")):
+        return ""
+    places, is_certain = _places(context)
+    found = modules.find(target, places, is_certain)
+    if found.is_found or not found.is_certain:
+        return found.file
+    own = [place for place in places if "site-packages" not in place]
+    if found.inside:
+        message = f"module = {setting.value}: {found.inside} has no {found.missing.rpartition('.')[2]}"
+        names = _modules_in(found.inside)
+        near = get_close_matches(found.missing.rpartition(".")[2], names, 1)
+        parent = found.missing.rpartition(".")[0]
+        cure = f"did you mean {parent}.{near[0]}?" if near else f"it has {', '.join(names[:8]) or 'no modules'}"
+    else:
+        message = f"module = {setting.value}: there is no {found.missing} in {', '.join(own)}"
+        cure = (
+            _elsewhere(context, found.missing) or "correct the name, or chdir to the directory that its package is in"
+        )
+    context.error("no-module", message, setting.origin, cure)
+    return ""
+
+
+def _places(context: Context) -> tuple[list[str], bool]:
+    """Where the application's interpreter looks, and whether that is all."""
+    said, machine = context.said, context.machine
+    own = [context.after_chdir(path) for path in reversed(said.texts("pythonpath"))]
+    is_certain = all(os.path.isdir(place) for place in own if os.path.exists(place))
+    is_certain = is_certain and not any(letter in place for place in own for letter in "*?[")
+    places = [*dict.fromkeys(os.path.normpath(place) for place in (*own, context.chdir))]
+    variables = dict(pair.split("=", 1) for pair in said.texts("env") if "=" in pair)
+    late = f"{variables.get('PYTHONPATH', '')}:{machine.python_path}"
+    places += [place for place in late.split(":") if place and place not in places]
+    home = said.text("home")
+    if home is None:
+        rest, rest_is_certain = modules.with_pth(machine.site_directories())
+    else:
+        rest, rest_is_certain = modules.site_directories(os.path.normpath(context.after_chdir(home)))
+    return [*places, *rest], is_certain and rest_is_certain
+
+
+def _modules_in(directory: str) -> list[str]:
+    try:
+        names = sorted(os.listdir(directory))
+    except OSError:
+        return []
+    return [name.removesuffix(".py") for name in names if name.endswith(".py") and not name.startswith("_")]
+
+
+def _elsewhere(context: Context, name: str) -> str:
+    """Look for a package a directory deeper, and one higher: the usual slip of chdir."""
+    for place in (*_directories_in(context.chdir), os.path.dirname(context.chdir)):
+        if os.path.isfile(os.path.join(place, name, "__init__.py")) or os.path.isfile(
+            os.path.join(place, f"{name}.py")
+        ):
+            return f"there is one in {place}: chdir = {place}"
+    names = [*_modules_in(context.chdir), *(os.path.basename(place) for place in _directories_in(context.chdir))]
+    near = get_close_matches(name, names, 1)
+    return f"did you mean {near[0]}?" if near else ""
+
+
+def _directories_in(directory: str) -> Iterator[str]:
+    try:
+        names = sorted(os.listdir(directory))[:1000]
+    except OSError:
+        return
+    for name in names:
+        place = os.path.join(directory, name)
+        if not name.startswith(".") and os.path.isdir(place):
+            yield place
+
+
+def _nearby(path: str) -> str:
+    """Suggest a file of nearly this name, in its directory or one deeper."""
+    directory, name = os.path.split(path)
+    near = get_close_matches(name, [f"{each}.py" for each in _modules_in(directory)], 1)
+    if near:
+        return f"did you mean {os.path.join(directory, near[0])}?"
+    deeper = [place for place in _directories_in(directory) if os.path.isfile(os.path.join(place, name))]
+    return f"did you mean {os.path.join(deeper[0], name)}?" if deeper else ""
+
+
+def _top_level(context: Context, path: str, data: bytes, name: str, about: str) -> None:
+    """Read what the application's file binds, and what it starts."""
+    said = context.said
+    origin = said.origin(about)
+    try:
+        source = modules.read_top_level(data)
+    except (SyntaxError, ValueError) as error:
+        home = said.text("home")
+        version = modules.version_of(context.after_chdir(home)) if home is not None else ""
+        if version in ("", context.machine.python_version):
+            line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+            text = error.msg if isinstance(error, SyntaxError) else str(error)
+            context.error("app-syntax", f"{path}{line} is not valid Python: {text}", origin, "correct it")
+        return
+    wanted = name.partition(".")[0].partition("(")[0]
+    is_submodule = os.path.exists(os.path.join(os.path.dirname(path), f"{wanted}.py"))
+    if source.is_certain and wanted not in source.names and not is_submodule:
+        likely = [each for each in sorted(source.names) if "app" in each.lower()]
+        likely += get_close_matches(wanted, sorted(source.names - set(likely)), 1)
+        cure = f"did you mean {' or '.join(likely[:3])}? callable = {likely[0]}" if likely else "define it there"
+        where = said.origin("callable") if said.given("callable") else origin
+        context.error("no-callable", f"{path} has no {wanted} at its top level", where, cure)
+    if source.threads and not said.flag("lazy-apps"):
+        message = f"{path}:{source.threads[0]} starts a thread while it is imported, before the workers are forked: "
+        cure = "start it in a function marked with uwsgidecorators.postfork, or add lazy-apps = true"
+        context.warn("thread-before-fork", message + "none of them will have it", origin, cure)
+
+
+def _settings_module(context: Context) -> None:
+    for setting in context.said.every("env"):
+        name, _, value = str(setting.value).partition("=")
+        if name != "DJANGO_SETTINGS_MODULE" or not all(part.isidentifier() for part in value.split(".")):
+            continue
+        places, is_certain = _places(context)
+        found = modules.find(value, places, is_certain)
+        if found.is_certain and not found.is_found:
+            where = found.inside or ", ".join(place for place in places if "site-packages" not in place)
+            message = f"DJANGO_SETTINGS_MODULE = {value}: there is no {found.missing} in {where}"
+            cure = "correct the name, or chdir to the directory that its package is in"
+            context.warn("no-settings-module", message, setting.origin, cure)
+
+
+# -- what others can see -------------------------------------------------------------------------------------------------
+
+
+def _static(context: Context, app_file: str) -> None:
+    files = [os.path.join(context.machine.cwd, name) for name in _files_read(context)]
+    for setting in context.said.every("static-map"):
+        prefix, _, path = str(setting.value).partition("=")
+        place = os.path.realpath(context.after_chdir(path.strip()))
+        if not os.path.isdir(place):
+            continue
+        inside = [path for path in (app_file, *files) if path and _is_inside(os.path.realpath(path), place)]
+        shown = inside[0] if inside else next((os.path.join(place, name) for name in sorted(_CODE & _in(place))), "")
+        if shown:
+            message = f"static-map = {setting.value}: everybody can read {shown} as {prefix.rstrip('/')}/..."
+            cure = "serve a directory that holds nothing else (for Django: STATIC_ROOT)"
+            context.warn("static-exposes-code", message, setting.origin, cure)
+
+
+def _is_inside(path: str, directory: str) -> bool:
+    return path.startswith(directory.rstrip("/") + "/")
+
+
+def _in(directory: str) -> set[str]:
+    try:
+        return set(os.listdir(directory))
+    except OSError:
+        return set()
+
+
+def _files_read(context: Context) -> list[str]:
+    """Names of the files that pairs came from; text that came from elsewhere has none."""
+    names = [entry.origin.name for entry in context.said.entries if entry.origin.source == "file"]
+    return [name for name in dict.fromkeys(names) if name != "-" and "://" not in name]
+
+
+def _configuration_files(context: Context) -> None:
+    modes: dict[str, int] = {}
+    for name in _files_read(context):
+        try:
+            found = os.stat(os.path.join(context.machine.cwd, name))
+        except (OSError, ValueError):
+            continue
+        modes[name] = found.st_mode if stat.S_ISREG(found.st_mode) else 0
+        if modes[name] & stat.S_IWOTH:
+            message = f"every user of this machine may change {name}, and so what runs as the user of the instance"
+            context.warn("config-writable", message, Origin("file", name), f"chmod o-w {name}")
+    for setting in context.said.every("env"):
+        variable = str(setting.value).partition("=")[0]
+        if _SECRET.search(variable) and modes.get(setting.origin.name, 0) & stat.S_IROTH:
+            message = f"every user of this machine may read {variable} in this file"
+            cure = f"chmod o-r {setting.origin.name}, or use EnvironmentFile= of the systemd unit"
+            context.note("secret-readable", message, setting.origin, cure)
