@@ -119,9 +119,7 @@ def meant_variable(pair: Value) -> str | None:
     name = str(pair).partition("=")[0]
     if name in _VARIABLES or len(name) < 6:
         return None
-    return next(
-        (known for known in _VARIABLES if 0 < distance(name.upper(), known) <= 2 or name.upper() == known), None
-    )
+    return next((known for known in _VARIABLES if distance(name.upper(), known) <= 2), None)
 
 
 def _is_no_module(pair: Value) -> bool:
@@ -239,8 +237,8 @@ ADVICE: tuple[Rule, ...] = (
         level="warning",
         about="harakiri",
         broken=lambda said: said.given("http-timeout") and _number(said, "harakiri") > _number(said, "http-timeout"),
-        why="harakiri is longer than http-timeout: in uWSGI visitors were cut off at http-timeout while the worker went "
-        "on, here http-timeout does not end a request and harakiri alone does",
+        why="harakiri is longer than http-timeout: in uWSGI visitors were cut off at http-timeout while the worker "
+        "went on, here http-timeout does not end a request and harakiri alone does",
         fix="set harakiri to the time that a request may really take",
     ),
     Rule(
@@ -257,7 +255,7 @@ ADVICE: tuple[Rule, ...] = (
         level="note",
         about="harakiri",
         broken=lambda said: _speaks_uwsgi(said) and _number(said, "harakiri") > NGINX_READ_TIMEOUT_S,
-        why="nginx gives up after 60 seconds unless it is told otherwise: the visitor has a 504 while the worker goes on",
+        why="nginx gives up after 60 seconds unless it is told otherwise: the visitor has a 504 and the worker goes on",
         fix="set uwsgi_read_timeout of nginx above harakiri",
     ),
     Rule(
@@ -265,8 +263,8 @@ ADVICE: tuple[Rule, ...] = (
         level="note",
         about="max-requests",
         broken=_recycled_together,
-        why="workers with equal load reach this number at about the same time; each is replaced only when its successor "
-        "is ready, a few at a time",
+        why="workers with equal load reach this number at about the same time; each is replaced only when its "
+        "successor is ready, a few at a time",
         fix="nothing has to be done: no request waits for it",
     ),
     Rule(
@@ -353,7 +351,7 @@ ADVICE: tuple[Rule, ...] = (
         level="note",
         about="die-on-term",
         broken=lambda said: said.value("die-on-term") is False,
-        why="SIGTERM reloads, so systemd, Docker and Kubernetes can not stop the instance with it and kill it in the end",
+        why="SIGTERM reloads, so systemd, Docker and Kubernetes can not stop the instance with it, and kill it",
         fix="remove die-on-term = false, or stop it with SIGINT (KillSignal=SIGINT)",
     ),
     Rule(

@@ -44,7 +44,7 @@ def survey(said: Settings, machine: Machine) -> tuple[Finding, ...]:
     return context.findings
 
 
-# -- files and sockets that will be made ---------------------------------------------------------------------------------
+# -- files and sockets that will be made -------------------------------------------------------------------------------
 
 
 def _files(context: Context) -> None:
@@ -104,7 +104,7 @@ def _writable(context: Context, what: str, place: str, origin: Origin) -> None:
     context.error("not-writable", message, origin, "allow it (chown, chmod), or name another place")
 
 
-# -- who supervises, and what runs it ------------------------------------------------------------------------------------
+# -- who supervises, and what runs it ----------------------------------------------------------------------------------
 
 
 def _supervisor(context: Context) -> None:
@@ -170,7 +170,7 @@ def _reachable(context: Context) -> None:
             return
 
 
-# -- the application -----------------------------------------------------------------------------------------------------
+# -- the application ---------------------------------------------------------------------------------------------------
 
 
 def _application(context: Context) -> str:
@@ -327,7 +327,7 @@ def _settings_module(context: Context) -> None:
             context.warn("no-settings-module", message, setting.origin, cure)
 
 
-# -- what others can see -------------------------------------------------------------------------------------------------
+# -- what others can see -----------------------------------------------------------------------------------------------
 
 
 def _static(context: Context, app_file: str) -> None:
