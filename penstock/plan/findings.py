@@ -23,6 +23,7 @@ ROWS: tuple[Row, ...] = (
     # What every start looks at.
     Row("backlog-lowered", "warning", "listen", "listen is above what the kernel allows", "raise net.core.somaxconn"),
     Row("bad-address", "error", "", "an address can not be understood", "write HOST:PORT, :PORT or /path"),
+    Row("bad-pattern", "error", "", "a regular expression can not be used", "correct it at the place that is named"),
     Row(
         "bare-word-address",
         "warning",
