@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from penstock.commands import schema
 from penstock.options import unsupported
 from penstock.options.option import Option
 from penstock.options.rules import RULES
@@ -107,6 +108,7 @@ def documents() -> dict[Path, str]:
     reference = [*option_lines(), *unsupported_lines(unsupported.parse(rest))]
     return {
         ROOT / "docs" / "reference" / "options.md": "\n".join(reference) + "\n",
+        ROOT / "docs" / "reference" / "penstock.schema.json": schema.text(),
         unsupported.PATH: rest,
     }
 

@@ -12,9 +12,11 @@ from importlib import import_module
 from typing import Protocol, cast
 
 COMMANDS: dict[str, str] = {
+    "completion": "penstock.commands.completion",
     "connect-and-read": "penstock.commands.connect_and_read",
     "help": "penstock.commands.help",
     "reload": "penstock.commands.reload",
+    "schema": "penstock.commands.schema",
     "stop": "penstock.commands.stop",
     "version": "penstock.commands.version",
 }

@@ -107,6 +107,11 @@ class Option:
         return self.metavar or METAVARS[self.type]
 
     @property
+    def choices(self) -> tuple[str, ...]:
+        """The words that a value may be: all of them for a text, those beside numbers for a number."""
+        return self.check.words if isinstance(self.check, OneOf) else tuple(word for word, _ in self.words)
+
+    @property
     def is_number(self) -> bool:
         """Whether values are numbers written in decimal."""
         return self.type in NUMBER_TYPES
@@ -135,13 +140,20 @@ def between(minimum: int, maximum: int, why: str) -> Callable[[Value], str | Non
     return check
 
 
-def one_of(*words: str) -> Callable[[Value], str | None]:
+class OneOf:
+    """A check that accepts only its words; completion and the schema offer them."""
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        self.words = words
+
+    def __call__(self, value: Value) -> str | None:
+        """Refuse every other word."""
+        return None if value in self.words else f"must be one of {', '.join(self.words)}"
+
+
+def one_of(*words: str) -> OneOf:
     """Make a check that accepts only the given words."""
-
-    def check(value: Value) -> str | None:
-        return None if value in words else f"must be one of {', '.join(words)}"
-
-    return check
+    return OneOf(words)
 
 
 def not_empty(value: Value) -> str | None:
