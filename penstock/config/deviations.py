@@ -275,6 +275,13 @@ DEVIATIONS: tuple[Deviation, ...] = (
         "yaml_full",
     ),
     Deviation(
+        "json-list-of-objects",
+        "a list of objects is no section",
+        "its objects are read one after the other",
+        "an object can not repeat a key, which blocks need",
+        "json_objects",
+    ),
+    Deviation(
         "xml-app",
         "an app element also gives a pair app without a value",
         "it gives mount alone",

@@ -1,7 +1,8 @@
 """JSON files, as uWSGI reads them: `{"uwsgi": {"processes": 2, "env": ["A=1", "B=2"], "master": true}}`. Pure.
 
 true is the value 1, false and null are 0, a number is its own text, a list gives one pair for each of its items; what
-is nested further is passed over. Two levels are read here, because the standard library tells neither lines nor
+is nested further is passed over. An object can not say that `a` comes again behind `b`, as blocks need it: a section may
+therefore be a list of objects, which are read one after the other. Two levels are read here, because the standard library tells neither lines nor
 duplicate keys; everything below them is left to it.
 """
 
@@ -30,6 +31,10 @@ def read(text: str, section: str) -> Section:
         raise Malformed("this is not a configuration: it is nested too deeply", 1, "take the nesting away") from None
 
 
+def _is_objects(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(one, dict) for one in value)
+
+
 class _Reader:
     def __init__(self, text: str) -> None:
         self.text = text
@@ -48,22 +53,44 @@ class _Reader:
             if name == wanted and self._is("{", place):
                 found = True
                 # As in every reader of JSON the last of two objects of the same name counts.
-                options: dict[str, tuple[object, int]] = {}
                 self.items.clear()
-                for key, inner in self._members(place):
-                    if key in options:
-                        self._repeated(key, self._line(inner))
-                    options[key] = self._value(inner), self._line(inner)
-                for key, (value, line) in options.items():
-                    self._add(key, value, line)
+                self._object(place)
+            elif name == wanted and self._is("[", place):
+                found = True
+                self.items.clear()
+                self._objects(place)
             else:
-                self._value(place)
-                if self._is("{", place):
+                value = self._value(place)
+                if isinstance(value, dict) or _is_objects(value):
                     names.append(name)
         end = self._skip(self.end)
         if end != len(self.text):
             raise json.JSONDecodeError("something follows the end", self.text, end)
         return Section(self.items, None if found else tuple(names))
+
+    def _object(self, place: int) -> None:
+        """Add the options of one object."""
+        options: dict[str, tuple[object, int]] = {}
+        for key, inner in self._members(place):
+            if key in options:
+                self._repeated(key, self._line(inner))
+            options[key] = self._value(inner), self._line(inner)
+        for key, (value, line) in options.items():
+            self._add(key, value, line)
+
+    def _objects(self, place: int) -> None:
+        """Add the options of each object of a list."""
+        place = self._skip(place + 1)
+        while not self._is("]", place):
+            if not self._is("{", place):
+                raise json.JSONDecodeError("an object is missing", self.text, place)
+            self._object(place)
+            place = self._skip(self.end)
+            if not self._is("]", place):
+                place = self._expect(",", place)
+                if self._is("]", place):
+                    raise json.JSONDecodeError("an object is missing", self.text, place)
+        self.end = place + 1
 
     def _members(self, place: int) -> Iterator[tuple[str, int]]:
         """Each name of an object and the place of its value; whoever asks reads that before the next one."""

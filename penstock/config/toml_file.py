@@ -3,13 +3,16 @@
 The section is the table `tool.penstock` if there is one, else the table `uwsgi`, else the whole file; with
 `file.toml:name` it is the table `name` inside that. A list gives one pair for each of its items, and a table gives
 `NAME=VALUE` pairs (`env = {DEBUG = "0"}`) where its name is an option; other tables are sections of their own.
+
+A table can not say that `a` comes again behind `b`, as blocks need it. A section may therefore stand in several tables,
+`[[uwsgi]]` each, which are read one after the other.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from penstock.config.pairs import DEFAULT_SECTION, Malformed, Pair, Remark, Section
 from penstock.options.known import known_names
@@ -33,32 +36,40 @@ def read(text: str, section: str) -> Section:
     except (RecursionError, ValueError) as error:
         # More than the language allows: numbers of thousands of digits, lists in lists without end.
         raise Malformed(f"this is not a configuration: {error}", 1, "simplify it") from None
-    path, table = _usual_table(document)
+    path, tables = _usual_tables(document)
     if section:
-        inner = table.get(section)
-        if not isinstance(inner, dict):
-            return Section([], tuple(name for name, value in table.items() if isinstance(value, dict)))
-        path, table = (*path, section), inner
+        inner = [one for table in tables for one in _tables(table.get(section))]
+        if not inner:
+            return Section([], tuple(name for table in tables for name, value in table.items() if _tables(value)))
+        path, tables = (*path, section), inner
     lines = _lines(text)
     items: list[Pair | Remark] = []
-    for key, value in table.items():
-        items += _pairs(key, value, lines.get((*path, key)) or lines.get(path) or 1)
+    for table in tables:
+        for key, value in table.items():
+            places = lines.get((*path, key)) or lines.get(path) or [1]
+            items += _pairs(key, value, places.pop(0) if len(places) > 1 else places[0])
     return Section(items)
 
 
-def _usual_table(document: Mapping[str, object]) -> tuple[tuple[str, ...], Mapping[str, object]]:
+def _usual_tables(document: Mapping[str, object]) -> tuple[tuple[str, ...], Sequence[Mapping[str, object]]]:
     tool = document.get("tool")
-    inner = tool.get("penstock") if isinstance(tool, dict) else None
-    if isinstance(inner, dict):
-        return ("tool", "penstock"), inner
-    table = document.get(DEFAULT_SECTION)
-    return ((DEFAULT_SECTION,), table) if isinstance(table, dict) else ((), document)
+    if isinstance(tool, dict) and (tables := _tables(tool.get("penstock"))):
+        return ("tool", "penstock"), tables
+    tables = _tables(document.get(DEFAULT_SECTION))
+    return ((DEFAULT_SECTION,), tables) if tables else ((), [document])
+
+
+def _tables(value: object) -> Sequence[Mapping[str, object]]:
+    """A table, or several as `[[name]]` makes them; nothing where it is something else."""
+    if isinstance(value, dict):
+        return [value]
+    return value if isinstance(value, list) and all(isinstance(one, dict) for one in value) else []
 
 
 def _pairs(key: str, value: object, line: int) -> list[Pair | Remark]:
+    if _tables(value) and key not in BY_NAME and key not in known_names():
+        return []
     if isinstance(value, dict):
-        if key not in BY_NAME and key not in known_names():
-            return []
         return [Pair(key, f"{name}={_text(inner)}", line) for name, inner in value.items()]
     items: list[Pair | Remark] = []
     for item in value if isinstance(value, list) else [value]:
@@ -76,9 +87,9 @@ def _text(value: object) -> str:
     return _WORDS[value] if isinstance(value, bool) else str(value)
 
 
-def _lines(text: str) -> dict[tuple[str, ...], int]:
-    """Find the line of each key: `tomllib` does not tell. The text is known to be TOML."""
-    lines: dict[tuple[str, ...], int] = {}
+def _lines(text: str) -> dict[tuple[str, ...], list[int]]:
+    """Find the lines of each key: `tomllib` does not tell. The text is known to be TOML."""
+    lines: dict[tuple[str, ...], list[int]] = {}
     table: tuple[str, ...] = ()
     inside = ""
     for number, line in enumerate(text.split("\n"), 1):
@@ -89,7 +100,7 @@ def _lines(text: str) -> dict[tuple[str, ...], int]:
             if names and is_table:
                 table = names
             if names:
-                lines.setdefault(table if is_table else (*table, *names), number)
+                lines.setdefault(table if is_table else (*table, *names), []).append(number)
         for quotes in _LONG_QUOTES.findall(line):
             inside = "" if inside == quotes else inside or quotes
     return lines
