@@ -216,6 +216,7 @@ EDGES: dict[str, frozenset[str]] = {
     "values": frozenset(),
     "options": frozenset(),
     "config": frozenset({"options"}),
+    "convert": frozenset({"options", "config"}),
     "plan.types": frozenset(),
     # Of the engine only what it makes of a regular expression.
     "plan": frozenset({"plan.types", "config", "options", "_engine"}),
@@ -225,7 +226,19 @@ EDGES: dict[str, frozenset[str]] = {
     "doctor": frozenset({"options", "config", "plan", "plan.types"}),
     "deploy": frozenset({"options", "config", "plan", "plan.types"}),
     "commands": frozenset(
-        {"options", "config", "plan", "plan.types", "observe", "master", "doctor", "deploy", "cli", "_engine"}
+        {
+            "options",
+            "config",
+            "convert",
+            "plan",
+            "plan.types",
+            "observe",
+            "master",
+            "doctor",
+            "deploy",
+            "cli",
+            "_engine",
+        }
     ),
     "cli": frozenset({"commands", "options", "config", "plan", "plan.types"}),
     "__main__": frozenset({"cli"}),

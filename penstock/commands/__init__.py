@@ -14,6 +14,7 @@ from typing import Protocol, cast
 COMMANDS: dict[str, str] = {
     "completion": "penstock.commands.completion",
     "connect-and-read": "penstock.commands.connect_and_read",
+    "convert": "penstock.commands.convert",
     "help": "penstock.commands.help",
     "reload": "penstock.commands.reload",
     "schema": "penstock.commands.schema",

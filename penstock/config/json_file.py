@@ -1,9 +1,11 @@
 """JSON files, as uWSGI reads them: `{"uwsgi": {"processes": 2, "env": ["A=1", "B=2"], "master": true}}`. Pure.
 
 true is the value 1, false and null are 0, a number is its own text, a list gives one pair for each of its items; what
-is nested further is passed over. An object can not say that `a` comes again behind `b`, as blocks need it: a section may
-therefore be a list of objects, which are read one after the other. Two levels are read here, because the standard library tells neither lines nor
-duplicate keys; everything below them is left to it.
+is nested further is passed over. An object can not say that `a` comes again behind `b`, as blocks need it; a section
+may therefore be a list of objects, which are read one after the other.
+
+What is above the values is read here, because the standard library tells neither lines nor duplicate keys; everything
+below is left to it.
 """
 
 from __future__ import annotations
