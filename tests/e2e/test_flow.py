@@ -232,6 +232,7 @@ def is_served(server: Penstock) -> None:
 # -- slow readers ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.option("spool-dir")
 @pytest.mark.parametrize(
     "target", ["/one?size=20971520", "/pieces?size=20971520&step=50001", "/written?size=20971520&step=70001"]
 )
@@ -265,6 +266,7 @@ def _settled(server: Penstock, worker: int) -> int:
     return rss_bytes(worker)
 
 
+@pytest.mark.option("response-buffer")
 def test_a_response_within_the_buffer_stays_in_memory(start: Callable[..., Penstock], tmp_path: Path) -> None:
     with start("--spool-dir", tmp_path, "--response-buffer", str(16 * MIB)) as server, contextlib.ExitStack() as stack:
         (worker,) = server.workers()
@@ -275,6 +277,7 @@ def test_a_response_within_the_buffer_stays_in_memory(start: Callable[..., Penst
             assert connection.read().body == noise(8 * MIB)
 
 
+@pytest.mark.option("response-buffer-total")
 def test_all_slow_readers_together_stay_within_the_workers_cap(start: Callable[..., Penstock], tmp_path: Path) -> None:
     caps = ("--response-buffer", str(4 * MIB), "--response-buffer-total", str(8 * MIB))
     with start("--spool-dir", tmp_path, *caps) as server, contextlib.ExitStack() as stack:
@@ -292,6 +295,7 @@ def test_all_slow_readers_together_stay_within_the_workers_cap(start: Callable[.
         assert spooled(worker, tmp_path) == []
 
 
+@pytest.mark.option("response-spool")
 def test_past_buffer_and_spool_the_app_waits_and_the_ring_never_grows(
     start: Callable[..., Penstock], tmp_path: Path
 ) -> None:
@@ -447,6 +451,7 @@ def test_a_body_arrives_as_it_was_sent(server: Penstock, how: str, size: int) ->
         assert connection.read().body == b"hello", "nothing of the next request was taken"
 
 
+@pytest.mark.option("post-buffering-total")
 def test_bodies_in_memory_stay_within_the_workers_cap(start: Callable[..., Penstock], tmp_path: Path) -> None:
     with (
         start("--spool-dir", tmp_path, "--post-buffering-total", "1000000") as server,

@@ -42,6 +42,7 @@ def test_nobody_is_believed_where_the_option_says_none() -> None:
         assert (found["REMOTE_ADDR"], found["wsgi.url_scheme"]) == ("127.0.0.1", "http")
 
 
+@pytest.mark.option("trusted-proxies")
 def test_a_named_proxy_is_looked_through() -> None:
     with Penstock(
         "--http", "127.0.0.1:0", "--wsgi-file", APPS / "cases.py", "--trusted-proxies", "203.0.113.0/24"

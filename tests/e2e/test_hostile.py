@@ -246,6 +246,7 @@ def test_ten_thousand_requests_in_one_write(server: Penstock) -> None:
                 assert connection.read().body == b"/echo?n=%d " % n
 
 
+@pytest.mark.option("http-headers-timeout")
 def test_dripping_clients_cost_nobody_anything(start: Callable[..., Penstock]) -> None:
     with start(1, 1, "--http-headers-timeout", "2") as server, contextlib.ExitStack() as stack:
         (worker,) = server.workers()

@@ -360,6 +360,7 @@ def limited() -> Iterator[Penstock]:
         yield instance
 
 
+@pytest.mark.option("limit-post")
 def test_a_body_above_limit_post_is_a_413(limited: Penstock) -> None:
     assert post(limited.http, "/echo", b"x" * 1000).status == 200
     assert post(limited.http, "/echo", b"x" * 1001).status == 413
@@ -373,6 +374,7 @@ def test_a_chunked_body_above_limit_post_is_a_413(limited: Penstock) -> None:
     assert response.status == 413
 
 
+@pytest.mark.option("header-limit")
 def test_header_limit_lowers_the_limit(limited: Penstock) -> None:
     assert get(limited.http, "/hello", {"X-Big": "x" * 1000}).status == 200
     assert get(limited.http, "/hello", {"X-Big": "x" * 2100}).status == 431
@@ -384,6 +386,7 @@ def test_a_head_that_does_not_come_is_a_408(limited: Penstock) -> None:
         assert connection.is_closed()
 
 
+@pytest.mark.option("socket-timeout")
 def test_a_body_that_does_not_come_is_a_408(limited: Penstock) -> None:
     with Connection(limited.http) as connection:
         connection.send(request_bytes("POST", "/echo", {"Content-Length": "10"}) + b"abc")

@@ -45,6 +45,7 @@ def versioned(short_dir: Path) -> Callable[[str], Path]:
 # -- starting ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.option("processes")
 def test_the_process_tree() -> None:
     with Penstock(*CASES, "--processes", "3", "--threads", "2") as instance:
         assert len(instance.generations()) == 1
@@ -101,6 +102,7 @@ def test_lazy_apps_that_do_not_import_are_22(short_dir: Path) -> None:
     assert "lazily broken" in result.stderr
 
 
+@pytest.mark.option("need-app")
 def test_without_need_app_it_starts(short_dir: Path) -> None:
     config = short_dir / "app.ini"
     config.write_text("[uwsgi]\nhttp = 127.0.0.1:0\nmodule = a_module_that_is_nowhere\nneed-app = false\n")
@@ -108,6 +110,7 @@ def test_without_need_app_it_starts(short_dir: Path) -> None:
         assert get(instance.http).status >= 500
 
 
+@pytest.mark.option("lazy-apps")
 def test_lazy_apps(versioned: Callable[[str], Path]) -> None:
     with Penstock(*HTTP, "--wsgi-file", versioned("lazy"), "--lazy-apps", "--processes", "2") as instance:
         assert get(instance.http).body == b"lazy"
@@ -170,6 +173,7 @@ def test_an_abstract_socket(versioned: Callable[[str], Path]) -> None:
         assert get(name).body == b"1"
 
 
+@pytest.mark.option("chmod-socket", "http-socket", "umask", "vacuum")
 def test_chmod_socket_and_vacuum(versioned: Callable[[str], Path], short_dir: Path) -> None:
     path = short_dir / "app.sock"
     with Penstock("--http-socket", path, "--wsgi-file", versioned("1"), "--chmod-socket=660", "--vacuum"):
@@ -183,6 +187,7 @@ def test_chmod_socket_and_vacuum(versioned: Callable[[str], Path], short_dir: Pa
 # -- the pid file ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.option("pidfile")
 def test_the_pid_file(versioned: Callable[[str], Path], short_dir: Path) -> None:
     pidfile = short_dir / "app.pid"
     for how in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
@@ -249,6 +254,7 @@ def test_commands_without_an_instance(short_dir: Path, command: str) -> None:
 # -- daemonize ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.option("daemonize")
 def test_daemonize_returns_when_the_app_has_answered(versioned: Callable[[str], Path], short_dir: Path) -> None:
     log, pidfile = short_dir / "app.log", short_dir / "app.pid"
     instance = Penstock(
@@ -406,6 +412,7 @@ def test_what_term_does_is_said_only_where_it_differs_and_nobody_asked(short_dir
     assert not re.search(r"die-on-term", log_of("die-on-term = true"))
 
 
+@pytest.mark.option("die-on-term")
 def test_die_on_term_false_makes_term_reload(short_dir: Path, versioned: Callable[[str], Path]) -> None:
     config = short_dir / "app.ini"
     config.write_text(f"[uwsgi]\nhttp = 127.0.0.1:0\nwsgi-file = {versioned('1')}\ndie-on-term = false\n")
@@ -503,6 +510,7 @@ def test_a_reload_to_broken_code_changes_nothing(
         assert get(instance.http).body == b"2"
 
 
+@pytest.mark.option("touch-reload")
 def test_touch_reload(versioned: Callable[[str], Path], short_dir: Path) -> None:
     trigger = short_dir / "reload.me"
     trigger.touch()
@@ -605,6 +613,7 @@ def test_a_killed_master_takes_its_workers_along_within_two_seconds(gate: Gate, 
         instance.clean()
 
 
+@pytest.mark.option("max-requests")
 def test_max_requests_recycles_without_losing_a_request() -> None:
     with Penstock(
         *HTTP, "--wsgi-file", APPS / "cases.py", "--processes", "2", "--threads", "2", "--max-requests", "50",
@@ -617,6 +626,7 @@ def test_max_requests_recycles_without_losing_a_request() -> None:
         assert load.failures == []
 
 
+@pytest.mark.option("min-worker-lifetime")
 def test_a_worker_is_not_recycled_before_min_worker_lifetime() -> None:
     with Penstock(*CASES, "--max-requests", "5", "--min-worker-lifetime", "600") as instance:
         before = instance.workers()
@@ -625,6 +635,7 @@ def test_a_worker_is_not_recycled_before_min_worker_lifetime() -> None:
         assert instance.workers() == before
 
 
+@pytest.mark.option("harakiri")
 def test_harakiri_shows_the_stack_and_replaces_the_worker(gate: Gate) -> None:
     with Penstock(*CASES, "--harakiri", "1") as instance, Connection(instance.http) as connection:
         connection.send(request_bytes("GET", gate.target))
@@ -650,6 +661,7 @@ def test_harakiri_leaves_short_requests_alone() -> None:
 # -- who it runs as ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.option("gid", "uid")
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 def test_uid_and_gid(short_dir: Path) -> None:
     import pwd

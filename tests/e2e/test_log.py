@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.clients import get, post, uwsgi_request
 from tests.e2e.harness import APPS, Penstock, until
 
@@ -57,6 +59,7 @@ def test_a_client_can_not_write_lines_of_its_own(server: Penstock) -> None:
     assert not re.search(r"^\[pid: 1\|app: 0\|req: 1/1\] forged", server.log[since:], re.M)
 
 
+@pytest.mark.option("disable-logging")
 def test_disable_logging() -> None:
     with Penstock("--http", "127.0.0.1:0", "--wsgi-file", APPS / "cases.py", "--disable-logging") as instance:
         get(instance.http, "/hello")
@@ -66,6 +69,7 @@ def test_disable_logging() -> None:
         assert "raised before start_response" in text, "tracebacks are always printed"
 
 
+@pytest.mark.option("logto")
 def test_logto(short_dir: Path) -> None:
     log = short_dir / "app.log"
     with Penstock("--http", "127.0.0.1:0", "--wsgi-file", APPS / "cases.py", "--logto", log) as instance:

@@ -95,6 +95,7 @@ def test_a_file_over_uwsgi(site: Penstock) -> None:
     assert uwsgi_request(site.uwsgi, "/static/css/site.css").body == CSS
 
 
+@pytest.mark.option("static-map")
 def test_a_map_of_one_file(site: Penstock) -> None:
     assert get(site.http, "/one.txt").body == b"secret"
 
@@ -221,6 +222,7 @@ def test_the_root_can_not_be_left(site: Penstock, target: str) -> None:
     assert answer.status != 200
 
 
+@pytest.mark.option("static-safe")
 def test_a_safe_directory_may_be_linked_to(root: Path) -> None:
     with Penstock(
         "--http", "127.0.0.1:0", "--wsgi-file", APPS / "cases.py", "--static-map", f"/static={root}/static",

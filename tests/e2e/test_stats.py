@@ -12,6 +12,8 @@ import sys
 import termios
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.clients import get
 from tests.e2e.harness import APPS, Gate, Penstock, read_stats, run_penstock, until
 
@@ -31,6 +33,7 @@ def start(stats: str) -> Penstock:
     )  # fmt: skip
 
 
+@pytest.mark.option("stats")
 def test_every_field_that_readers_expect(short_dir: Path) -> None:
     with start(f"{short_dir}/stats") as instance:
         document = read_stats(f"{short_dir}/stats")

@@ -95,6 +95,7 @@ def through_nginx(target: str, project: Path) -> None:
         assert get(nginx.address, "/admin/login/", {"Cookie": "c=" + "x" * 3500}).status == 200
 
 
+@pytest.mark.option("http", "wsgi-file")
 def test_hello_world() -> None:
     with Penstock("--http", "0.0.0.0:0", "--wsgi-file", APPS / "hello.py") as instance:
         response = get(instance.http)
@@ -106,6 +107,7 @@ def test_hello_world_on_every_address() -> None:
         assert get("127.0.0.1:" + instance.http.rpartition(":")[2]).body == b"Hello world"
 
 
+@pytest.mark.option("chdir", "home", "module")
 @pytest.mark.parametrize(
     "app", [("--module", "cmdb.wsgi"), ("--wsgi-file", "cmdb/wsgi.py"), ("-w", "cmdb.wsgi:application")]
 )

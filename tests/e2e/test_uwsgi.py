@@ -25,6 +25,7 @@ def environ(server: Penstock, target: str = "/environ", **more: Any) -> dict[str
     return found
 
 
+@pytest.mark.option("socket")
 def test_hello(server: Penstock) -> None:
     response = uwsgi_request(server.uwsgi, "/hello")
     assert (response.version, response.status, response.body) == ("HTTP/1.1", 200, b"Hello world")

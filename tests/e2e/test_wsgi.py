@@ -111,6 +111,7 @@ def test_a_header_with_an_underscore_can_not_pass_for_one_with_a_dash(server: Pe
     assert "6.6.6.6" not in found.get("HTTP_X_FORWARDED_FOR", "")
 
 
+@pytest.mark.option("underscores-in-headers")
 def test_underscores_in_headers_passes_them_on_and_never_over_one_with_a_dash() -> None:
     lookalikes = [("X_Real_Ip", "6.6.6.6"), ("X-Real-Ip", "1.2.3.4"), ("X_Real_Ip", "7.7.7.7")]
     fields = [
