@@ -37,7 +37,7 @@ def engine_plan() -> EnginePlan:
         min_worker_lifetime_s=0.0,
         drain_timeout_s=60.0,
         trusted_proxies=(),
-        static=StaticPlan(maps=(), safe=(), mime_types=""),
+        static=StaticPlan(),
         log=RequestLogPlan(enabled=True),
     )
 
