@@ -66,7 +66,8 @@ def test_the_document_root_of_a_trusted_front_end(root: Path) -> None:
         assert answer.body == CSS
         for document_root in ("", "static", f"{root}/none", f"{root}/static/css/a.css"):
             assert uwsgi_request(instance.uwsgi, "/css/a.css", DOCUMENT_ROOT=document_root).body == b"not found"
-        escaped = uwsgi_request(instance.uwsgi, "/../secret.txt", DOCUMENT_ROOT=f"{root}/static", PATH_INFO="/../secret.txt")
+        up = "/../secret.txt"
+        escaped = uwsgi_request(instance.uwsgi, up, DOCUMENT_ROOT=f"{root}/static", PATH_INFO=up)
         assert SECRET not in escaped.body
         # Over HTTP nobody names a directory.
         assert ask(instance, "/css/a.css", DOCUMENT_ROOT=f"{root}/static", Document_Root="/").body == b"not found"
@@ -108,14 +109,15 @@ GZIP = {
 }
 
 
-@pytest.mark.option(*GZIP)
+@pytest.mark.option("static-gzip", "static-gzip-all", "static-gzip-dir", "static-gzip-ext")
 @pytest.mark.parametrize("option", GZIP.values())
 def test_which_files_are_sent_compressed(root: Path, option: str) -> None:
     (root / "static" / "a.js").write_bytes(CSS)
     (root / "static" / "a.js.gz").write_bytes(PLAIN)
     with Penstock(*LISTEN, "--static-map", f"/s={root}/static", option.format(root=root)) as instance:
         answer = ask(instance, "/s/css/a.css", Accept_Encoding="gzip")
-        assert (answer.body, answer.header("content-encoding"), answer.header("vary")) == (PLAIN, "gzip", "Accept-Encoding")
+        assert (answer.body, answer.header("content-encoding")) == (PLAIN, "gzip")
+        assert answer.header("vary") == "Accept-Encoding"
         assert (answer.header("content-type") or "").startswith("text/css")
         assert ask(instance, "/s/css/a.css").body == CSS
         script = ask(instance, "/s/a.js", Accept_Encoding="gzip")
@@ -209,7 +211,7 @@ def expiry_s(answer: Response) -> float:
     return email.utils.parsedate_to_datetime(answer.header("expires") or "").timestamp()
 
 
-@pytest.mark.option(*EXPIRES)
+@pytest.mark.option("static-expires", "static-expires-path-info", "static-expires-type", "static-expires-uri")
 @pytest.mark.parametrize("option", EXPIRES)
 def test_how_long_files_stay_fresh(root: Path, option: str) -> None:
     with Penstock(*LISTEN, "--static-map", f"/s={root}/static", f"--{option}", EXPIRES[option]) as instance:
@@ -224,7 +226,9 @@ def test_how_long_files_stay_fresh(root: Path, option: str) -> None:
         assert app.header("expires") is None
 
 
-@pytest.mark.option(*(f"{name}-mtime" for name in EXPIRES))
+@pytest.mark.option(
+    "static-expires-mtime", "static-expires-path-info-mtime", "static-expires-type-mtime", "static-expires-uri-mtime"
+)
 @pytest.mark.parametrize("option", EXPIRES)
 def test_freshness_that_counts_from_the_last_change(root: Path, option: str) -> None:
     changed = int(time.time()) - 1000
