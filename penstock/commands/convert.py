@@ -19,6 +19,7 @@ from penstock.config.surroundings import Surroundings
 from penstock.convert.check import World
 from penstock.convert.conversion import Conversion, Refused, convert
 from penstock.convert.document import Note
+from penstock.convert.gunicorn import conversion as gunicorn
 from penstock.convert.writing import TARGETS, Target
 from penstock.values import dataclass
 
@@ -81,7 +82,7 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(f"{error.filename or request.output}: {reason(error)}")
     except ValueError as error:
         return _fail(f"can not read {request.file}: {error}")
-    where = _without_section(request.file) if request.file != STANDARD_INPUT else "standard input"
+    where = "standard input" if request.file == STANDARD_INPUT else _without_section(request.file) or "gunicorn.conf.py"
     _tell("what is not as it was", done.notes, where)
     _tell("what is to know about Penstock", done.differs, where)
     return OK
@@ -134,7 +135,12 @@ def _convert(request: _Request) -> Conversion:
     surroundings = Surroundings.here()
     environ = dict(os.environ)
     reader = FileReader(surroundings.cwd, runs_commands=False)
-    if not request.source and request.command_line is None:
+    environment = environ.get(gunicorn.ENVIRONMENT, "")
+    if request.command_line is not None:
+        return gunicorn.convert_line(reader, request.command_line, environment, request.target)
+    if request.source == "gunicorn":
+        return gunicorn.convert_file(reader, request.file, environment, request.target)
+    if not request.source:
         raise _Slip(f"the name of {request.file} does not tell what it holds; add --from {', --from '.join(_SOURCES)}")
     name = _without_section(request.file)
     file = reader.read(name)

@@ -96,3 +96,20 @@ def test_bytes_that_are_no_text_come_out_as_they_went_in(here: Path) -> None:
 def test_help(here: Path) -> None:
     status, output, _ = convert("--help", cwd=here)
     assert status == 0 and "--expand" in output and "--gunicorn" in output
+
+
+def test_gunicorns_file_and_command_line(here: Path) -> None:
+    (here / "gunicorn.conf.py").write_text("bind = ':8000'\nworkers = 3\ndef on_exit(server): pass\n")
+    status, output, said = convert("gunicorn.conf.py", "--to", "ini", cwd=here)
+    assert status == 0 and "http = :8000\n" in output and "processes = 3\n" in output
+    assert "gunicorn.conf.py:3: on_exit is left out: " in said
+    status, output, said = convert("--gunicorn", "gunicorn -w 5 a.wsgi", cwd=here)
+    assert status == 0 and "processes = 5\n" in output and "http = :8000\n" in output and "module = a.wsgi\n" in output
+    environ = {"GUNICORN_CMD_ARGS": "--threads=7"}
+    assert "threads = 7\n" in convert("gunicorn.conf.py", "--to", "ini", cwd=here, environ=environ)[1]
+
+
+def test_gunicorns_file_that_is_no_python(here: Path) -> None:
+    (here / "g.py").write_text("bind = (\n")
+    status, output, said = convert("g.py", "--to", "ini", cwd=here)
+    assert (status, output) == (1, "") and "g.py:1: this is not Python" in said
