@@ -1,6 +1,6 @@
 """The boundary between Python and Rust: everything that one side may know of the other."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, final
 
 from penstock.plan.types import StopReason, WorkerPlan
@@ -24,7 +24,11 @@ class EngineError(Exception):
 class Engine:
     """A worker's data plane: one event loop and the threads that run the app."""
 
-    def __new__(cls, plan: WorkerPlan, app: Callable[..., Any]) -> Engine: ...
+    def __new__(
+        cls, plan: WorkerPlan, app: Callable[..., Any], mounts: Sequence[tuple[str, Callable[..., Any]]] = ()
+    ) -> Engine:
+        """Make it for an app, and for others that answer under the paths of `mounts`; `app` answers the rest."""
+
     def forked(self, in_child: bool) -> None:
         """Note that the app forked, in the parent and in the child: a child that comes back must not serve."""
 

@@ -40,7 +40,10 @@ def test_make_check_fails_when_something_is_stale(tmp_path: Path) -> None:
     assert done.returncode == 1 and "docs/reference/options.md is stale: run `make generate`" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/migration.md", "docs/deployment.md"])
+TEXTS = ("README.md", "docs/migration.md", "docs/deployment.md", "docs/guides/several-apps.md")
+
+
+@pytest.mark.parametrize("name", TEXTS)
 def test_options_in_the_texts_exist(name: str) -> None:
     """Every `penstock --option` and every key of an ini block in a text is an option."""
     text = (ROOT / name).read_text()

@@ -73,6 +73,8 @@ class Imported:
     generation: int
     seconds: float
     lazy: bool = False
+    app_seconds: tuple[float, ...] = ()
+    """Of each app, by their ids."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ class Rules:
             harakiri_s=plan.harakiri_s,
             drain_timeout_s=plan.drain_timeout_s,
             min_worker_lifetime_s=plan.engine.min_worker_lifetime_s,
-            app="" if plan.app.kind == "none" else f"{plan.app.kind} {plan.app.target}",
+            app=plan.app.description,
             exit_on_reload=plan.exit_on_reload,
             recycling=plan.recycling,
         )
@@ -82,6 +82,8 @@ class Generation:
     pid: int = 0
     """0 while there is no process: not started yet, or dead while its workers live on."""
     import_s: float = 0.0
+    app_import_s: tuple[float, ...] = ()
+    """Of each app, by their ids."""
     failed_workers: tuple[int, ...] = ()
     """Ids whose own import of the app failed (lazy-apps)."""
 
@@ -208,7 +210,14 @@ def from_json(value: Any) -> Fleet:
     known = dict(value)
     known["rules"] = Rules.from_json(known["rules"])
     known["generations"] = tuple(
-        Generation(**{**one, "rules": Rules.from_json(one["rules"]), "failed_workers": tuple(one["failed_workers"])})
+        Generation(
+            **{
+                **one,
+                "rules": Rules.from_json(one["rules"]),
+                "failed_workers": tuple(one["failed_workers"]),
+                "app_import_s": tuple(one["app_import_s"]),
+            }
+        )
         for one in known["generations"]
     )
     known["workers"] = tuple(WorkerHandle(**one) for one in known["workers"])

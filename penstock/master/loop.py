@@ -251,7 +251,8 @@ class Master:
         match message.get("event"):
             case "imported":
                 seconds = float(message.get("seconds", 0.0))
-                self.take(ev.Imported(link.number, seconds, lazy=bool(message.get("lazy"))))
+                apps = tuple(float(each) for each in message.get("app_seconds", ()))
+                self.take(ev.Imported(link.number, seconds, lazy=bool(message.get("lazy")), app_seconds=apps))
             case "import-failed":
                 exit_code = message.get("exit_code")
                 self.take(
@@ -615,7 +616,7 @@ class Master:
                     record.spawns,
                     record.harakiris,
                     int(now_epoch - (now - record.spawned_at)) if record.spawns else 0,
-                    int(serving.import_s) if serving else 0,
+                    tuple(map(int, serving.app_import_s)) if serving else (),
                     fleet.paused,
                 )
             )
@@ -634,6 +635,7 @@ class Master:
             tuple(sockets),
             tuple(ids),
             fleet.rules.threads,
+            mountpoints(self._links[serving.number].plan if serving else self._plan),
         )
 
     def _worker_view(self, handle: WorkerHandle, is_current: bool) -> WorkerView:
@@ -653,6 +655,12 @@ class Master:
         workers = f"{rules.processes} worker{'s' if rules.processes != 1 else ''}"
         threads = f"{rules.threads} thread{'s' if rules.threads != 1 else ''}"
         return f"penstock {penstock.__version__} is ready: {addresses} (pid {os.getpid()}, {workers}, {threads} each)"
+
+
+def mountpoints(plan: Plan) -> tuple[str, ...]:
+    """List where the apps are mounted, by their ids."""
+    first = ("",) * plan.engine.mounting.first_id
+    return (*first, *(mount.point for mount in plan.app.mounts)) or ("",)
 
 
 def fixed_parts(plan: Plan) -> dict[str, object]:

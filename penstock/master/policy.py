@@ -360,7 +360,7 @@ class _Turn(Recycling):
         one = self.fleet.generation(event.generation)
         if one is None or one.state != "importing":
             return
-        one = replace(one, state="ready", import_s=event.seconds)
+        one = replace(one, state="ready", import_s=event.seconds, app_import_s=event.app_seconds)
         self.put_generation(one)
         if event.lazy:
             self.log(f"generation {one.number} (pid: {one.pid}) lets each worker import the app itself (lazy-apps)")

@@ -40,6 +40,9 @@ class WorkerRow:
     connections: int = 0
     refused: int = 0
     signals: int = 0
+    app_requests: tuple[int, ...] = ()
+    """Of each app where there are several, by their ids; the last counts all that have no cell of their own."""
+    app_exceptions: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +91,10 @@ class Layout:
 
 _NUMBERS = ("magic", "version", "header_bytes", "worker_bytes", "thread_bytes")
 _BLOCKS = ("header_fields", "worker_fields", "thread_fields")
-_FORMATS = {"u32": struct.Struct("=I"), "u64": struct.Struct("=Q")}
-_WORKER_NAMES = tuple(field.name for field in fields(WorkerRow))
+_FORMATS = {"u32": struct.Struct("=I"), "u64": struct.Struct("=Q"), "u64x16": struct.Struct("=16Q")}
+_LISTS = ("app_requests", "app_exceptions")
+"""Cells of several numbers."""
+_WORKER_NAMES = tuple(field.name for field in fields(WorkerRow) if field.name not in _LISTS)
 _THREAD_NAMES = tuple(field.name for field in fields(ThreadRow) if field.name != "line")
 
 
@@ -122,7 +127,10 @@ class Scoreboard:
 
     def worker(self, slot: int) -> WorkerRow:
         """Read a worker's cells."""
-        return WorkerRow(**self._read(self._base(slot), self.layout.worker_fields, _WORKER_NAMES))
+        base, places = self._base(slot), self.layout.worker_fields
+        cells: dict[str, Any] = {**self._read(base, places, _WORKER_NAMES)}
+        cells |= {name: self._counts(base, places[name]) for name in _LISTS if name in places}
+        return WorkerRow(**cells)
 
     def threads_of(self, slot: int, lines: bool = True) -> tuple[ThreadRow, ...]:
         """Read the cells of a worker's threads; their request lines only where somebody wants them."""
@@ -154,6 +162,11 @@ class Scoreboard:
         offset, kind = place
         value: int = _FORMATS[kind].unpack_from(self._memory, base + offset)[0]
         return value
+
+    def _counts(self, base: int, place: tuple[int, str]) -> tuple[int, ...]:
+        offset, kind = place
+        counts = _FORMATS[kind].unpack_from(self._memory, base + offset)
+        return counts if any(counts) else ()
 
     def _line(self, base: int) -> str:
         places = self.layout.thread_fields

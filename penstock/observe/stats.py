@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 from penstock.observe.scoreboard import ACCEPTING, DRAINING, IN_APP, PAUSED, ThreadRow, WorkerRow
@@ -52,6 +53,8 @@ class Ended:
     signals: int = 0
     refused: int = 0
     threads: tuple[ThreadRow, ...] = ()
+    app_requests: tuple[int, ...] = ()
+    app_exceptions: tuple[int, ...] = ()
 
     def plus(self, row: WorkerRow, threads: Sequence[ThreadRow]) -> Ended:
         """Add a worker that has just gone."""
@@ -64,6 +67,8 @@ class Ended:
             self.signals + row.signals,
             self.refused + row.refused,
             add_threads(self.threads, threads),
+            add_counts(self.app_requests, row.app_requests),
+            add_counts(self.app_exceptions, row.app_exceptions),
         )
 
 
@@ -77,7 +82,8 @@ class IdView:
     spawns: int
     harakiris: int
     last_spawn_epoch_s: int
-    startup_s: int
+    startup_s: tuple[int, ...]
+    """Of each app, as far as it is known."""
     is_paused: bool = False
 
 
@@ -94,6 +100,13 @@ class InstanceView:
     sockets: tuple[SocketView, ...]
     workers: tuple[IdView, ...]
     threads: int = 1
+    mountpoints: tuple[str, ...] = ("",)
+    """Of each app, by their ids."""
+
+
+def add_counts(*lists: Sequence[int]) -> tuple[int, ...]:
+    """Add up counters, place by place."""
+    return tuple(sum(places) for places in zip_longest(*lists, fillvalue=0))
 
 
 def add_threads(some: Sequence[ThreadRow], more: Sequence[ThreadRow]) -> tuple[ThreadRow, ...]:
@@ -185,6 +198,12 @@ def _worker(one: IdView, view: InstanceView) -> dict[str, Any]:
     live = current.threads if current else ()
     requests = one.ended.requests + sum(other.requests for other in rows)
     exceptions = one.ended.exceptions + sum(other.exceptions for other in rows)
+    # Where there is one app only, its numbers are the worker's.
+    app_requests: Sequence[int] = (requests,)
+    app_exceptions: Sequence[int] = (exceptions,)
+    if len(view.mountpoints) > 1:
+        app_requests = add_counts(one.ended.app_requests, *(other.app_requests for other in rows))
+        app_exceptions = add_counts(one.ended.app_exceptions, *(other.app_exceptions for other in rows))
     return {
         "id": one.worker,
         "pid": current.pid if current else 0,
@@ -205,14 +224,15 @@ def _worker(one: IdView, view: InstanceView) -> dict[str, Any]:
         "avg_rt": row.average_response_us or one.ended.average_response_us,
         "apps": [
             {
-                "id": 0,
+                "id": app,
                 "modifier1": 0,
-                "mountpoint": "",
-                "startup_time": one.startup_s,
-                "requests": requests,
-                "exceptions": exceptions,
+                "mountpoint": mountpoint,
+                "startup_time": one.startup_s[app] if app < len(one.startup_s) else 0,
+                "requests": app_requests[app] if app < len(app_requests) else 0,
+                "exceptions": app_exceptions[app] if app < len(app_exceptions) else 0,
                 "chdir": view.chdir,
             }
+            for app, mountpoint in enumerate(view.mountpoints)
         ],
         "cores": [_core(number, thread, live) for number, thread in enumerate(_padded(threads, view.threads))],
     }

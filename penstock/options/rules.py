@@ -47,12 +47,19 @@ class Rule:
     """Options that mean the same as `about`, so that the value at fault may be one of theirs."""
 
 
+MOUNTS = ("mount", "worker-mount")
+
+
 def _no_listener(said: Said) -> bool:
     return not any(said.values(name) for name in ("http", "http-socket", "socket"))
 
 
 def _no_app(said: Said) -> bool:
-    return bool(said.value("need-app")) and not said.given("module") and not said.given("wsgi-file")
+    return bool(said.value("need-app")) and not any(said.given(name) for name in ("module", "wsgi-file", *MOUNTS))
+
+
+def _no_mount(said: Said) -> bool:
+    return bool(said.value("manage-script-name")) and not any(said.given(name) for name in MOUNTS)
 
 
 def _http_to_elsewhere(said: Said) -> bool:
@@ -103,6 +110,14 @@ RULES: tuple[Rule, ...] = (
         broken=lambda said: said.given("module") and said.given("wsgi-file"),
         why="module is given as well and is the one that is served",
         fix="remove one of module and wsgi-file",
+    ),
+    Rule(
+        id="nothing-mounted",
+        level="warning",
+        about="manage-script-name",
+        broken=_no_mount,
+        why="nothing is mounted, so manage-script-name changes nothing: SCRIPT_NAME is what the front end sends",
+        fix="write mount = /PREFIX=APP instead of module or wsgi-file, or remove it",
     ),
     Rule(
         id="http-to-elsewhere",

@@ -12,6 +12,7 @@ from penstock.options import (
     identity,
     lifecycle,
     logging,
+    mounting,
     processes,
     requests,
     sockets,
@@ -40,6 +41,7 @@ SECTIONS: tuple[Section, ...] = tuple(
     for module in (
         sockets,
         app,
+        mounting,
         processes,
         requests,
         static,

@@ -6,7 +6,7 @@ import glob
 import os
 from typing import cast
 
-from penstock.plan import python
+from penstock.plan import mounts, python
 from penstock.plan.context import Context
 from penstock.plan.types import AppPlan
 
@@ -33,6 +33,7 @@ def app(context: Context) -> AppPlan:
         interpreter=os.path.join(home, "bin", "python") if home is not None else context.machine.interpreter,
         home=home,
         options=tuple((entry.key, entry.value) for entry in said.entries if entry.key),
+        mounts=mounts.mounts(context),
     )
 
 

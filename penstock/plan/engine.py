@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 
-from penstock.plan import log, static
+from penstock.plan import log, mounts, static
 from penstock.plan.context import Context
-from penstock.plan.types import EnginePlan
+from penstock.plan.types import AppPlan, EnginePlan
 
 HEAD_LIMIT_BYTES = 65536
 """The least that is allowed unless `header-limit` lowers it; also what a uwsgi packet can hold."""
@@ -21,7 +21,7 @@ SMALLEST_BODY_MEMORY_BYTES = 4096
 OWN_PROXIES = ("unix", "127.0.0.0/8", "::1/128")
 
 
-def engine(context: Context, processes: int) -> EnginePlan:
+def engine(context: Context, processes: int, app: AppPlan) -> EnginePlan:
     """Limits and behaviour that are the same for every worker."""
     said = context.said
     stall = float(_stall_timeout(context))
@@ -49,6 +49,7 @@ def engine(context: Context, processes: int) -> EnginePlan:
         drain_timeout_s=float(said.number("worker-reload-mercy")),
         trusted_proxies=_trusted_proxies(context),
         static=static.static_files(context),
+        mounting=mounts.mounting(context, app),
         log=log.request_log(context),
         max_requests_delta=said.number("max-requests-delta"),
     )

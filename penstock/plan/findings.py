@@ -31,7 +31,15 @@ ROWS: tuple[Row, ...] = (
         "an address is a word that may be a host or the name of a unix socket",
         "write ./NAME for a unix socket, NAME:PORT for a host",
     ),
+    Row(
+        "first-app-answers",
+        "warning",
+        "mount",
+        "the first mounted application answers what names none of them",
+        "add manage-script-name = true to let the path choose",
+    ),
     Row("master-always", "note", "master", "master = false changes nothing", "remove it"),
+    Row("mounted-twice", "error", "mount", "two applications are mounted at one path", "remove one"),
     Row(
         "no-directory",
         "error",
@@ -48,13 +56,6 @@ ROWS: tuple[Row, ...] = (
         "make it again with python3 -m venv, or correct the path",
     ),
     Row(
-        "no-mime-types",
-        "warning",
-        "mimefile",
-        "a file of content types does not exist",
-        "correct the path; types that are usual are known",
-    ),
-    Row(
         "no-static-files",
         "warning",
         "static-map",
@@ -62,16 +63,16 @@ ROWS: tuple[Row, ...] = (
         "create it (for Django: manage.py collectstatic), or correct the path",
     ),
     Row("no-user", "error", "uid", "there is no such user", "create it, or name another"),
-    Row(
-        "nothing-static",
-        "warning",
-        "",
-        "an option is about static files, and none are served",
-        "name them: static-map = /static=/srv/app/static; or remove it",
-    ),
     Row("not-root", "error", "uid", "only root can become another user", "start it as root"),
     Row("runs-as-root", "warning", "uid", "the instance runs as root", "add uid and gid"),
     Row("same-address", "error", "", "an address is given twice", "remove one"),
+    Row(
+        "two-root-apps",
+        "warning",
+        "mount",
+        "an application is mounted at / beside a module or wsgi-file, which answers there",
+        "remove one of them",
+    ),
     Row(
         "term-stops",
         "note",

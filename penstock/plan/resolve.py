@@ -53,10 +53,11 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
     count = said.number("processes")
     if count == -1:
         count = machine.cpus
+    the_app = app.app(context)
     plan = Plan(
         listeners=sockets.listeners(context),
-        app=app.app(context),
-        engine=engine.engine(context, count),
+        app=the_app,
+        engine=engine.engine(context, count, the_app),
         processes=count,
         lazy_apps=said.flag("lazy-apps"),
         need_app=said.flag("need-app"),

@@ -44,13 +44,31 @@ class ListenerPlan:
         return self.family == "unix"
 
 
+AppKind = Literal["module", "file", "none"]
+"""How an application is found: by the name of its module, or by the path of its file."""
+
+
+@dataclass(frozen=True, slots=True)
+class MountPlan:
+    """An application that answers under a path of its own (`mount`)."""
+
+    point: str
+    """The path without a slash at its end; empty for the application of every path that has no other."""
+    kind: AppKind
+    target: str
+    """As in AppPlan."""
+    callable: str
+    origin: str
+    """Where it was written, for messages."""
+
+
 @dataclass(frozen=True, slots=True)
 class AppPlan:
-    """Which application a generation imports, and in what surroundings."""
+    """Which applications a generation imports, and in what surroundings."""
 
-    kind: Literal["module", "file", "none"]
+    kind: AppKind
     target: str
-    """Module name or file path."""
+    """Module name or file path; empty where all applications are mounted."""
     callable: str
     """Attribute that holds the application; may be dotted and may end in `()`."""
     chdir: str
@@ -65,59 +83,25 @@ class AppPlan:
     """The virtual environment that was asked for, if any."""
     options: tuple[tuple[str, str | None], ...]
     """Every option and placeholder as written, for `uwsgi.opt`; None for a flag that came without a value."""
+    mounts: tuple[MountPlan, ...]
+    """Applications beside, or instead of, the one that `kind` and `target` name."""
 
-
-@dataclass(frozen=True, slots=True)
-class StaticMapPlan:
-    """One place that files are looked for in."""
-
-    prefix: str
-    """The beginning of the URLs; `/` for all."""
-    path: str
-    """Absolute directory or file."""
-    keeps_prefix: bool = False
-    """The whole path of the URL is looked up beneath the directory, not only what follows the prefix."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExpiryPlan:
-    """How long clients may use some files without asking again."""
-
-    subject: Literal["name", "path-info", "uri", "type"]
-    """What the pattern is compared with: the file's path, the URL's, the URL as it was sent, the content type."""
-    pattern: str
-    """A regular expression; for `type` the type itself."""
-    seconds: int
-    from_change: bool
-    """Counted from the file's last change instead of from the request."""
+    @property
+    def description(self) -> str:
+        """What is imported, in words: `module shop.wsgi`; empty for nothing."""
+        own = [(self.kind, self.target)] if self.kind != "none" else []
+        return ", ".join(f"{kind} {target}" for kind, target in [*own, *((m.kind, m.target) for m in self.mounts)])
 
 
 @dataclass(frozen=True, slots=True)
 class StaticPlan:
     """Files that the engine serves without the app."""
 
-    maps: tuple[StaticMapPlan, ...] = ()
-    """In the order in which they are tried."""
-    docroot: bool = False
-    """Files under the DOCUMENT_ROOT that a trusted front end names are served too."""
-    safe: tuple[str, ...] = ()
+    maps: tuple[tuple[str, str], ...]
+    """(URL prefix, absolute directory or file)."""
+    safe: tuple[str, ...]
     """Absolute directories that static files may resolve into beside their own root."""
-    index: tuple[str, ...] = ()
-    """Names of the file that a directory is answered with."""
-    skipped_suffixes: tuple[str, ...] = ()
-    """Ends of names that are never served."""
-    compressed_all: bool = False
-    """Every file may have a compressed form beside it."""
-    compressed_patterns: tuple[str, ...] = ()
-    """Regular expressions of the paths of files that may have one; `compressed_prefixes` and `compressed_suffixes` are
-    their beginnings and ends."""
-    compressed_prefixes: tuple[str, ...] = ()
-    compressed_suffixes: tuple[str, ...] = ()
-    expires: tuple[ExpiryPlan, ...] = ()
-    """The first that fits counts."""
-    serve_mode: Literal["", "x-accel-redirect", "x-sendfile"] = ""
-    """By which header the front end is told to send the file; empty: it is sent here."""
-    mime_types: str = ""
+    mime_types: str
     """Lines of `extension type`, sorted by extension (without dot, in lower case); empty where no file is served.
 
     One text, because each process would have its own copy of thousands of small values."""
@@ -129,6 +113,22 @@ class RequestLogPlan:
 
     enabled: bool
     """`disable-logging` turns it off."""
+
+
+@dataclass(frozen=True, slots=True)
+class MountingPlan:
+    """How the engine chooses one of several applications. Ids count the applications as the log and statistics do."""
+
+    by_path: bool
+    """`manage-script-name`: the longest mountpoint that the path begins with, which becomes SCRIPT_NAME."""
+    by_script_name: bool
+    """The front end names the mountpoint in SCRIPT_NAME (uwsgi protocol)."""
+    count: int
+    """How many applications there are."""
+    first_id: int
+    """Id of the first mounted application: 1 where there is one beside the mounted ones, else 0."""
+    fallback_id: int
+    """Who answers where no mountpoint fits; -1 for nobody, which is 404."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +173,7 @@ class EnginePlan:
     trusted_proxies: tuple[str, ...]
     """`unix` and address ranges in CIDR notation whose X-Forwarded-* headers are believed."""
     static: StaticPlan
+    mounting: MountingPlan
     log: RequestLogPlan
     max_requests_delta: int = 0
     """How many more requests each worker serves than the one before it, so that they do not end all at once."""
@@ -249,8 +250,8 @@ class Plan:
 
 
 PARTS: dict[type, dict[str, type]] = {
-    EnginePlan: {"static": StaticPlan, "log": RequestLogPlan},
-    StaticPlan: {"maps": StaticMapPlan, "expires": ExpiryPlan},
+    AppPlan: {"mounts": MountPlan},
+    EnginePlan: {"static": StaticPlan, "mounting": MountingPlan, "log": RequestLogPlan},
     Plan: {
         "listeners": ListenerPlan,
         "app": AppPlan,

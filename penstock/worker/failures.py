@@ -24,14 +24,17 @@ class FailureLog:
         # Shared by all processes: which failure was told last.
         self._told_fd = os.memfd_create("penstock-failures", os.MFD_CLOEXEC)
 
-    def write(self, failure: AppNotLoaded, need_app: bool, who: str = "") -> None:
-        """Tell a failure in full, or in one line if it is the one that was told last; `who` could not load the app."""
+    def write(self, failure: AppNotLoaded, need_app: bool, who: str = "", app: int = 0, point: str = "") -> None:
+        """Tell a failure in full, or in one line if it is the one that was told last; `who` could not load the app.
+
+        `app` and `point` are its id and mountpoint.
+        """
         if self._is_told(f"{failure.traceback}{failure}".encode("utf-8", "backslashreplace")):
             say(f"{who or 'this process'} can not load the app either: {failure.reason}")
             return
         if failure.traceback:
             say(failure.traceback)
-        say("unable to load app 0 (mountpoint='') (callable not found or import error)")
+        say(f"unable to load app {app} (mountpoint='{point}') (callable not found or import error)")
         say(str(failure))
         if not need_app:
             say("*** no app loaded. going in full dynamic mode ***")

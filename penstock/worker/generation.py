@@ -23,6 +23,7 @@ from typing import NoReturn
 from penstock.plan.types import WorkerPlan
 from penstock.values import dataclass
 from penstock.worker import signals, surroundings
+from penstock.worker.apps import Application, Apps, Loaded, OneDjango, applications, together
 from penstock.worker.channel import Channel, MasterGone, Start, read_start
 from penstock.worker.failures import FailureLog
 from penstock.worker.lifeline import Watch
@@ -46,7 +47,7 @@ class Assignment:
     """What a forked worker starts from."""
 
     plan: WorkerPlan
-    app: App | None
+    apps: Apps | None
     """None: the worker has to import it (lazy-apps)."""
     start: Start
     modules: Modules
@@ -82,19 +83,20 @@ def serve(channel: Channel) -> int | Assignment:
             failures.write(failure, need_app=True)
             _report_failure(channel, failure)
             return EXIT_NO_APP
-        app = None
+        apps = None
+        began = time.monotonic()
         if start.lazy_apps:
             channel.send({"event": "imported", "seconds": 0.0, "lazy": True})
         else:
-            began = time.monotonic()
             try:
-                app = import_app(start, failures, channel.fileno())
+                apps = import_apps(start, failures, channel.fileno())
             except AppNotLoaded as failure:
                 _report_failure(channel, failure)
                 return EXIT_NO_APP
             settle()
-            channel.send({"event": "imported", "seconds": round(time.monotonic() - began, 3)})
-        return _Forker(channel, start, modules, forks, failures, app).run()
+            seconds = round(time.monotonic() - began, 3)
+            channel.send({"event": "imported", "seconds": seconds, "app_seconds": apps.seconds})
+        return _Forker(channel, start, modules, forks, failures, apps).run()
     except MasterGone:
         return 0
 
@@ -133,50 +135,79 @@ def flush_streams() -> None:
             stream.flush()
 
 
-def import_app(start: Start, failures: FailureLog, *watched: int, who: str = "") -> App:
-    """Import the app and say so in the log; the process ends at once if the master or a `watched` peer goes meanwhile.
+def import_apps(start: Start, failures: FailureLog, *watched: int, who: str = "") -> Apps:
+    """Import every app and say so; the process ends at once if the master or a `watched` peer goes meanwhile.
 
     Raises AppNotLoaded, logged already. Where `need-app` is off an app that does not load is replaced by one that
     answers 500, except in a reload: there the old code is better than none.
     """
-    began = time.monotonic()
     # Almost everything that an import makes is there to stay: looking for garbage all the time takes a tenth of it.
     usual = gc.get_threshold()
     gc.set_threshold(*IMPORT_THRESHOLDS)
+    current = _Current(who)
+    django = OneDjango()
+    loaded: list[Loaded] = []
     try:
-        with Watch(start.lifeline_fd, *watched, notice=_mention_slow_import(start, who)):
-            app = load_app(start.app)
-    except AppNotLoaded as failure:
-        required = start.need_app or (start.is_reload and start.app.kind != "none")
-        failures.write(failure, required, who)
-        if required:
-            raise
-        return no_app
+        with Watch(start.lifeline_fd, *watched, notice=current.make_notice()):
+            for application in applications(start.app):
+                current.application = application
+                began = time.monotonic()
+                app = _import_app(start, failures, application, django, who)
+                loaded.append(Loaded(application, app, round(time.monotonic() - began, 3)))
     finally:
         # An app that sets its own means them.
         if gc.get_threshold() == IMPORT_THRESHOLDS:
             gc.set_threshold(*usual)
         overruled = signals.ignore()
-    seconds = int(time.monotonic() - began)
-    say(
-        f"WSGI app 0 (mountpoint='') ready in {seconds} seconds on interpreter {id(sys.modules):#x} "
-        f"pid: {os.getpid()} (default app)"
-    )
     if overruled:
         say(f"the app's handler of {', '.join(overruled)} is not used: the master alone is signalled")
+    return together(loaded, start.engine.mounting.fallback_id)
+
+
+def _import_app(start: Start, failures: FailureLog, application: Application, django: OneDjango, who: str) -> App:
+    began = time.monotonic()
+    if application.mount is not None:
+        say(f"mounting {application.mount.target} on {application.point or '/'}")
+    django.before()
+    try:
+        try:
+            app = load_app(application.plan)
+        finally:
+            # A second Django project fails in many ways; this is the cause of all of them.
+            django.after(application)
+    except AppNotLoaded as error:
+        failure = application.explain(error)
+        required = start.need_app or (start.is_reload and application.plan.kind != "none")
+        failures.write(failure, required, who, application.id, application.point)
+        if required:
+            raise failure from error
+        return no_app
+    default = " (default app)" if application.id == start.engine.mounting.fallback_id else ""
+    seconds = int(time.monotonic() - began)
+    say(
+        f"WSGI app {application.id} (mountpoint='{application.point}') ready in {seconds} seconds "
+        f"on interpreter {id(sys.modules):#x} pid: {os.getpid()}{default}"
+    )
     return app
 
 
-def _mention_slow_import(start: Start, who: str) -> Callable[[int], None]:
-    """Make what tells the log where an import is that has lasted for some seconds. For the thread that imports."""
-    name = f"{start.app.kind} {start.app.target}"
-    thread = threading.get_ident()
-    subject = f"{who} is " if who else ""
+class _Current:
+    """What is being imported, for the line that tells of a slow import. Made by the thread that imports."""
 
-    def mention(seconds: int) -> None:
-        say(f"{subject}still importing {name} after {seconds} s{place_in_thread(thread)}")
+    def __init__(self, who: str) -> None:
+        self.application: Application | None = None
+        self._who = who
+        self._thread = threading.get_ident()
 
-    return mention
+    def make_notice(self) -> Callable[[int], None]:
+        subject = f"{self._who} is " if self._who else ""
+
+        def mention(seconds: int) -> None:
+            plan = self.application.plan if self.application else None
+            name = f" {plan.kind} {plan.target}" if plan else ""
+            say(f"{subject}still importing{name} after {seconds} s{place_in_thread(self._thread)}")
+
+        return mention
 
 
 def settle() -> None:
@@ -230,14 +261,14 @@ class _Forker:
         modules: Modules,
         forks: signals.AppForks,
         failures: FailureLog,
-        app: App | None,
+        apps: Apps | None,
     ) -> None:
         self._channel = channel
         self._start = start
         self._modules = modules
         self._forks = forks
         self._failures = failures
-        self._app = app
+        self._apps = apps
         self._workers: list[WorkerHandle] = []
         self._ending = False
         self._poller = select.poll()
@@ -318,7 +349,7 @@ class _Forker:
             handoff_send_fd=start.handoff_send_fd,
             log_fd=start.log_fd,
         )
-        return Assignment(plan, self._app, start, self._modules, self._forks, self._failures)
+        return Assignment(plan, self._apps, start, self._modules, self._forks, self._failures)
 
     def _reap(self) -> None:
         """Collect the workers that have ended, and only them: the app may have children of its own."""

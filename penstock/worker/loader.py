@@ -96,8 +96,11 @@ def module_name(path: str) -> str:
 
 
 def import_file(path: str) -> ModuleType:
-    """Execute the file at `path` as a module; a relative path counts from the working directory."""
+    """Execute the file at `path` as a module, once; a relative path counts from the working directory."""
     name = module_name(path)
+    before = sys.modules.get(name)
+    if before is not None and getattr(before, "__file__", None) == os.path.abspath(path):
+        return before
     loader = _PlainFile(name, os.path.abspath(path))
     spec = importlib.util.spec_from_file_location(name, loader.path, loader=loader)
     if spec is None:

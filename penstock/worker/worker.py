@@ -22,7 +22,7 @@ from typing import NoReturn
 from penstock._engine import Engine
 from penstock.worker import signals
 from penstock.worker.channel import shorten
-from penstock.worker.generation import Assignment, import_app, leave
+from penstock.worker.generation import Assignment, import_apps, leave
 from penstock.worker.loader import AppNotLoaded
 from penstock.worker.server_log import say
 
@@ -50,10 +50,11 @@ def _serve(assignment: Assignment) -> int:
     modules.enter_worker(plan.worker_id)
     signals.ignore()
     faulthandler.register(signals.STACK_DUMP, file=plan.log_fd, all_threads=True)
-    app = assignment.app
-    if app is None:
+    apps = assignment.apps
+    if apps is None:
+        who = f"worker {plan.worker_id} (pid: {os.getpid()})"
         try:
-            app = import_app(assignment.start, assignment.failures, who=f"worker {plan.worker_id} (pid: {os.getpid()})")
+            apps = import_apps(assignment.start, assignment.failures, who=who)
         except AppNotLoaded as failure:
             tell_master(plan.control_fd, f"failed {shorten(f'{failure.traceback}{failure}', REPORT_LIMIT)}")
             return EXIT_NO_APP
@@ -62,7 +63,7 @@ def _serve(assignment: Assignment) -> int:
     # After the import, so that hooks which a lazily imported app defines run too.
     modules.run_postfork_hooks()
     assignment.forks.let_go = lambda: _let_go(assignment)
-    engine = Engine(plan, app)
+    engine = Engine(plan, apps.fallback, apps.mounts)
     os.register_at_fork(
         after_in_parent=lambda: engine.forked(in_child=False), after_in_child=lambda: engine.forked(in_child=True)
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from penstock.plan.types import AppPlan, EnginePlan, ListenerPlan, Plan, RequestLogPlan, StaticPlan
+from penstock.plan.types import AppPlan, EnginePlan, ListenerPlan, MountingPlan, Plan, RequestLogPlan, StaticPlan
 from penstock.values import replace
 
 
 def app_plan(target: str, chdir: str = "/") -> AppPlan:
-    return AppPlan("file", target, "application", chdir, (), (), sys.executable, None, ())
+    return AppPlan("file", target, "application", chdir, (), (), sys.executable, None, (), ())
 
 
 def engine_plan() -> EnginePlan:
@@ -37,7 +37,8 @@ def engine_plan() -> EnginePlan:
         min_worker_lifetime_s=0.0,
         drain_timeout_s=60.0,
         trusted_proxies=(),
-        static=StaticPlan(),
+        static=StaticPlan(maps=(), safe=(), mime_types=""),
+        mounting=MountingPlan(by_path=False, by_script_name=True, count=1, first_id=1, fallback_id=0),
         log=RequestLogPlan(enabled=True),
     )
 

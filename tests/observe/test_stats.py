@@ -81,7 +81,7 @@ NOBODY = Ended()
 
 
 def view(*workers: WorkerView, ended: Ended = NOBODY, paused: bool = False) -> InstanceView:
-    one = IdView(1, workers, ended, spawns=3, harakiris=1, last_spawn_epoch_s=99, startup_s=2, is_paused=paused)
+    one = IdView(1, workers, ended, spawns=3, harakiris=1, last_spawn_epoch_s=99, startup_s=(2,), is_paused=paused)
     sockets = (SocketView("127.0.0.1:80", "http", 3, 100), SocketView("/run/a", "uwsgi", 7, 50))
     return InstanceView("1.2", 1, 2, 3, "/cwd", "/app", sockets, (one,), threads=2)
 

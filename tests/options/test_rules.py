@@ -46,6 +46,8 @@ def test_the_least_that_serves_breaks_none() -> None:
     assert broken(**SERVING) == set()
     assert broken(http_socket=[":1"], wsgi_file=["a.py"]) == set()
     assert broken(socket=["a.sock"], need_app=[False]) == set()
+    assert broken(socket=["a.sock"], mount=["/a=a"], manage_script_name=[True]) == set()
+    assert broken(socket=["a.sock"], worker_mount=["/a=a"]) == set()
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,7 @@ def test_the_least_that_serves_breaks_none() -> None:
         ("no-listener", {"http": []}),
         ("no-app", {"module": None}),
         ("two-apps", {"wsgi_file": ["a.py"]}),
+        ("nothing-mounted", {"manage_script_name": [True]}),
         ("http-to-elsewhere", {"http_to": ["/other.sock"]}),
         ("http-to-elsewhere", {"http_to": ["/a.sock", "/b.sock"], "socket": ["/a.sock"]}),
         ("chmod-without-unix-socket", {"chmod_socket": [0o660]}),

@@ -16,12 +16,13 @@ __version__ = "0"
 class Engine:
     """The boundary's Engine, as far as penstock.worker uses it."""
 
-    def __init__(self, plan, app):
+    def __init__(self, plan, app, mounts=()):
         """Refuse what the test's plan marks as broken."""
         if plan.engine.server_name == "broken-engine":
             raise RuntimeError("the engine could not start")
         self.plan = plan
         self.app = app
+        self.mounts = dict(mounts)
         self.over = threading.Event()
         self.reason = ""
 
@@ -55,5 +56,6 @@ class Engine:
             body = b"".join(self.app(environ, lambda line, headers: status.append(line)))
             os.write(self.plan.control_fd, status[0].encode() + b"\n" + body)
         elif word == "eval":
-            names = {"plan": self.plan, "app": self.app, "os": os, "sys": sys, "threading": threading}
+            names = {"plan": self.plan, "app": self.app, "mounts": self.mounts, "os": os, "sys": sys}
+            names["threading"] = threading
             os.write(self.plan.control_fd, json.dumps(eval(rest, names), default=repr).encode())

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import penstock
-from penstock.plan.types import AppPlan, EnginePlan, RequestLogPlan, StaticMapPlan, StaticPlan, to_json_value
+from penstock.plan.types import AppPlan, EnginePlan, MountingPlan, RequestLogPlan, StaticPlan, to_json_value
 
 WAIT_S = 30
 
@@ -41,7 +41,8 @@ def engine_plan(**changes: Any) -> EnginePlan:
         "response_buffer_bytes": 1 << 20, "response_spool_bytes": 0, "response_spool_total_bytes": 0,
         "header_timeout_s": 10.0, "body_timeout_s": 10.0, "write_timeout_s": 10.0,
         "keepalive_timeout_s": 30.0, "max_requests": 0, "min_worker_lifetime_s": 10.0, "drain_timeout_s": 60.0,
-        "trusted_proxies": ("unix",), "static": StaticPlan((StaticMapPlan("/static", "/srv/static"),)),
+        "trusted_proxies": ("unix",), "static": StaticPlan((("/static", "/srv/static"),), (), ""),
+        "mounting": MountingPlan(False, True, 1, 1, 0),
         "log": RequestLogPlan(enabled=True),
     }  # fmt: skip
     return EnginePlan(**{**values, **changes})
@@ -52,6 +53,7 @@ def app_plan(directory: Path, target: str = "shop_site", **changes: Any) -> AppP
     values: dict[str, Any] = {
         "kind": "module", "target": target, "callable": "application", "chdir": str(directory), "pythonpath": (),
         "environment": (), "interpreter": sys.executable, "home": None, "options": (("processes", "2"),),
+        "mounts": (),
     }  # fmt: skip
     return AppPlan(**{**values, **changes})
 

@@ -35,8 +35,9 @@ pub struct Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    fn new(py: Python<'_>, plan: WorkerPlan, app: Py<PyAny>) -> PyResult<Self> {
-        let app = WsgiApp::new(py, &plan, app)?;
+    #[pyo3(signature = (plan, app, mounts=Vec::new()), text_signature = "(plan, app, mounts=())")]
+    fn new(py: Python<'_>, plan: WorkerPlan, app: Py<PyAny>, mounts: Vec<(String, Py<PyAny>)>) -> PyResult<Self> {
+        let app = WsgiApp::new(py, &plan, app, mounts)?;
         let worker = Worker::new(plan, Box::new(app)).map_err(|error| EngineError::new_err(error.to_string()))?;
         Ok(Self { worker: Arc::new(worker) })
     }

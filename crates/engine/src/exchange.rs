@@ -93,6 +93,8 @@ pub struct Report {
     pub client_gone: bool,
     /// Variables in the environ, as uWSGI counts them: twice their number.
     pub vars: u32,
+    /// Id of the app that answered, where there are several; -1 for none of them.
+    pub app: i32,
 }
 
 impl Default for Report {
@@ -107,6 +109,7 @@ impl Default for Report {
             app_failed: false,
             client_gone: false,
             vars: 0,
+            app: 0,
         }
     }
 }
@@ -242,6 +245,7 @@ impl Exchange {
             app_failed: app_failed && !client_gone,
             client_gone,
             vars: self.report.vars,
+            app: self.report.app,
         };
         response.into_scratch()
     }

@@ -13,6 +13,8 @@ mod event_loop;
 mod exchange;
 mod forwarded;
 mod inspect;
+mod mounts;
+#[allow(dead_code, reason = "the options that match requests come to use it; the plan checks with it already")]
 mod pattern;
 mod plan;
 mod poller;

@@ -4,33 +4,18 @@ use pyo3::prelude::*;
 
 #[derive(FromPyObject, Clone, Debug, Default)]
 pub struct StaticPlan {
-    pub maps: Vec<MapPlan>,
-    pub docroot: bool,
+    pub maps: Vec<(String, String)>,
     pub safe: Vec<String>,
-    pub index: Vec<String>,
-    pub skipped_suffixes: Vec<String>,
-    pub compressed_all: bool,
-    pub compressed_patterns: Vec<String>,
-    pub compressed_prefixes: Vec<String>,
-    pub compressed_suffixes: Vec<String>,
-    pub expires: Vec<ExpiryPlan>,
-    pub serve_mode: String,
     pub mime_types: String,
 }
 
 #[derive(FromPyObject, Clone, Debug, Default)]
-pub struct MapPlan {
-    pub prefix: String,
-    pub path: String,
-    pub keeps_prefix: bool,
-}
-
-#[derive(FromPyObject, Clone, Debug, Default)]
-pub struct ExpiryPlan {
-    pub subject: String,
-    pub pattern: String,
-    pub seconds: u64,
-    pub from_change: bool,
+pub struct MountingPlan {
+    pub by_path: bool,
+    pub by_script_name: bool,
+    pub count: usize,
+    pub first_id: i32,
+    pub fallback_id: i32,
 }
 
 #[derive(FromPyObject, Clone, Debug, Default)]
@@ -64,6 +49,7 @@ pub struct EnginePlan {
     pub trusted_proxies: Vec<String>,
     #[pyo3(attribute("static"))]
     pub static_files: StaticPlan,
+    pub mounting: MountingPlan,
     pub log: RequestLogPlan,
     pub max_requests_delta: u64,
 }

@@ -97,6 +97,27 @@ impl Cell for LineText {
     }
 }
 
+/// One counter for each of several apps, by their ids; those that are counted here no more share the last.
+#[repr(transparent)]
+pub struct AppCounts([AtomicU64; APPS_COUNTED]);
+
+const APPS_COUNTED: usize = 16;
+
+impl Cell for AppCounts {
+    const KIND: &'static str = "u64x16";
+    fn clear(&self) {
+        for count in &self.0 {
+            count.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+impl AppCounts {
+    fn add(&self, app: usize) {
+        self.0[app.min(APPS_COUNTED - 1)].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// A part of the shared memory that consists of cells only.
 trait Block {
     const FIELDS: &'static [Field];
@@ -162,6 +183,9 @@ block! {
         refused: AtomicU64,
         /// uwsgi signals that were handled.
         signals: AtomicU64,
+        /// Requests and exceptions of each app, where there are several.
+        app_requests: AppCounts,
+        app_exceptions: AppCounts,
     }
 }
 
@@ -209,6 +233,14 @@ pub struct Finished {
 }
 
 impl WorkerBoard {
+    /// Counts a request of one of several apps.
+    pub fn count_app(&self, app: usize, failed: bool) {
+        self.app_requests.add(app);
+        if failed {
+            self.app_exceptions.add(app);
+        }
+    }
+
     pub fn set_state(&self, state: WorkerState) {
         self.state.store(state as u64, Ordering::Relaxed);
     }

@@ -144,7 +144,7 @@ impl Shared {
         let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
         let engine = &plan.engine;
         let proxies = TrustedProxies::parse(&engine.trusted_proxies).map_err(invalid)?;
-        let static_map = StaticMap::new(&engine.static_files).map_err(invalid)?;
+        let static_map = StaticMap::new(&engine.static_files);
         let (board, slot) = if plan.scoreboard_fd >= 0 {
             // SAFETY: the plan's descriptor is open for as long as this call lasts; the master's plan promises it.
             let fd = unsafe { BorrowedFd::borrow_raw(plan.scoreboard_fd) };
@@ -294,7 +294,7 @@ impl Shared {
         let requests = self.requests.load(Ordering::Relaxed);
         let line = Line {
             pid: self.pid,
-            app_id: if is_static { -1 } else { 0 },
+            app_id: if is_static { -1 } else { report.app },
             app_requests: if is_static { -1 } else { requests as i64 },
             total_requests: requests,
             address,
@@ -576,7 +576,13 @@ impl Worker {
             elapsed_us: ended_us.saturating_sub(begun_us),
             exception: report.app_failed,
         };
-        board.end(self.shared.board.worker(self.shared.slot), &done);
+        let worker = self.shared.board.worker(self.shared.slot);
+        board.end(worker, &done);
+        if self.shared.plan.engine.mounting.count > 1
+            && let Ok(app) = usize::try_from(report.app)
+        {
+            worker.count_app(app, done.exception);
+        }
         self.judge(thread.has_waited(done.elapsed_us));
         self.shared.count_request();
         let since_ready_us = ended_us.saturating_sub(exchange.started_us);
@@ -812,6 +818,7 @@ mod tests {
                 drain_timeout_s: 10.0,
                 trusted_proxies: vec![],
                 static_files: StaticPlan::default(),
+                mounting: crate::plan::MountingPlan::default(),
                 log: RequestLogPlan::default(),
                 max_requests_delta: 0,
             },

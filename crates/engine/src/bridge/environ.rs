@@ -15,6 +15,7 @@ use wire::http1::Underscores;
 use crate::boundary::{FileWrapper, RequestBody};
 use crate::exchange::{Exchange, Parsed};
 use crate::forwarded;
+use crate::mounts;
 use crate::plan::{ListenerProtocol, WorkerPlan};
 use crate::response::push_decimal;
 use crate::spool::SpooledBody;
@@ -512,9 +513,11 @@ fn fill_from_uwsgi(py: Python<'_>, environ: &Bound<'_, PyDict>, exchange: &Excha
         environ.set_item(intern!(py, "wsgi.url_scheme"), intern!(py, "https"))?;
     }
     if packet.modifier1 == 30 {
-        let script = exchange.var(b"SCRIPT_NAME");
-        if let Some(rest) = exchange.var(b"PATH_INFO").strip_prefix(script).filter(|_| !script.is_empty()) {
-            environ.set_item(intern!(py, "PATH_INFO"), latin1(py, rest))?;
+        let (script, path) = (exchange.var(b"SCRIPT_NAME"), exchange.var(b"PATH_INFO"));
+        let script = script.strip_suffix(b"/").unwrap_or(script);
+        // A location of nginx fits /shopping too where it is written /shop.
+        if !script.is_empty() && mounts::begins(path, script) {
+            environ.set_item(intern!(py, "PATH_INFO"), latin1(py, &path[script.len()..]))?;
         }
     }
     Ok(vars)

@@ -7,6 +7,7 @@
 
 mod environ;
 mod iterate;
+mod mounted;
 
 use pyo3::exceptions::{PyConnectionError, PyTypeError, PyValueError};
 use pyo3::intern;
@@ -16,6 +17,7 @@ use pyo3::types::{PyList, PyString, PyTuple};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 pub use environ::Environs;
+use mounted::Mounted;
 
 use crate::boundary::Callbacks;
 use crate::exchange::Exchange;
@@ -28,6 +30,8 @@ use crate::worker::{App, AppThread, Shared};
 /// The WSGI app of a worker.
 pub struct WsgiApp {
     callable: Py<PyAny>,
+    /// Other apps beside that one, if there are any.
+    mounted: Option<Mounted>,
     environs: Environs,
     /// One for each app thread, which alone locks it.
     threads: Vec<Mutex<ThreadState>>,
@@ -40,13 +44,20 @@ struct ThreadState {
 }
 
 impl WsgiApp {
-    pub fn new(py: Python<'_>, plan: &WorkerPlan, callable: Py<PyAny>) -> PyResult<Self> {
+    /// `callable` answers what none of `mounts` is for.
+    pub fn new(
+        py: Python<'_>,
+        plan: &WorkerPlan,
+        callable: Py<PyAny>,
+        mounts: Vec<(String, Py<PyAny>)>,
+    ) -> PyResult<Self> {
+        let mounted = (!mounts.is_empty()).then(|| Mounted::new(py, plan, mounts));
         let state = || {
             let kept = environ::Kept::new(plan.engine.underscores_in_headers);
             Mutex::new(ThreadState { kept, callbacks: None })
         };
         let threads = std::iter::repeat_with(state).take(plan.engine.threads).collect();
-        Ok(Self { callable, environs: Environs::new(py, plan)?, threads })
+        Ok(Self { callable, mounted, environs: Environs::new(py, plan)?, threads })
     }
 
     /// Runs the app; the error is what it raised, if it did.
@@ -61,7 +72,11 @@ impl WsgiApp {
     ) -> PyResult<()> {
         let (environ, vars) = self.environs.make(py, exchange, shared, thread, kept)?;
         exchange.report.vars = vars;
-        let result = self.callable.bind(py).call1((environ, &callbacks.start_response));
+        let callable = match &self.mounted {
+            None => &self.callable,
+            Some(mounted) => mounted.choose(py, exchange, &environ)?.unwrap_or(&self.callable),
+        };
+        let result = callable.bind(py).call1((environ, &callbacks.start_response));
         if shared.is_forked() {
             end_child(py, result.err());
         }
