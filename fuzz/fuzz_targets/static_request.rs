@@ -2,30 +2,108 @@
 
 #![no_main]
 
-#[expect(dead_code, reason = "the target uses look-up and answer only")]
-#[path = "../../crates/engine/src/static_files.rs"]
+#[path = "../../crates/engine/src/pattern.rs"]
+mod pattern;
+#[expect(dead_code, reason = "the target uses a part of each module only")]
+#[path = "../../crates/engine/src/static_files/mod.rs"]
 mod static_files;
+#[expect(dead_code, reason = "the target uses a part of each module only")]
+#[path = "../../crates/engine/src/sys.rs"]
+mod sys;
+
+/// The plan's values as the engine has them, which reads them from Python.
+mod plan {
+    #[derive(Clone, Debug, Default)]
+    pub struct StaticPlan {
+        pub maps: Vec<MapPlan>,
+        pub docroot: bool,
+        pub safe: Vec<String>,
+        pub index: Vec<String>,
+        pub skipped_suffixes: Vec<String>,
+        pub compressed_all: bool,
+        pub compressed_patterns: Vec<String>,
+        pub compressed_prefixes: Vec<String>,
+        pub compressed_suffixes: Vec<String>,
+        pub expires: Vec<ExpiryPlan>,
+        pub serve_mode: String,
+        pub mime_types: String,
+    }
+
+    #[derive(Clone, Debug, Default)]
+    pub struct MapPlan {
+        pub prefix: String,
+        pub path: String,
+        pub keeps_prefix: bool,
+    }
+
+    #[derive(Clone, Debug, Default)]
+    pub struct ExpiryPlan {
+        pub subject: String,
+        pub pattern: String,
+        pub seconds: u64,
+        pub from_change: bool,
+    }
+}
 
 use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use libfuzzer_sys::fuzz_target;
+use plan::{ExpiryPlan, MapPlan, StaticPlan};
 use static_files::{Conditions, Lookup, StaticMap};
 
 const CONTENT: &[u8] = b"0123456789";
 
-/// A directory with one file, and one file beside it that must never be served.
+/// A directory with one file in two forms, and one file beside it that must never be served.
 static MAP: LazyLock<StaticMap> = LazyLock::new(|| {
     let root = std::env::temp_dir().join(format!("penstock-fuzz-{}", std::process::id()));
-    std::fs::create_dir_all(root.join("public")).expect("a writable temporary directory");
-    std::fs::write(root.join("public/file.txt"), CONTENT).expect("a writable temporary directory");
-    std::fs::write(root.join("secret.txt"), b"secret").expect("a writable temporary directory");
-    StaticMap::new(vec![("/s".to_owned(), root.join("public").display().to_string())], vec![], vec![])
+    std::fs::create_dir_all(root.join("public/folder")).expect("a writable temporary directory");
+    for name in ["public/file.txt", "public/file.txt.gz", "public/folder/index.html"] {
+        std::fs::write(root.join(name), CONTENT).expect("a writable temporary directory");
+    }
+    std::fs::write(root.join("secret.txt"), b"this is longer than any public file").expect("a writable temporary directory");
+    let path = root.join("public").display().to_string();
+    StaticMap::new(&StaticPlan {
+        maps: vec![
+            MapPlan { prefix: "/s".to_owned(), path: path.clone(), keeps_prefix: false },
+            MapPlan { prefix: "/folder".to_owned(), path, keeps_prefix: true },
+        ],
+        index: vec!["index.html".to_owned()],
+        skipped_suffixes: vec![".py".to_owned()],
+        compressed_all: true,
+        expires: vec![ExpiryPlan { subject: "uri".to_owned(), pattern: "x(?=y)|z".to_owned(), ..ExpiryPlan::default() }],
+        mime_types: "txt text/plain\n".to_owned(),
+        ..StaticPlan::default()
+    })
+    .expect("a constant plan is valid")
 });
+
+struct Request<'a> {
+    path: &'a [u8],
+    accept_encoding: Option<&'a [u8]>,
+}
+
+impl static_files::Request for Request<'_> {
+    fn path(&self) -> &[u8] {
+        self.path
+    }
+
+    fn uri(&self) -> &[u8] {
+        self.path
+    }
+
+    fn document_root(&self) -> Option<&[u8]> {
+        None
+    }
+
+    fn accept_encoding(&self) -> Option<&[u8]> {
+        self.accept_encoding
+    }
+}
 
 fuzz_target!(|bytes: &[u8]| {
     let mut pieces = bytes.split(|byte| *byte == 0xff);
-    let path = [b"/s/", pieces.next().unwrap_or_default()].concat();
+    let path = [b"/", pieces.next().unwrap_or_default()].concat();
     let mut piece = || pieces.next().filter(|piece| !piece.is_empty());
     let conditions = Conditions {
         method: b"GET",
@@ -36,9 +114,10 @@ fuzz_target!(|bytes: &[u8]| {
         range: piece(),
         if_range: piece(),
     };
-    // The path of the fuzzer's choice finds the one public file or nothing; the known one always answers correctly.
+    let accept_encoding = piece();
+    // The path of the fuzzer's choice finds a public file or nothing; the known one always answers correctly.
     for path in [&path[..], b"/s/file.txt"] {
-        let Lookup::Found(found) = MAP.lookup(path) else { continue };
+        let Lookup::Found(found) = MAP.lookup(&Request { path, accept_encoding }) else { continue };
         let answer = found.respond(&conditions, SystemTime::now()).expect("GET is answered");
         assert!(matches!(answer.status, 200 | 206 | 304 | 412 | 416), "{}", answer.status);
         if let Some(body) = answer.body {

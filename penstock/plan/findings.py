@@ -56,6 +56,13 @@ ROWS: tuple[Row, ...] = (
         "make it again with python3 -m venv, or correct the path",
     ),
     Row(
+        "no-mime-types",
+        "warning",
+        "mimefile",
+        "a file of content types does not exist",
+        "correct the path; types that are usual are known",
+    ),
+    Row(
         "no-static-files",
         "warning",
         "static-map",
@@ -63,6 +70,13 @@ ROWS: tuple[Row, ...] = (
         "create it (for Django: manage.py collectstatic), or correct the path",
     ),
     Row("no-user", "error", "uid", "there is no such user", "create it, or name another"),
+    Row(
+        "nothing-static",
+        "warning",
+        "",
+        "an option is about static files, and none are served",
+        "name them: static-map = /static=/srv/app/static; or remove it",
+    ),
     Row("not-root", "error", "uid", "only root can become another user", "start it as root"),
     Row("runs-as-root", "warning", "uid", "the instance runs as root", "add uid and gid"),
     Row("same-address", "error", "", "an address is given twice", "remove one"),

@@ -11,6 +11,7 @@ import pwd
 import re
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from penstock.config.surroundings import usable_cpus
@@ -69,14 +70,17 @@ class Machine:
         """Where the Python that runs Penstock keeps modules."""
         return [place for place in sys.path if os.path.basename(place) in ("site-packages", "dist-packages")]
 
-    def mime_types(self) -> str:
-        """Lines of `extension type`, sorted: Python's own table, with the system's on top where there is one."""
+    def mime_types(self, files: Sequence[str] = (SYSTEM_MIME_TYPES,)) -> str:
+        """Lines of `extension type`, sorted: Python's own table, with that of the files on top where they are there."""
         # Reading the table takes as long as all other facts together, and few need it.
         import mimetypes
 
-        files = [SYSTEM_MIME_TYPES] if os.path.exists(SYSTEM_MIME_TYPES) else []
-        table = mimetypes.MimeTypes(files).types_map[True]
-        known = {extension.lstrip(".").lower(): kind for extension, kind in table.items()}
+        table = mimetypes.MimeTypes()
+        for file in files:
+            if os.path.isfile(file):
+                with open(file, encoding="utf-8", errors="replace") as lines:
+                    table.readfp(lines, strict=True)
+        known = {extension.lstrip(".").lower(): kind for extension, kind in table.types_map[True].items()}
         return "".join(f"{extension} {kind}\n" for extension, kind in sorted(known.items()))
 
     def user_name(self) -> str:

@@ -94,14 +94,56 @@ class AppPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class StaticMapPlan:
+    """One place that files are looked for in."""
+
+    prefix: str
+    """The beginning of the URLs; `/` for all."""
+    path: str
+    """Absolute directory or file."""
+    keeps_prefix: bool = False
+    """The whole path of the URL is looked up beneath the directory, not only what follows the prefix."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiryPlan:
+    """How long clients may use some files without asking again."""
+
+    subject: Literal["name", "path-info", "uri", "type"]
+    """What the pattern is compared with: the file's path, the URL's, the URL as it was sent, the content type."""
+    pattern: str
+    """A regular expression; for `type` the type itself."""
+    seconds: int
+    from_change: bool
+    """Counted from the file's last change instead of from the request."""
+
+
+@dataclass(frozen=True, slots=True)
 class StaticPlan:
     """Files that the engine serves without the app."""
 
-    maps: tuple[tuple[str, str], ...]
-    """(URL prefix, absolute directory or file)."""
-    safe: tuple[str, ...]
+    maps: tuple[StaticMapPlan, ...] = ()
+    """In the order in which they are tried."""
+    docroot: bool = False
+    """Files under the DOCUMENT_ROOT that a trusted front end names are served too."""
+    safe: tuple[str, ...] = ()
     """Absolute directories that static files may resolve into beside their own root."""
-    mime_types: str
+    index: tuple[str, ...] = ()
+    """Names of the file that a directory is answered with."""
+    skipped_suffixes: tuple[str, ...] = ()
+    """Ends of names that are never served."""
+    compressed_all: bool = False
+    """Every file may have a compressed form beside it."""
+    compressed_patterns: tuple[str, ...] = ()
+    """Regular expressions of the paths of files that may have one; `compressed_prefixes` and `compressed_suffixes` are
+    their beginnings and ends."""
+    compressed_prefixes: tuple[str, ...] = ()
+    compressed_suffixes: tuple[str, ...] = ()
+    expires: tuple[ExpiryPlan, ...] = ()
+    """The first that fits counts."""
+    serve_mode: Literal["", "x-accel-redirect", "x-sendfile"] = ""
+    """By which header the front end is told to send the file; empty: it is sent here."""
+    mime_types: str = ""
     """Lines of `extension type`, sorted by extension (without dot, in lower case); empty where no file is served.
 
     One text, because each process would have its own copy of thousands of small values."""
@@ -252,6 +294,7 @@ class Plan:
 PARTS: dict[type, dict[str, type]] = {
     AppPlan: {"mounts": MountPlan},
     EnginePlan: {"static": StaticPlan, "mounting": MountingPlan, "log": RequestLogPlan},
+    StaticPlan: {"maps": StaticMapPlan, "expires": ExpiryPlan},
     Plan: {
         "listeners": ListenerPlan,
         "app": AppPlan,

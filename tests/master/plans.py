@@ -37,7 +37,7 @@ def engine_plan() -> EnginePlan:
         min_worker_lifetime_s=0.0,
         drain_timeout_s=60.0,
         trusted_proxies=(),
-        static=StaticPlan(maps=(), safe=(), mime_types=""),
+        static=StaticPlan(),
         mounting=MountingPlan(by_path=False, by_script_name=True, count=1, first_id=1, fallback_id=0),
         log=RequestLogPlan(enabled=True),
     )

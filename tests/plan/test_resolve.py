@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from operator import attrgetter
 from pathlib import Path
 
@@ -11,14 +12,14 @@ import pytest
 
 from penstock.plan.machine import Machine
 from penstock.plan.resolve import PlanError, resolve
-from penstock.plan.types import Plan, from_json_value, to_json_value
+from penstock.plan.types import Plan, StaticMapPlan, from_json_value, to_json_value
 from tests.config.support import read
 
 
 class FakeMachine(Machine):
     """Three CPUs, a short backlog, and two users."""
 
-    def mime_types(self) -> str:
+    def mime_types(self, files: Sequence[str] = ()) -> str:
         return "css text/css\n"
 
     def user_id(self, name: str) -> int | None:
@@ -127,7 +128,7 @@ def test_paths_before_and_after_chdir(tmp_path: Path) -> None:
     assert made.touch_reload == (f"{site}/r",)
     assert made.listeners[1].host == f"{site}/s.sock"
     assert made.app.pythonpath == ("/x", f"{site}/lib")
-    assert made.engine.static.maps == (("/static", f"{site}/static"),)
+    assert made.engine.static.maps == (StaticMapPlan("/static", f"{site}/static"),)
     assert made.engine.static.mime_types == "css text/css\n"
     assert made.engine.spool_dir == f"{site}/static"
 
@@ -198,7 +199,6 @@ def test_home_must_have_an_interpreter(tmp_path: Path) -> None:
         (["--trusted-proxies", "10.0.0.7/8,unix"], "trusted_proxies", ("unix", "127.0.0.0/8", "::1/128", "10.0.0.0/8")),
         (["--trusted-proxies", "none"], "trusted_proxies", ()),
         (["--trusted-proxies", "none", "--trusted-proxies", "all"], "trusted_proxies", ("unix", "0.0.0.0/0", "::/0")),
-        (["--static-safe", "/a"], "static.safe", ("/a",)),
         (["-p", "2"], "multiprocess", True),
     ],
 )  # fmt: skip

@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import penstock
-from penstock.plan.types import AppPlan, EnginePlan, MountingPlan, RequestLogPlan, StaticPlan, to_json_value
+from penstock.plan.types import (
+    AppPlan,
+    EnginePlan,
+    MountingPlan,
+    RequestLogPlan,
+    StaticMapPlan,
+    StaticPlan,
+    to_json_value,
+)
 
 WAIT_S = 30
 
@@ -41,7 +49,7 @@ def engine_plan(**changes: Any) -> EnginePlan:
         "response_buffer_bytes": 1 << 20, "response_spool_bytes": 0, "response_spool_total_bytes": 0,
         "header_timeout_s": 10.0, "body_timeout_s": 10.0, "write_timeout_s": 10.0,
         "keepalive_timeout_s": 30.0, "max_requests": 0, "min_worker_lifetime_s": 10.0, "drain_timeout_s": 60.0,
-        "trusted_proxies": ("unix",), "static": StaticPlan((("/static", "/srv/static"),), (), ""),
+        "trusted_proxies": ("unix",), "static": StaticPlan((StaticMapPlan("/static", "/srv/static"),)),
         "mounting": MountingPlan(False, True, 1, 1, 0),
         "log": RequestLogPlan(enabled=True),
     }  # fmt: skip

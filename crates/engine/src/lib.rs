@@ -14,7 +14,6 @@ mod exchange;
 mod forwarded;
 mod inspect;
 mod mounts;
-#[allow(dead_code, reason = "the options that match requests come to use it; the plan checks with it already")]
 mod pattern;
 mod plan;
 mod poller;

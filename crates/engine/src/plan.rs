@@ -4,9 +4,33 @@ use pyo3::prelude::*;
 
 #[derive(FromPyObject, Clone, Debug, Default)]
 pub struct StaticPlan {
-    pub maps: Vec<(String, String)>,
+    pub maps: Vec<MapPlan>,
+    pub docroot: bool,
     pub safe: Vec<String>,
+    pub index: Vec<String>,
+    pub skipped_suffixes: Vec<String>,
+    pub compressed_all: bool,
+    pub compressed_patterns: Vec<String>,
+    pub compressed_prefixes: Vec<String>,
+    pub compressed_suffixes: Vec<String>,
+    pub expires: Vec<ExpiryPlan>,
+    pub serve_mode: String,
     pub mime_types: String,
+}
+
+#[derive(FromPyObject, Clone, Debug, Default)]
+pub struct MapPlan {
+    pub prefix: String,
+    pub path: String,
+    pub keeps_prefix: bool,
+}
+
+#[derive(FromPyObject, Clone, Debug, Default)]
+pub struct ExpiryPlan {
+    pub subject: String,
+    pub pattern: String,
+    pub seconds: u64,
+    pub from_change: bool,
 }
 
 #[derive(FromPyObject, Clone, Debug, Default)]

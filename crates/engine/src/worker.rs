@@ -144,7 +144,7 @@ impl Shared {
         let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
         let engine = &plan.engine;
         let proxies = TrustedProxies::parse(&engine.trusted_proxies).map_err(invalid)?;
-        let static_map = StaticMap::new(&engine.static_files);
+        let static_map = StaticMap::new(&engine.static_files).map_err(invalid)?;
         let (board, slot) = if plan.scoreboard_fd >= 0 {
             // SAFETY: the plan's descriptor is open for as long as this call lasts; the master's plan promises it.
             let fd = unsafe { BorrowedFd::borrow_raw(plan.scoreboard_fd) };

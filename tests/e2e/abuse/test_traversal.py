@@ -54,6 +54,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (static / "css" / "open.css").write_bytes(OPEN)
     (static / "link.txt").symlink_to(root / "secret.txt")
     (static / "link").symlink_to(root / "static-private")
+    (static / "css" / "open.css.gz").symlink_to(root / "secret.txt")
+    (static / "css" / "index.html").symlink_to(root / "secret.txt")
     (static / "loop").symlink_to(static / "loop")
     (static / "device").symlink_to("/dev/zero")
     (static / "proc").symlink_to("/proc")
@@ -63,10 +65,21 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(scope="module")
-def server(root: Path) -> Iterator[Penstock]:
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "static-map": ("--static-map=/static={root}/static",),
+    "all": (
+        "--check-static={root}/static", "--static-map2=/css={root}/static", "--static-map2=/static={root}/static",
+        "--static-map=/static={root}/static", "--static-index=index.html", "--static-index=secret.txt",
+        "--static-gzip-all", "--static-skip-ext=.css/", "--static-expires=/* 60", "--check-static-docroot",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=OPTIONS)
+def server(root: Path, request: pytest.FixtureRequest) -> Iterator[Penstock]:
     listen = ("--http", "127.0.0.1:0", "--socket", "127.0.0.1:0")
-    with Penstock(*listen, "--wsgi-file", APP, "--master", "--static-map", f"/static={root}/static") as instance:
+    options = [option.format(root=root) for option in OPTIONS[request.param]]
+    with Penstock(*listen, "--wsgi-file", APP, "--master", *options) as instance:
         yield instance
 
 
@@ -79,7 +92,7 @@ def test_what_is_in_the_directory_is_served(unharmed: Penstock) -> None:
 def test_nothing_outside_is(unharmed: Penstock, root: Path, number: int) -> None:
     target = TARGETS[number].replace("{root}", str(root))
     with Connection(unharmed.http) as connection:
-        line = f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode("latin-1")
+        line = f"GET {target} HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip, br\r\n\r\n".encode("latin-1")
         judge.send(connection, line + judge.CANARY)
         answers = judge.collect(connection, ["GET", "GET"])
     assert answers.responses, "a refusal is an answer"
@@ -87,7 +100,8 @@ def test_nothing_outside_is(unharmed: Penstock, root: Path, number: int) -> None
     assert not [body for _, body in answers.responses if SECRET in body or b"PATH=" in body]
     path = unquote_to_bytes(quote(target.partition("?")[0], safe="%/:;")).decode("latin-1")
     for info in {target, path}:
-        variables = [*uwsgi_variables("/"), ("PATH_INFO", info), ("REQUEST_URI", info)]
+        variables = [*uwsgi_variables("/"), ("PATH_INFO", info), ("REQUEST_URI", info), ("HTTP_ACCEPT_ENCODING", "br")]
+        variables.append(("DOCUMENT_ROOT", f"{root}/static"))
         data = uwsgi_exchange(unharmed.uwsgi, uwsgi_packet(variables))
         assert SECRET not in data
         assert b"PATH=" not in data

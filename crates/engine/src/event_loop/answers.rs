@@ -103,11 +103,12 @@ impl EventLoop {
         self.again.push_back(key);
     }
 
-    pub(super) fn serve_file(&mut self, shared: &Shared, exchange: &mut Exchange, found: static_files::Found<'_>) {
+    pub(super) fn serve_file(&mut self, shared: &Shared, exchange: &mut Exchange, mut found: static_files::Found<'_>) {
+        if let Some(text) = found.note.take() {
+            self.note(shared, &text);
+        }
         let date = self.date.at(sys::epoch_s());
-        let header = |name: &[u8], var: &[u8]| {
-            exchange.header(name).or_else(|| Some(exchange.var(var)).filter(|value| !value.is_empty()))
-        };
+        let header = |name: &[u8], var: &[u8]| header_or_var(exchange, name, var);
         let conditions = Conditions {
             method: exchange.method(),
             if_match: header(b"if-match", b"HTTP_IF_MATCH"),
@@ -146,5 +147,29 @@ impl EventLoop {
         };
         shared.board_static(&done);
         shared.log_exchange(exchange, 0, done.elapsed_us, true);
+    }
+}
+
+/// A header of a request over HTTP, or the variable that a front end made of it.
+fn header_or_var<'a>(exchange: &'a Exchange, name: &[u8], var: &[u8]) -> Option<&'a [u8]> {
+    exchange.header(name).or_else(|| Some(exchange.var(var)).filter(|value| !value.is_empty()))
+}
+
+impl static_files::Request for Exchange {
+    fn path(&self) -> &[u8] {
+        Exchange::path(self)
+    }
+
+    fn uri(&self) -> &[u8] {
+        Exchange::uri(self)
+    }
+
+    fn document_root(&self) -> Option<&[u8]> {
+        // Whoever may name the directory may read every file of this machine that the worker can.
+        Some(self.var(b"DOCUMENT_ROOT")).filter(|root| self.trusted && !root.is_empty())
+    }
+
+    fn accept_encoding(&self) -> Option<&[u8]> {
+        header_or_var(self, b"accept-encoding", b"HTTP_ACCEPT_ENCODING")
     }
 }
