@@ -20,13 +20,15 @@ from penstock.config.findings import ConfigError, ConfigExit, Finding
 from penstock.config.load import Sources, load
 from penstock.config.pairs import kind_of
 from penstock.config.settings import Settings
-from penstock.config.surroundings import Surroundings
+from penstock.config.surroundings import NowhereError, Surroundings
 from penstock.plan.machine import Machine
 from penstock.plan.resolve import PlanError, resolve
 from penstock.plan.types import Plan
 from penstock.values import replace
 
 CONFIG_ERROR = 1
+INTERRUPTED = 130
+"""As a shell tells of a process that SIGINT ended."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         return _run(words)
+    except KeyboardInterrupt:
+        # Whoever waits for standard input has nothing to read in a traceback; while serving, the master has the signal.
+        return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has left (`penstock --help | head`); a second error at exit would be noise.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -79,7 +84,11 @@ def _arguments(command: Given, parsed: Sequence[Word]) -> list[str]:
 
 
 def _serve(parsed: Sequence[Word], environ: Mapping[str, str]) -> int:
-    surroundings = Surroundings.here()
+    try:
+        surroundings = Surroundings.here()
+    except NowhereError as error:
+        _say(f"error: {error}")
+        return CONFIG_ERROR
     machine = Machine.here()
     sources = Sources(parsed, environ, surroundings, FileReader(surroundings.cwd))
 

@@ -16,7 +16,8 @@ import penstock
 from penstock.cli import main
 from penstock.commands import COMMANDS, find
 from penstock.commands.control import _read_pid
-from penstock.commands.help import details, overview
+from penstock.commands.describe import details
+from penstock.commands.help import overview
 from penstock.options.table import OPTIONS
 
 ROOT = Path(__file__).parent.parent

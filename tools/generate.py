@@ -14,8 +14,8 @@ from pathlib import Path
 from penstock.commands import schema
 from penstock.options import unsupported
 from penstock.options.option import Option
-from penstock.options.rules import RULES
 from penstock.options.table import BY_NAME, SECTIONS
+from tools.findings_page import finding_lines
 
 ROOT = Path(__file__).parent.parent
 
@@ -65,13 +65,6 @@ def option_lines() -> Iterator[str]:
             repeat = "; may be given more than once" if option.repeatable else ""
             verdict = VERDICTS[option.verdict] + (f": {option.note}" if option.note else "")
             yield f"| {spelled(option)} | {cell(option.help)}{repeat} | {default(option)} | {cell(verdict)} |"
-    yield ""
-    yield "## Options that do not go together"
-    yield ""
-    yield "| finding | level | why | what to do |"
-    yield "|---|---|---|---|"
-    for rule in RULES:
-        yield f"| `{rule.id}` | {rule.level} | {cell(rule.why)} | {cell(rule.fix)} |"
 
 
 def unsupported_lines(rows: tuple[unsupported.Unsupported, ...]) -> Iterator[str]:
@@ -107,6 +100,7 @@ def documents() -> dict[Path, str]:
     rest = unsupported.without(unsupported.PATH.read_text(encoding="ascii"), BY_NAME)
     reference = [*option_lines(), *unsupported_lines(unsupported.parse(rest))]
     return {
+        ROOT / "docs" / "reference" / "findings.md": "\n".join(finding_lines()) + "\n",
         ROOT / "docs" / "reference" / "options.md": "\n".join(reference) + "\n",
         ROOT / "docs" / "reference" / "penstock.schema.json": schema.text(),
         unsupported.PATH: rest,

@@ -12,12 +12,15 @@ from importlib import import_module
 from typing import Protocol, cast
 
 COMMANDS: dict[str, str] = {
+    "check": "penstock.commands.check",
     "completion": "penstock.commands.completion",
     "connect-and-read": "penstock.commands.connect_and_read",
     "convert": "penstock.commands.convert",
+    "explain": "penstock.commands.explain",
     "help": "penstock.commands.help",
     "reload": "penstock.commands.reload",
     "schema": "penstock.commands.schema",
+    "show": "penstock.commands.show",
     "stop": "penstock.commands.stop",
     "version": "penstock.commands.version",
 }

@@ -146,7 +146,7 @@ def _find_unknown(entries: Sequence[Entry], used: frozenset[str], strict: bool, 
         if entry.key in BY_NAME:
             continue
         if entry.key in known_names():
-            if not _changes_nothing(entry):
+            if not changes_nothing(entry):
                 unsupported.append(entry)
         elif not _is_placeholder(entry, used):
             guess = nearest(entry.key)
@@ -164,7 +164,7 @@ def _find_unknown(entries: Sequence[Entry], used: frozenset[str], strict: bool, 
         findings += _unsupported(unsupported)
 
 
-def _changes_nothing(entry: Entry) -> bool:
+def changes_nothing(entry: Entry) -> bool:
     """Whether an option that is not supported yet is switched off, or says what is so anyway."""
     value = (entry.value or "").strip().lower()
     is_off = known_names()[entry.key].argument == "none" and value in FALSE_WORDS

@@ -18,6 +18,13 @@ from pathlib import Path
 from penstock.values import dataclass
 
 
+class NowhereError(Exception):
+    """The working directory of this process was removed, or may not be entered."""
+
+    def __str__(self) -> str:
+        return "the directory that this was started in is gone; change to one that is there, and try again"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """The answers to magic variables; see `penstock.config.magic` for which letter is which."""
@@ -34,10 +41,10 @@ class Surroundings:
 
     @classmethod
     def here(cls) -> Surroundings:
-        """Look at the real machine."""
+        """Look at the real machine. Raises NowhereError."""
         uid, gid = os.getuid(), os.getgid()
         return cls(
-            cwd=os.getcwd(),
+            cwd=_working_directory(),
             hostname=socket.gethostname(),
             cpus=usable_cpus(),
             uid=uid,
@@ -47,6 +54,13 @@ class Surroundings:
             started_us=time.time_ns() // 1000,
             binary=os.path.abspath(shutil.which(sys.argv[0]) or sys.argv[0] or sys.executable),
         )
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise NowhereError from error
 
 
 def _user_name(uid: int) -> str:

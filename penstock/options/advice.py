@@ -97,7 +97,7 @@ def _threads_at_import(said: Said) -> bool:
 
 def _recycled_together(said: Said) -> bool:
     is_several = _number(said, "processes") not in (0, 1)
-    return is_several and _number(said, "max-requests") > 0
+    return is_several and _number(said, "max-requests") > 0 and _number(said, "max-requests-delta") == 0
 
 
 def _touches_itself(path: Value, said: Said) -> bool:
@@ -106,7 +106,7 @@ def _touches_itself(path: Value, said: Said) -> bool:
 
 def _is_file_name(module: Value) -> bool:
     name = str(module).partition(":")[0]
-    return "/" in name or name.endswith((".py", ".wsgi"))
+    return "/" in name or name.endswith(".py")
 
 
 def _names_two_callables(said: Said) -> bool:
@@ -265,7 +265,7 @@ ADVICE: tuple[Rule, ...] = (
         broken=_recycled_together,
         why="workers with equal load reach this number at about the same time; each is replaced only when its "
         "successor is ready, a few at a time",
-        fix="nothing has to be done: no request waits for it",
+        fix="no request waits for it; max-requests-delta = 100 spreads it out more",
     ),
     Rule(
         id="threads-although-off",
@@ -360,7 +360,7 @@ ADVICE: tuple[Rule, ...] = (
         about="env",
         broken=lambda said: any(meant_variable(pair) for pair in said.values("env")),
         blames=lambda pair: meant_variable(pair) is not None,
-        why="the name of this variable is nearly that of one that Django or Python reads, which nobody else does",
+        why="this variable is nearly one that Django or Python reads; as it is written, neither does",
         fix=f"write it as one of {', '.join(_VARIABLES)}",
     ),
     Rule(

@@ -100,12 +100,13 @@ class Machine:
             return None
 
     def groups(self, uid: int) -> frozenset[int]:
-        """Find the groups that a user has; none where the number has no name."""
+        """Find the groups that a user has; those of this process as well if it is its own."""
+        own = frozenset(os.getgroups()) | {os.getegid()} if uid == os.geteuid() else frozenset()
         try:
             entry = pwd.getpwuid(uid)
         except KeyError:
-            return frozenset()
-        return frozenset(os.getgrouplist(entry.pw_name, entry.pw_gid))
+            return own
+        return own | frozenset(os.getgrouplist(entry.pw_name, entry.pw_gid))
 
     def group_id(self, name: str) -> int | None:
         """Find the id of a group given by name or number; None if there is none."""

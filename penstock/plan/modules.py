@@ -39,12 +39,12 @@ class Search:
 def find(name: str, directories: Iterable[str], is_certain: bool = True) -> Search:
     """Search for a dotted name."""
     parts = name.split(".")
-    if parts[0] in sys.stdlib_module_names or parts[0] in sys.builtin_module_names:
-        return Search(is_certain, True)
     places = list(directories)
     file = ""
     for number, part in enumerate(parts, 1):
         found = _find_part(part, places)
+        if found is None and number == 1 and part in sys.stdlib_module_names:
+            return Search(is_certain, True)
         if found is None:
             inside = places[0] if number > 1 and places else ""
             return Search(is_certain, False, "", ".".join(parts[:number]), inside)

@@ -98,7 +98,8 @@ def _writable(context: Context, what: str, place: str, origin: Origin) -> None:
     """Files are opened as whoever starts, so only that user's rights count, and only if it is the one who asks."""
     machine, uid = context.machine, context.said.text("uid")
     starts_as_other = uid is not None and machine.user_id(uid) != machine.euid
-    if machine.euid == 0 or starts_as_other or os.access(place, os.W_OK):
+    person = Person(machine.euid, machine.groups(machine.euid))
+    if starts_as_other or (os.access(place, os.W_OK) and person.may_write(place)):
         return
     message = f"{what}: user {machine.user_name()} may not write to {place}"
     context.error("not-writable", message, origin, "allow it (chown, chmod), or name another place")
