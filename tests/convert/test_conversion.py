@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from penstock.config.pairs import Kind, Malformed
+from penstock.config.pairs import Kind, Malformed, kind_of
 from penstock.convert.conversion import Refused
 from penstock.convert.writing import Target
+from tests.config.realistic import FILES, HERE
 from tests.convert.support import converted, meaning
 
 TARGETS: tuple[Target, ...] = ("ini", "toml", "yaml", "json")
@@ -241,3 +242,20 @@ def test_expanded_a_percent_sign_stays_one() -> None:
 def test_what_can_not_be_expanded_is_an_error() -> None:
     with pytest.raises(Refused, match=r"app\.ini:2: chdir: can not read /nowhere"):
         converted("[uwsgi]\nchdir = @(/nowhere/at/all)\n", "ini", "toml", expand=True)
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if not name.endswith((".argv", ".env", "trailing_comma.js"))])
+def test_what_people_write_means_the_same_as_every_other_kind(name: str) -> None:
+    """All configurations of tests/cases/config/realistic."""
+    text = (HERE / name).read_bytes().decode().removeprefix("\ufeff")
+    kind = kind_of(name)
+    assert kind is not None
+    if name == "no_section.ini":
+        with pytest.raises(Refused, match="no section at all"):
+            converted(text, kind, "toml")
+        return
+    for target in TARGETS:
+        done = converted(text, kind, target)
+        assert meaning(done.text, target) == meaning(text, kind)
+        back: Target = "ini" if kind == "xml" else kind
+        assert meaning(converted(done.text, target, back).text, back) == meaning(text, kind)

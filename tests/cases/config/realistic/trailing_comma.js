@@ -1,0 +1,7 @@
+{
+    "uwsgi": {
+        "http": ":8000",
+        "module": "app",
+        "processes": 2,
+    }
+}
