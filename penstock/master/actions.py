@@ -10,8 +10,9 @@ from typing import Literal, TypeAlias
 
 from penstock.values import dataclass
 
-Word: TypeAlias = Literal["drain", "retire", "stop", "pause", "resume"]
-"""What a worker can be told."""
+Word: TypeAlias = Literal["drain", "retire", "rest", "stop", "pause", "resume"]
+"""What a worker can be told. Three of them let it finish what it has in flight: drain, because the instance ends, so
+that the listeners refuse; retire, because others go on; rest, because there are no others until somebody connects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,13 @@ class AnswerReload:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchListeners:
+    """Tell when somebody connects, or stop telling it: there are no workers meanwhile."""
+
+    watched: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CloseListeners:
     """Close the master's own copies of the listening sockets."""
 
@@ -164,6 +172,7 @@ Action: TypeAlias = (
     | AnnounceFailure
     | NotifySupervisor
     | AnswerReload
+    | WatchListeners
     | CloseListeners
     | Exit
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from penstock.master.fleet import Rules
+from penstock.master.scaling import Load
 from penstock.values import dataclass
 
 
@@ -198,6 +199,27 @@ class MemoryMeasured:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadMeasured:
+    """A second has passed, and the load was looked at."""
+
+    load: Load
+
+
+@dataclass(frozen=True, slots=True)
+class WorkersRequested:
+    """Somebody wants more workers, or fewer."""
+
+    more: int
+    """Negative for fewer."""
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionWaiting:
+    """Somebody connected while there were no workers (`cheap`, `idle`)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time passed; some of the fleet's timers may be due."""
 
@@ -221,5 +243,8 @@ Event: TypeAlias = (
     | WorkerExited
     | RequestStuck
     | MemoryMeasured
+    | LoadMeasured
+    | WorkersRequested
+    | ConnectionWaiting
     | Tick
 )

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from penstock.plan.process_types import RecyclingPlan
+from penstock.master.scaling import Scaling
+from penstock.plan.process_types import RecyclingPlan, ScalingPlan
 from penstock.plan.types import Plan
 from penstock.values import asdict, dataclass
 
@@ -48,6 +49,7 @@ class Rules:
     """What is imported, in words: `module shop.wsgi`."""
     exit_on_reload: bool = False
     recycling: RecyclingPlan = RecyclingPlan()
+    scaling: ScalingPlan = ScalingPlan()
 
     @classmethod
     def of(cls, plan: Plan) -> Rules:
@@ -63,12 +65,14 @@ class Rules:
             app=plan.app.description,
             exit_on_reload=plan.exit_on_reload,
             recycling=plan.recycling,
+            scaling=plan.scaling,
         )
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Rules:
         """Make the rules that `to_json` was given."""
-        return cls(**{**value, "recycling": RecyclingPlan(**value["recycling"])})
+        parts = {"recycling": RecyclingPlan(**value["recycling"]), "scaling": ScalingPlan(**value["scaling"])}
+        return cls(**{**value, **parts})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,8 @@ class Generation:
     """Of each app, by their ids."""
     failed_workers: tuple[int, ...] = ()
     """Ids whose own import of the app failed (lazy-apps)."""
+    required: int = 0
+    """How many workers it begins with: all of them have to be ready before it serves."""
 
     @property
     def is_coming(self) -> bool:
@@ -109,7 +115,7 @@ class WorkerHandle:
     """Why it asked to be replaced; empty if it did not."""
     replaces: int = -1
     """Slot of the worker of the same id that leaves when this one is ready; -1 for none."""
-    verdict: Literal["", "failed", "harakiri", "mercy", "evil"] = ""
+    verdict: Literal["", "failed", "harakiri", "mercy", "evil", "cheap"] = ""
     """Why its end is no surprise."""
     connected: bool = True
     """Whether its end of the control pair is still open."""
@@ -159,6 +165,8 @@ class Fleet:
     """Who waits for the reload after it."""
     replacement_failures: int = 0
     """Generations lost in a row soon after they had been started as a replacement."""
+    scaling: Scaling = Scaling()
+    """How many workers there should be."""
     ending_since: float = 0.0
     exit_status: int = 0
 
@@ -220,6 +228,7 @@ def from_json(value: Any) -> Fleet:
         )
         for one in known["generations"]
     )
+    known["scaling"] = Scaling(**known["scaling"])
     known["workers"] = tuple(WorkerHandle(**one) for one in known["workers"])
     known["records"] = tuple(WorkerRecord(**one) for one in known["records"])
     known["timers"] = tuple(Timer(**one) for one in known["timers"])

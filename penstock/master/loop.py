@@ -27,6 +27,7 @@ from penstock.master.daemon import Starter
 from penstock.master.errors import StartError
 from penstock.master.fleet import Fleet, Rules, WorkerHandle, slots_for, to_json
 from penstock.master.generation_link import GenerationLink, WorkerLink, memory_file, start_document
+from penstock.master.load import LOAD_INTERVAL_S, LiveWorker, LoadMeter, handed_over
 from penstock.master.notify import Supervisor
 from penstock.master.policy import new_fleet, step
 from penstock.master.processes import BOOT, FIRST_HIGH_FD, STACKS_SIGNAL, ProcessRef, spawn_generation
@@ -89,6 +90,10 @@ class Master:
         self._next_touch = self._clock() + INTERVAL_S
         self._next_harakiri = self._clock()
         self._next_memory = self._clock()
+        self._load = LoadMeter()
+        self._next_load = self._clock() + LOAD_INTERVAL_S
+        self._watched: list[socket.socket] = []
+        """Listeners at which somebody may knock while there are no workers."""
         self._lifeline_read, self._lifeline_write = os.pipe2(os.O_CLOEXEC)
         self._handoff = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         self._stats: StatsServer | None = None
@@ -137,6 +142,8 @@ class Master:
             deadlines.append(self._next_harakiri)
         if self._plan.recycling.looks_at_memory:
             deadlines.append(self._next_memory)
+        if self._plan.scaling.needs_load:
+            deadlines.append(self._next_load)
         known = [one for one in deadlines if one is not None]
         return max(0.0, min(known) - self._clock()) if known else None
 
@@ -152,6 +159,9 @@ class Master:
         if self._plan.recycling.looks_at_memory and now >= self._next_memory:
             self._next_memory = now + self._plan.recycling.memory_interval_s
             self._look_at_memory()
+        if self._plan.scaling.needs_load and now >= self._next_load:
+            self._next_load = now + LOAD_INTERVAL_S
+            self._look_at_load()
         for server in (self._stats, self._control):
             if server is not None:
                 server.expire()
@@ -163,6 +173,27 @@ class Master:
         known = [one for one in self.fleet.workers if one.pid]
         sizes = [ev.WorkerMemory(one.generation, one.slot, *memory_bytes(one.pid)) for one in known]
         self.take(ev.MemoryMeasured(tuple(sizes)))
+
+    def _look_at_load(self) -> None:
+        plan, workers = self._plan.scaling, []
+        for handle in self.fleet.workers:
+            link = self._links.get(handle.generation)
+            if link is not None and handle.pid:
+                cells, threads = link.scoreboard.worker(handle.slot), link.scoreboard.threads_of(handle.slot, False)
+                rss = memory_bytes(handle.pid)[0] if plan.rss_soft_bytes or plan.rss_hard_bytes else 0
+                workers.append(LiveWorker(handle, cells, threads, rss))
+        queue = sum(listen_queue(one.socket)[0] for one in self._listeners if one.socket.fileno() >= 0)
+        queue += handed_over(self._handoff[0])
+        ended = sum(one.requests for one in self._ended.values())
+        load = self._load.measure(self.fleet, workers, queue, ended, time.monotonic_ns() // 1000)
+        self.take(ev.LoadMeasured(load))
+
+    def _watch_listeners(self, watched: bool) -> None:
+        for one in self._watched:
+            self._unregister(one)
+        self._watched = [one.socket for one in self._listeners if one.socket.fileno() >= 0] if watched else []
+        for one in self._watched:
+            self._selector.register(one, selectors.EVENT_READ, lambda mask: self.take(ev.ConnectionWaiting()))
 
     def _watches_requests(self) -> bool:
         return any(link.plan.harakiri_s for link in self._links.values())
@@ -370,7 +401,10 @@ class Master:
                 self._given.supervisor.tell(state, status)
             case act.AnswerReload():
                 self._answer_reload(action)
+            case act.WatchListeners(watched):
+                self._watch_listeners(watched)
             case act.CloseListeners():
+                self._watch_listeners(False)
                 for listener in self._listeners:
                     listener.close(remove=False)
             case act.Exit(status):
@@ -495,6 +529,8 @@ class Master:
             worker.close()
 
     def _commit(self, link: GenerationLink) -> None:
+        # Some of them may be closed now; the policy asks again for those that are left.
+        self._watch_listeners(False)
         self._plan = link.plan
         self._listeners = link.listeners
         self._touch.watch(link.plan.touch_reload)
@@ -652,7 +688,8 @@ class Master:
     def _ready_line(self) -> str:
         addresses = ", ".join(one.url for one in self._listeners) or "no address"
         rules = self.fleet.rules
-        workers = f"{rules.processes} worker{'s' if rules.processes != 1 else ''}"
+        count = self.fleet.scaling.wanted
+        workers = f"{count} worker{'s' if count != 1 else ''}"
         threads = f"{rules.threads} thread{'s' if rules.threads != 1 else ''}"
         return f"penstock {penstock.__version__} is ready: {addresses} (pid {os.getpid()}, {workers}, {threads} each)"
 

@@ -28,6 +28,7 @@ from penstock.master.fleet import (
 )
 from penstock.master.recycling import Recycling
 from penstock.master.turn import STOP_MERCY_S, same_worker
+from penstock.master.workforce import Workforce
 from penstock.values import replace
 
 EXIT_ORDERLY = 0
@@ -118,7 +119,7 @@ def with_traceback(traceback: str, reason: str) -> str:
     return "\n".join(part for part in (before, "" if reason.startswith(last) else last, reason) if part)
 
 
-class _Turn(Recycling):
+class _Turn(Recycling, Workforce):
     """One step: what each event means."""
 
     # --- events
@@ -166,6 +167,12 @@ class _Turn(Recycling):
                 self.worker_exited(event)
             case ev.RequestStuck():
                 self.request_stuck(event)
+            case ev.LoadMeasured(load):
+                self.load_measured(load)
+            case ev.WorkersRequested():
+                self.workers_requested(event)
+            case ev.ConnectionWaiting():
+                self.connection_waiting()
             case ev.MemoryMeasured(workers):
                 for one in workers:
                     self.memory_measured(one)
@@ -253,6 +260,9 @@ class _Turn(Recycling):
         for handle in self.fleet.workers:
             # One that is not ready yet has no request, unless it became ready this very moment.
             self.drain_worker(handle, STOP_MERCY_S if handle.state == "starting" else None)
+
+    def end_when_idle(self) -> None:
+        self.drain("die-on-idle")
 
     def stop(self, source: str) -> None:
         """Leave at once, without waiting for requests."""
@@ -368,8 +378,7 @@ class _Turn(Recycling):
             self.log(
                 f"generation {one.number} (pid: {one.pid}) is ready to fork workers after {event.seconds:.1f} seconds"
             )
-        for worker in range(1, one.rules.processes + 1):
-            self.spawn(one, worker)
+        self.commit_if_complete(self.first_workers(one))
 
     def import_failed(self, event: ev.ImportFailed) -> None:
         one = self.fleet.generation(event.generation)
@@ -430,6 +439,7 @@ class _Turn(Recycling):
     def commit(self, one: Generation) -> None:
         """Every worker of a generation is ready: it serves, and what served before it leaves."""
         first = self.fleet.mode == "starting"
+        self.take_over(one)
         before = [old for old in self.fleet.generations if old.state == "serving"]
         self.clear_timers("importing", generation=one.number)
         self.put_generation(replace(one, state="serving"))
@@ -445,6 +455,7 @@ class _Turn(Recycling):
         # First of all: whoever is told that the reload is over shall meet no old code any more.
         for old in before:
             self.retire(old)
+        self.settle(replace(one, state="serving"))
         if first:
             self.do(act.AnnounceReady())
         else:
@@ -580,7 +591,7 @@ class _Turn(Recycling):
     def commit_if_complete(self, one: Generation) -> None:
         """Let a generation serve once each of its workers is ready and known by its pid."""
         ready = {other.worker for other in self.fleet.workers_of(one.number) if other.state == "ready" and other.pid}
-        if one.state == "ready" and ready >= set(range(1, one.rules.processes + 1)):
+        if one.state == "ready" and ready >= set(range(1, one.required + 1)):
             self.commit(one)
 
     def worker_failed(self, event: ev.WorkerFailed) -> None:
@@ -596,7 +607,7 @@ class _Turn(Recycling):
             return
         failed = tuple(sorted({*one.failed_workers, handle.worker}))
         self.put_generation(replace(one, failed_workers=failed))
-        if self.fleet.mode == "starting" and one.rules.need_app and len(failed) >= one.rules.processes:
+        if self.fleet.mode == "starting" and one.rules.need_app and len(failed) >= one.required:
             self.fail_start(replace(one, failed_workers=failed), reason, event.traceback, EXIT_NO_APP)
             return
         if self.fleet.mode not in ("draining", "stopping"):
@@ -638,7 +649,9 @@ class _Turn(Recycling):
         if one is None or one.state == "retiring":
             self.log(f"{name} of generation {handle.generation} killed successfully (pid: {handle.pid})")
             return
-        if handle.state == "draining":
+        if handle.verdict == "cheap":
+            self.log(f"{name} cheaped (pid: {handle.pid})")
+        elif handle.state == "draining":
             self.log(f"{name} killed successfully (pid: {handle.pid})")
         elif handle.verdict in ("", "harakiri", "evil"):
             end = describe_status(status)
@@ -651,6 +664,8 @@ class _Turn(Recycling):
     def respawn(self, one: Generation, gone: WorkerHandle) -> None:
         """See to it that an id has a worker again: now, later, or when the generation is replaced."""
         others = [other for other in self.fleet.workers_of(one.number) if other.worker == gone.worker]
+        if not self.is_wanted(one, gone.worker):
+            return
         if any(other.state in ("starting", "ready") for other in others) and gone.replaces < 0:
             return
         record = self.fleet.record(gone.worker)
@@ -752,7 +767,7 @@ class _Turn(Recycling):
         waits = "is still importing the app"
         if one.state == "ready":
             ready = {other.worker for other in self.fleet.workers_of(one.number) if other.state == "ready"}
-            missing = [str(worker) for worker in range(1, one.rules.processes + 1) if worker not in ready]
+            missing = [str(worker) for worker in range(1, one.required + 1) if worker not in ready]
             waits = f"still waits for worker {', '.join(missing)}"
         cure = "; another reload would give it up" if self.fleet.mode == "reloading" else ""
         self.log(

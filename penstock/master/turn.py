@@ -73,6 +73,13 @@ class Turn:
         self.tell(handle, "retire")
         self.let_go(handle)
 
+    def rest_worker(self, handle: WorkerHandle) -> None:
+        """Let a worker finish its requests and leave; there will be no others until somebody connects."""
+        if handle.state in ("draining", "killed"):
+            return
+        self.tell(handle, "rest")
+        self.let_go(handle)
+
     def let_go(self, handle: WorkerHandle, mercy_s: float | None = None) -> None:
         """Note that a worker leaves, and kill it when its time is over."""
         self.put_worker(replace(handle, state="draining"))

@@ -5,7 +5,11 @@ Every default is "off", so that a plan for a test or a tool names only what it i
 
 from __future__ import annotations
 
+from typing import Literal
+
 from penstock.values import dataclass
+
+Algorithm = Literal["spare", "backlog", "busyness", "manual"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +33,52 @@ class RecyclingPlan:
     def looks_at_memory(self) -> bool:
         """Whether there is a limit of memory."""
         return any((self.rss_bytes, self.as_bytes, self.evil_rss_bytes, self.evil_as_bytes))
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingPlan:
+    """How many workers there are, where that follows the load (`cheaper`, `cheap`, `idle`)."""
+
+    least: int = 0
+    """`cheaper`; 0: the number is fixed."""
+    initial: int = 0
+    """How many there are at the start."""
+    step: int = 1
+    """How many are started at a time."""
+    overload: int = 3
+    """Cycles of a second (spare), waiting connections (backlog), seconds of a window (busyness)."""
+    algorithm: Algorithm = "spare"
+    rss_soft_bytes: int = 0
+    """No worker is started while all of them together have as much; 0 for no limit."""
+    rss_hard_bytes: int = 0
+    """Workers are taken away while all of them together have as much; 0 for no limit."""
+    busy_least_percent: int = 25
+    busy_most_percent: int = 50
+    idle_windows: int = 10
+    """Windows below the least busyness before a worker is taken away."""
+    penalty_windows: int = 2
+    """How many more of them after a worker was missed as soon as it was gone."""
+    alert_queue: int = 33
+    """Connections that wait, beyond which workers are started at once."""
+    alert_step: int = 1
+    alert_idle_windows: int = 3
+    """`idle_windows` for workers that were started because of the queue."""
+    alert_nonzero_s: float = 60.0
+    """Seconds for which connections wait without a pause, after which a worker is started at once."""
+    is_verbose: bool = False
+    starts_asleep: bool = False
+    """`cheap`: no worker before the first connection."""
+    idle_s: float = 0.0
+    """Seconds without a request after which there are no workers; 0 for never."""
+    ends_when_idle: bool = False
+    """`die-on-idle`."""
+
+    @property
+    def follows_load(self) -> bool:
+        """Whether the number of workers may change."""
+        return self.least > 0
+
+    @property
+    def needs_load(self) -> bool:
+        """Whether the load has to be measured."""
+        return self.follows_load or self.idle_s > 0

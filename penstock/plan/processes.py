@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from penstock.plan.context import Context
-from penstock.plan.process_types import RecyclingPlan
+from penstock.plan.process_types import Algorithm, RecyclingPlan, ScalingPlan
 
 MEGABYTE = 1 << 20
+ALGORITHMS = ("spare", "backlog", "busyness", "manual")
 
 
 def recycling(context: Context) -> RecyclingPlan:
@@ -20,3 +23,51 @@ def recycling(context: Context) -> RecyclingPlan:
         evil_as_bytes=said.number("evil-reload-on-as") * MEGABYTE,
         memory_interval_s=float(said.number("mem-collector-freq")),
     )
+
+
+def scaling(context: Context, processes: int) -> ScalingPlan:
+    """How many workers there are, where that follows the load."""
+    said = context.said
+    least = said.number("cheaper")
+    if least >= processes:
+        message = f"cheaper = {least} must be lower than processes, which is {processes}"
+        cure = "raise processes, which is the most that there may be, or lower cheaper, which is the least"
+        context.error("cheaper-too-high", message, said.origin("cheaper"), cure)
+    initial = said.number("cheaper-initial") or least
+    if least and not least <= initial <= processes:
+        kept = min(processes, max(least, initial))
+        message = f"cheaper-initial = {initial} is not between cheaper and processes: {kept} workers are started"
+        context.warn("cheaper-initial", message, said.origin("cheaper-initial"), f"set it to {least} ... {processes}")
+        initial = kept
+    return ScalingPlan(
+        least=least,
+        initial=initial,
+        step=said.number("cheaper-step"),
+        overload=said.number("cheaper-overload"),
+        algorithm=_algorithm(context),
+        rss_soft_bytes=said.number("cheaper-rss-limit-soft"),
+        rss_hard_bytes=said.number("cheaper-rss-limit-hard"),
+        busy_least_percent=said.number("cheaper-busyness-min"),
+        busy_most_percent=said.number("cheaper-busyness-max"),
+        idle_windows=said.number("cheaper-busyness-multiplier"),
+        penalty_windows=said.number("cheaper-busyness-penalty"),
+        alert_queue=said.number("cheaper-busyness-backlog-alert"),
+        alert_step=said.number("cheaper-busyness-backlog-step"),
+        alert_idle_windows=said.number("cheaper-busyness-backlog-multiplier"),
+        alert_nonzero_s=float(said.number("cheaper-busyness-backlog-nonzero")),
+        is_verbose=said.flag("cheaper-busyness-verbose"),
+        starts_asleep=said.flag("cheap"),
+        idle_s=float(said.number("idle")),
+        ends_when_idle=said.flag("die-on-idle"),
+    )
+
+
+def _algorithm(context: Context) -> Algorithm:
+    name = context.said.text("cheaper-algo") or "spare"
+    if name not in ALGORITHMS:
+        message = f"cheaper-algo = {name}: there is no such algorithm, and spare is used"
+        context.warn(
+            "cheaper-algo", message, context.said.origin("cheaper-algo"), f"use one of {', '.join(ALGORITHMS)}"
+        )
+        return "spare"
+    return cast(Algorithm, name)

@@ -76,6 +76,7 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
         notes=(),
         exit_on_reload=said.flag("exit-on-reload"),
         recycling=processes.recycling(context),
+        scaling=processes.scaling(context, count),
     )
     _add_notes(context)
     if context.errors:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
-from penstock.plan.process_types import RecyclingPlan
+from penstock.plan.process_types import RecyclingPlan, ScalingPlan
 from penstock.values import asdict, dataclass
 
 Protocol = Literal["http", "uwsgi"]
@@ -244,8 +244,8 @@ class WorkerPlan:
     listeners: tuple[ListenerHandle, ...]
     control_fd: int
     """The worker's end of a SOCK_SEQPACKET pair. The master writes `drain` (finish, then end), `retire` (the same, but
-    others go on: idle connections go to them), `stop`, `pause` or `resume`; the worker writes `ready` and
-    `recycle REASON`."""
+    others go on: idle connections go to them), `rest` (the same, but others come later: the listeners stay as they
+    are), `stop`, `pause` or `resume`; the worker writes `ready` and `recycle REASON`."""
     lifeline_fd: int
     """Read end of a pipe whose write end only the master holds: end of file means that the master is gone."""
     scoreboard_fd: int
@@ -289,6 +289,7 @@ class Plan:
     """Lines to print once at start: what was adjusted to this machine, and what differs from uWSGI."""
     exit_on_reload: bool = False
     recycling: RecyclingPlan = RecyclingPlan()
+    scaling: ScalingPlan = ScalingPlan()
 
 
 PARTS: dict[type, dict[str, type]] = {
@@ -301,6 +302,7 @@ PARTS: dict[type, dict[str, type]] = {
         "engine": EnginePlan,
         "stats": ListenerPlan,
         "recycling": RecyclingPlan,
+        "scaling": ScalingPlan,
     },
 }
 """Which fields are plans themselves, or tuples of them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.plan.process_types import RecyclingPlan
+from penstock.plan.process_types import RecyclingPlan, ScalingPlan
 from tests.plan.test_resolve import SERVE, plan, refusal
 
 MB = 1 << 20
@@ -36,3 +36,48 @@ def test_longest_lifetime_is_longer_than_the_shortest(seconds: str) -> None:
 
 def test_a_reload_may_end_the_instance() -> None:
     assert plan("--exit-on-reload").exit_on_reload and not plan().exit_on_reload
+
+
+def test_the_number_of_workers_is_fixed_unless_cheaper_is_set() -> None:
+    assert plan("--processes", "4").scaling == ScalingPlan()
+    assert not plan("--processes", "4", "--cheaper", "0").scaling.follows_load
+
+
+def test_the_number_of_workers_follows_the_load() -> None:
+    made = plan(
+        *("--processes", "10", "--cheaper", "2", "--cheaper-initial", "4", "--cheaper-step", "3"),
+        *("--cheaper-overload", "20", "--cheaper-algo", "busyness", "--cheaper-rss-limit-soft", "1g"),
+        *("--cheaper-rss-limit-hard", "2g", "--cheaper-busyness-min", "20", "--cheaper-busyness-max", "60"),
+        *("--cheaper-busyness-multiplier", "30", "--cheaper-busyness-penalty", "5"),
+        *("--cheaper-busyness-backlog-alert", "16", "--cheaper-busyness-backlog-step", "2"),
+        *("--cheaper-busyness-backlog-multiplier", "4", "--cheaper-busyness-backlog-nonzero", "30"),
+        "--cheaper-busyness-verbose",
+    ).scaling
+    assert made == ScalingPlan(
+        least=2, initial=4, step=3, overload=20, algorithm="busyness", rss_soft_bytes=1 << 30, rss_hard_bytes=2 << 30,
+        busy_least_percent=20, busy_most_percent=60, idle_windows=30, penalty_windows=5, alert_queue=16, alert_step=2,
+        alert_idle_windows=4, alert_nonzero_s=30.0, is_verbose=True,
+    )  # fmt: skip
+    assert made.follows_load and made.needs_load
+
+
+def test_cheaper_is_lower_than_processes() -> None:
+    refused = refusal(*SERVE, "--processes", "2", "--cheaper", "2")
+    assert refused.exit_status == 1 and "must be lower than processes, which is 2" in str(refused)
+
+
+def test_the_initial_number_is_brought_into_its_bounds() -> None:
+    made = plan("--processes", "4", "--cheaper", "2", "--cheaper-initial", "9")
+    assert made.scaling.initial == 4 and any("4 workers are started" in note for note in made.notes)
+    assert plan("--processes", "4", "--cheaper", "2", "--cheaper-initial", "1").scaling.initial == 2
+
+
+def test_an_algorithm_that_does_not_exist_is_spare() -> None:
+    made = plan("--processes", "4", "--cheaper", "2", "--cheaper-algo", "clever")
+    assert made.scaling.algorithm == "spare" and any("cheaper-algo = clever" in note for note in made.notes)
+
+
+def test_no_workers_while_nobody_comes() -> None:
+    made = plan("--cheap", "--idle", "60", "--die-on-idle").scaling
+    assert (made.starts_asleep, made.idle_s, made.ends_when_idle) == (True, 60.0, True)
+    assert made.needs_load and not made.follows_load

@@ -50,7 +50,13 @@ impl EventLoop {
 
     pub(super) fn command(&mut self, shared: &Shared, command: &[u8]) {
         match command {
-            b"drain" | b"retire" => self.leave(shared, StopReason::Drained, command == b"retire"),
+            b"drain" => {
+                self.refuse_newcomers(shared);
+                self.leave(shared, StopReason::Drained, false);
+            }
+            b"retire" => self.leave(shared, StopReason::Drained, true),
+            // Nobody else is there now, but somebody will be: who connects meanwhile waits in the kernel's queue.
+            b"rest" => self.leave(shared, StopReason::Drained, false),
             b"stop" => self.leave(shared, StopReason::Stopped, false),
             b"pause" if !self.paused => {
                 self.paused = true;
@@ -62,6 +68,19 @@ impl EventLoop {
             }
             b"pause" | b"resume" => {}
             other => shared.note(&format!("unknown command of the master: {}", String::from_utf8_lossy(other))),
+        }
+    }
+
+    /// Takes who has connected already, and lets the listeners refuse: the whole instance ends.
+    fn refuse_newcomers(&mut self, shared: &Shared) {
+        if self.leaving.is_some() {
+            return;
+        }
+        // These clients have been told that they are connected, and nobody else will serve them. After them the socket
+        // refuses: everybody who shares it leaves.
+        for index in 0..self.listeners.len() {
+            self.accept_up_to(shared, index, usize::from(u16::MAX));
+            sys::shutdown_listener(self.listeners[index].fd);
         }
     }
 
@@ -90,14 +109,6 @@ impl EventLoop {
             StopReason::Stopped => 0,
             StopReason::Orphaned => ORPHAN_MS,
         };
-        if reason == StopReason::Drained && !hand_over {
-            // These clients have been told that they are connected, and nobody else will serve them. After them the
-            // socket refuses: everybody who shares it leaves.
-            for index in 0..self.listeners.len() {
-                self.accept_up_to(shared, index, usize::from(u16::MAX));
-                sys::shutdown_listener(self.listeners[index].fd);
-            }
-        }
         self.leaving = Some(Leaving { reason, hand_over, deadline_ms: sys::now_ms() + patience_ms });
         shared.leave();
         self.paused = false;

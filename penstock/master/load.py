@@ -1,0 +1,83 @@
+"""The load of an instance, measured: what the scoreboard and the kernel tell, as one value for the policy."""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import socket
+import termios
+from collections.abc import Sequence
+
+from penstock.master.fleet import Fleet, WorkerHandle
+from penstock.master.scaling import Load
+from penstock.observe.scoreboard import IN_APP, ThreadRow, WorkerRow
+from penstock.values import dataclass
+
+LOAD_INTERVAL_S = 1.0
+"""As uWSGI's master looks around: what counts looks (`cheaper-overload`) counts seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveWorker:
+    """A worker and its cells of the scoreboard."""
+
+    handle: WorkerHandle
+    row: WorkerRow
+    threads: tuple[ThreadRow, ...]
+    rss_bytes: int = 0
+
+    def busy_us(self, now_us: int) -> int:
+        """Time that its threads have spent in the app so far, requests in progress included."""
+        current = sum(now_us - one.since_us for one in self.threads if one.state == IN_APP and one.since_us)
+        return self.row.running_time_us + max(0, current)
+
+
+class LoadMeter:
+    """Remembers what it saw the last time, so that it can tell what happened since."""
+
+    def __init__(self) -> None:
+        self._before: dict[tuple[int, int, int], int] = {}
+        """Busy time by generation, slot and pid."""
+        self._at_us = 0
+
+    def measure(self, fleet: Fleet, workers: Sequence[LiveWorker], queue: int, ended: int, now_us: int) -> Load:
+        """Make the load out of every living worker, the connections that wait and the requests of ended workers."""
+        serving = fleet.serving()
+        free = busy_threads = 0
+        parts: list[float] = []
+        seen: dict[tuple[int, int, int], int] = {}
+        for one in workers:
+            handle = one.handle
+            busy = sum(thread.state == IN_APP for thread in one.threads)
+            busy_threads += busy
+            key = (handle.generation, handle.slot, handle.pid)
+            seen[key] = one.busy_us(now_us)
+            if serving is None or handle.generation != serving.number or handle.state != "ready":
+                continue
+            free += busy < len(one.threads)
+            room = (now_us - self._at_us) * len(one.threads)
+            if key in self._before and room > 0:
+                parts.append(min(1.0, max(0.0, (seen[key] - self._before[key]) / room)))
+        starting = sum(
+            one.state == "starting" for one in fleet.workers if serving is not None and one.generation == serving.number
+        )
+        self._before, self._at_us = seen, now_us
+        return Load(
+            free=free,
+            starting=starting,
+            busyness=sum(parts) / len(parts) if parts else 0.0,
+            queue=queue,
+            requests=ended + sum(one.row.requests for one in workers),
+            busy_threads=busy_threads,
+            rss_bytes=sum(one.rss_bytes for one in workers),
+        )
+
+
+def handed_over(receiver: socket.socket) -> int:
+    """Tell whether a kept-alive connection waits for a worker with a free thread: 1 or 0, the kernel counts bytes."""
+    waiting = array.array("i", [0])
+    try:
+        fcntl.ioctl(receiver, termios.FIONREAD, waiting)
+    except OSError:
+        return 0
+    return int(waiting[0] > 0)

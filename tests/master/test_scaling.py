@@ -1,0 +1,175 @@
+"""The cheaper algorithms, second by second."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock.master.scaling import Load, Scaling, at_start, bounded, decide, is_idle, window_note
+from penstock.plan.process_types import ScalingPlan
+from penstock.values import replace
+
+PROCESSES = 8
+BUSY = Load(free=0, starting=0, busyness=1.0, queue=0, requests=0, busy_threads=4)
+CALM = Load(free=3, starting=0, busyness=0.1, queue=0, requests=0)
+
+
+def plan(**changes: Any) -> ScalingPlan:
+    return ScalingPlan(**{"least": 2, "initial": 2, **changes})
+
+
+def load(base: Load = CALM, **changes: Any) -> Load:
+    return replace(base, **changes)
+
+
+class Clock:
+    """One look after the other."""
+
+    def __init__(self, made: ScalingPlan, wanted: int) -> None:
+        self.plan, self.state, self.now = made, Scaling(wanted=wanted), 100.0
+        self.reasons: list[str] = []
+
+    def look(self, measured: Load, times: int = 1) -> int:
+        for _ in range(times):
+            self.now += 1
+            self.state, reason = decide(self.plan, PROCESSES, self.state, measured, self.now)
+            self.reasons += [reason] if reason else []
+        return self.state.wanted
+
+
+def test_bounds() -> None:
+    assert bounded(plan(), 8, 1) == 2 and bounded(plan(), 8, 9) == 8
+    assert bounded(ScalingPlan(), 8, 3) == 8, "the number is fixed"
+    assert at_start(plan(initial=5), 8) == 5 and at_start(ScalingPlan(), 8) == 8
+
+
+def test_spare_grows_after_more_looks_than_overload() -> None:
+    clock = Clock(plan(overload=3, step=2), 2)
+    assert [clock.look(BUSY) for _ in range(4)] == [2, 2, 2, 4]
+    assert clock.reasons == ["every worker was busy for 4 seconds"]
+    assert clock.look(BUSY, 20) == 8, "never above processes"
+
+
+def test_spare_forgets_overload_when_somebody_is_free() -> None:
+    clock = Clock(plan(overload=3), 2)
+    clock.look(BUSY, 3)
+    clock.look(load(free=1))
+    assert clock.look(BUSY, 3) == 2
+
+
+def test_spare_waits_for_workers_that_are_on_their_way() -> None:
+    assert Clock(plan(overload=1), 2).look(load(BUSY, starting=1), 10) == 2
+
+
+def test_spare_takes_one_away_at_a_time_and_keeps_one_free() -> None:
+    clock = Clock(plan(overload=3), 6)
+    assert [clock.look(CALM) for _ in range(6)] == [6, 6, 5, 5, 5, 4]
+    assert clock.look(load(free=1), 30) == 4
+    assert clock.look(CALM, 30) == 2, "never below cheaper"
+    assert clock.reasons[0] == "3 workers are free"
+
+
+def test_backlog_follows_the_queue() -> None:
+    clock = Clock(plan(algorithm="backlog", overload=10), 2)
+    assert clock.look(load(BUSY, queue=10)) == 2
+    assert clock.look(load(BUSY, queue=11)) == 3
+    assert clock.look(load(BUSY, queue=11, starting=1)) == 3
+    assert clock.look(load(queue=0, free=1)) == 3
+    assert clock.look(load(queue=0, free=2)) == 2
+    assert clock.reasons == ["11 connections wait", "0 connections wait, and 2 workers are free"]
+
+
+def test_manual_changes_nothing() -> None:
+    clock = Clock(plan(algorithm="manual"), 3)
+    assert clock.look(BUSY, 50) == 3 and clock.look(CALM, 50) == 3
+
+
+def busyness(**changes: Any) -> ScalingPlan:
+    return plan(algorithm="busyness", overload=2, idle_windows=3, **changes)
+
+
+def test_busyness_is_the_average_of_a_window() -> None:
+    clock = Clock(busyness(), 2)
+    clock.look(load(busyness=0.9))
+    assert clock.look(load(busyness=0.05)) == 2
+    clock.look(load(busyness=0.9))
+    assert clock.look(load(busyness=0.2)) == 3
+    assert clock.reasons == ["busyness is 55 %, above 50 %"]
+
+
+def test_busyness_takes_one_away_after_enough_low_windows_in_a_row() -> None:
+    clock = Clock(busyness(), 4)
+    assert clock.look(load(busyness=0.1), 4) == 4
+    clock.look(load(busyness=0.3), 2)
+    assert clock.look(load(busyness=0.1), 5) == 4
+    assert clock.look(load(busyness=0.1)) == 3
+
+
+def test_worker_that_is_missed_soon_makes_the_next_one_stay_longer() -> None:
+    clock = Clock(busyness(penalty_windows=2), 4)
+    assert clock.look(load(busyness=0.1), 6) == 3
+    assert clock.look(load(busyness=0.9), 2) == 4
+    assert clock.look(load(busyness=0.1), 9) == 4, "five windows now"
+    assert clock.look(load(busyness=0.1)) == 3
+    # Nobody is missed for longer than that: the penalty is over.
+    assert clock.look(load(busyness=0.3), 12) == 3
+    assert clock.look(load(busyness=0.1), 6) == 2
+
+
+def test_queue_starts_workers_at_once_and_they_leave_sooner() -> None:
+    clock = Clock(busyness(alert_queue=10, alert_step=3, alert_idle_windows=1), 2)
+    assert clock.look(load(BUSY, queue=11)) == 5
+    assert clock.look(load(busyness=0.3, queue=11, starting=3), 2) == 5
+    assert "11 connections wait" in clock.reasons[0]
+    assert clock.look(load(busyness=0.1), 2) == 4
+    assert clock.look(load(busyness=0.1), 4) == 2
+
+
+def test_queue_that_never_empties_starts_a_worker() -> None:
+    clock = Clock(busyness(alert_nonzero_s=5.0), 2)
+    assert clock.look(load(queue=1, busyness=0.3), 5) == 2
+    clock.look(load(queue=0, busyness=0.3))
+    assert clock.look(load(queue=1, busyness=0.3), 5) == 2
+    assert clock.look(load(queue=1, busyness=0.3)) == 3
+    assert Clock(busyness(alert_nonzero_s=0.0), 2).look(load(queue=1, busyness=0.3), 500) == 2
+
+
+def test_alert_that_can_not_be_followed_leaves_no_debt() -> None:
+    clock = Clock(busyness(alert_queue=1, alert_idle_windows=1), PROCESSES)
+    clock.look(load(BUSY, queue=50), 20)
+    assert clock.state.emergency == 0 and clock.state.wanted == PROCESSES
+
+
+def test_memory_limits_overrule_the_load() -> None:
+    clock = Clock(plan(overload=0, rss_soft_bytes=100, rss_hard_bytes=200), 4)
+    assert clock.look(load(BUSY, rss_bytes=99)) == 5
+    assert clock.look(load(BUSY, rss_bytes=100), 5) == 5
+    assert [reason for reason in clock.reasons if "cheaper-rss-limit-soft" in reason] == clock.reasons[1:]
+    assert len(clock.reasons) == 2, "said once"
+    assert clock.look(load(BUSY, rss_bytes=200)) == 4
+    assert clock.look(load(BUSY, rss_bytes=300), 9) == 2
+    assert "cheaper-rss-limit-hard" in clock.reasons[-1]
+    assert clock.look(load(BUSY, rss_bytes=0)) == 3
+
+
+def test_windows_are_told_to_who_wants_to_know() -> None:
+    quiet, verbose = busyness(), busyness(is_verbose=True)
+    state = Scaling(wanted=3, looks=1, busyness=0.5)
+    assert window_note(quiet, state, load(busyness=0.3)) == ""
+    assert "3 workers, 40 % busy in 2 seconds, 0 connections wait, 0 of 3 calm windows before" in window_note(
+        verbose, state, load(busyness=0.3)
+    )
+    assert window_note(verbose, Scaling(wanted=3), load(busyness=0.3)) == ""
+
+
+def test_idle_counts_from_the_last_request() -> None:
+    made = ScalingPlan(idle_s=5.0)
+    clock = Clock(made, PROCESSES)
+    clock.look(load(requests=3))
+    clock.look(load(requests=3), 4)
+    assert not is_idle(made, clock.state, clock.now)
+    clock.look(load(requests=3))
+    assert is_idle(made, clock.state, clock.now)
+    for sign_of_life in (load(requests=4), load(requests=4, busy_threads=1), load(requests=4, queue=1)):
+        clock.look(sign_of_life)
+        assert not is_idle(made, clock.state, clock.now)
+    assert not is_idle(ScalingPlan(), clock.state, clock.now + 1000)
