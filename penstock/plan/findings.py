@@ -31,6 +31,21 @@ ROWS: tuple[Row, ...] = (
         "an address is a word that may be a host or the name of a unix socket",
         "write ./NAME for a unix socket, NAME:PORT for a host",
     ),
+    Row("cheaper-algo", "warning", "cheaper-algo", "there is no such algorithm", "name one that there is"),
+    Row(
+        "cheaper-initial",
+        "warning",
+        "cheaper-initial",
+        "the number of workers at the start is not between cheaper and processes",
+        "set it to one that is",
+    ),
+    Row(
+        "cheaper-too-high",
+        "error",
+        "cheaper",
+        "the least number of workers is not below the most",
+        "raise processes, or lower cheaper",
+    ),
     Row(
         "first-app-answers",
         "warning",
