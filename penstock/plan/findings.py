@@ -140,6 +140,20 @@ ROWS: tuple[Row, ...] = (
         "there are many more workers than CPUs that this machine lets us use",
         "processes = auto, and threads for requests that wait",
     ),
+    Row(
+        "nginx-speaks-http",
+        "error",
+        "socket",
+        "nginx on this machine sends HTTP (proxy_pass) to a socket that speaks uwsgi: visitors have a 502",
+        "uwsgi_pass in nginx, with include uwsgi_params",
+    ),
+    Row(
+        "nginx-speaks-uwsgi",
+        "error",
+        "http",
+        "nginx on this machine speaks uwsgi (uwsgi_pass) to an address that serves HTTP: visitors have a 502",
+        "proxy_pass in nginx, or socket in place of http here",
+    ),
     Row("no-app-file", "error", "wsgi-file", "the file of the application does not exist", "correct the path"),
     Row(
         "no-callable",

@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
-from difflib import get_close_matches
+from collections.abc import Sequence
 
 from penstock.config.findings import Finding, Origin
-from penstock.config.settings import Setting, Settings
-from penstock.plan import modules
+from penstock.config.settings import Settings
+from penstock.plan import modules, nginx
 from penstock.plan.access import Person, first_closed
 from penstock.plan.addresses import AddressError, parse_address
 from penstock.plan.context import Context
 from penstock.plan.machine import Machine
+from penstock.plan.survey_app import survey_apps
 
 MANY_WORKERS_FOR_A_CPU = 4
 _CODE = frozenset({".env", ".git", "db.sqlite3", "manage.py", "settings.py", "wsgi.py"})
@@ -34,12 +34,11 @@ def survey(said: Settings, machine: Machine) -> tuple[Finding, ...]:
     context = Context(said, machine)
     _files(context)
     _sockets(context)
+    _nginx(context)
     _supervisor(context)
     _environment(context)
     if os.path.isdir(context.chdir):
-        app_file = _application(context)
-        _settings_module(context)
-        _static(context, app_file)
+        _static(context, survey_apps(context))
     _configuration_files(context)
     return context.findings
 
@@ -77,6 +76,30 @@ def _sockets(context: Context) -> None:
             context.error("not-a-socket", message, setting.origin, "remove it, or choose another path")
         else:
             _makeable(context, what, address.host, setting.origin)
+
+
+def _nginx(context: Context) -> None:
+    """Hold what nginx sends against what is spoken."""
+    found = list(nginx.passes(context.machine.nginx_dir))
+    spoken = context.said.text("protocol") == "uwsgi"
+    for setting in context.said.every("http", "http-socket", "socket") if found else ():
+        try:
+            address = parse_address(str(setting.value), context.chdir)
+        except AddressError:
+            continue
+        is_uwsgi = setting.option.name == "socket" and spoken
+        wrong = next((one for one in found if one.reaches(address) and (one.protocol == "uwsgi") != is_uwsgi), None)
+        if wrong is None:
+            continue
+        what = f"{setting.option.name} = {setting.value}"
+        if is_uwsgi:
+            message = f"{what}: this speaks uwsgi, and nginx sends it HTTP ({wrong.place}: proxy_pass)"
+            cure = "write uwsgi_pass and include uwsgi_params there, or http in place of socket here"
+            context.error("nginx-speaks-http", message, setting.origin, cure)
+        else:
+            message = f"{what}: this serves HTTP, and nginx speaks uwsgi to it ({wrong.place}: uwsgi_pass)"
+            cure = "write socket in place of http here, or proxy_pass there"
+            context.error("nginx-speaks-uwsgi", message, setting.origin, cure)
 
 
 def _makeable(context: Context, what: str, path: str, origin: Origin) -> None:
@@ -171,177 +194,20 @@ def _reachable(context: Context) -> None:
             return
 
 
-# -- the application ---------------------------------------------------------------------------------------------------
-
-
-def _application(context: Context) -> str:
-    """Find the application's file and look at its top level; the file, or nothing."""
-    said = context.said
-    for setting in said.every("pythonpath"):
-        place = context.after_chdir(str(setting.value))
-        if not os.path.exists(place) and not any(letter in place for letter in "*?["):
-            message = f"pythonpath = {setting.value}: {place} does not exist"
-            context.warn("no-python-path", message, setting.origin, "create it, or correct the path")
-    module, file = said.text("module"), said.text("wsgi-file")
-    if module is not None:
-        target, _, name = module.partition(":")
-        path = _module(context, target, said.every("module")[-1])
-        about = "module"
-    elif file is not None:
-        name, about = "", "wsgi-file"
-        path = context.after_chdir(file)
-        if not os.path.isfile(path):
-            what = "is a directory" if os.path.isdir(path) else "does not exist"
-            cure = _nearby(path) or f"it counts from chdir, {context.chdir}"
-            context.error("no-app-file", f"wsgi-file = {file}: {path} {what}", said.origin("wsgi-file"), cure)
-            return ""
-    else:
-        return ""
-    data = modules.read_source(path) if path else None
-    if data is not None:
-        _top_level(context, path, data, name or said.text("callable") or "application", about)
-    return path
-
-
-def _module(context: Context, target: str, setting: Setting) -> str:
-    """Find a module's source; say where it was looked for if it is nowhere."""
-    if not target or not all(part.isidentifier() for part in target.split(".")):
-        return ""
-    places, is_certain = _places(context)
-    found = modules.find(target, places, is_certain)
-    if found.is_found or not found.is_certain:
-        return found.file
-    own = [place for place in places if "site-packages" not in place]
-    if found.inside:
-        message = f"module = {setting.value}: {found.inside} has no {found.missing.rpartition('.')[2]}"
-        names = _modules_in(found.inside)
-        near = get_close_matches(found.missing.rpartition(".")[2], names, 1)
-        parent = found.missing.rpartition(".")[0]
-        cure = f"did you mean {parent}.{near[0]}?" if near else f"it has {', '.join(names[:8]) or 'no modules'}"
-    else:
-        message = f"module = {setting.value}: there is no {found.missing} in {', '.join(own)}"
-        cure = (
-            _elsewhere(context, found.missing) or "correct the name, or chdir to the directory that its package is in"
-        )
-    context.error("no-module", message, setting.origin, cure)
-    return ""
-
-
-def _places(context: Context) -> tuple[list[str], bool]:
-    """Where the application's interpreter looks, and whether that is all."""
-    said, machine = context.said, context.machine
-    own = [context.after_chdir(path) for path in reversed(said.texts("pythonpath"))]
-    is_certain = all(os.path.isdir(place) for place in own if os.path.exists(place))
-    is_certain = is_certain and not any(letter in place for place in own for letter in "*?[")
-    places = [*dict.fromkeys(os.path.normpath(place) for place in (*own, context.chdir))]
-    variables = dict(pair.split("=", 1) for pair in said.texts("env") if "=" in pair)
-    late = f"{variables.get('PYTHONPATH', '')}:{machine.python_path}"
-    places += [place for place in late.split(":") if place and place not in places]
-    home = said.text("home")
-    if home is None:
-        rest, rest_is_certain = modules.with_pth(machine.site_directories())
-    else:
-        rest, rest_is_certain = modules.site_directories(os.path.normpath(context.after_chdir(home)))
-    return [*places, *rest], is_certain and rest_is_certain
-
-
-def _modules_in(directory: str) -> list[str]:
-    try:
-        names = sorted(os.listdir(directory))
-    except OSError:
-        return []
-    return [name.removesuffix(".py") for name in names if name.endswith(".py") and not name.startswith("_")]
-
-
-def _elsewhere(context: Context, name: str) -> str:
-    """Look for a package a directory deeper, and one higher: the usual slip of chdir."""
-    for place in (*_directories_in(context.chdir), os.path.dirname(context.chdir)):
-        if os.path.isfile(os.path.join(place, name, "__init__.py")) or os.path.isfile(
-            os.path.join(place, f"{name}.py")
-        ):
-            return f"there is one in {place}: chdir = {place}"
-    names = [*_modules_in(context.chdir), *(os.path.basename(place) for place in _directories_in(context.chdir))]
-    near = get_close_matches(name, names, 1)
-    return f"did you mean {near[0]}?" if near else ""
-
-
-def _directories_in(directory: str) -> Iterator[str]:
-    try:
-        names = sorted(os.listdir(directory))[:1000]
-    except OSError:
-        return
-    for name in names:
-        place = os.path.join(directory, name)
-        if not name.startswith(".") and os.path.isdir(place):
-            yield place
-
-
-def _nearby(path: str) -> str:
-    """Suggest a file of nearly this name, in its directory or one deeper."""
-    directory, name = os.path.split(path)
-    near = get_close_matches(name, [f"{each}.py" for each in _modules_in(directory)], 1)
-    if near:
-        return f"did you mean {os.path.join(directory, near[0])}?"
-    deeper = [place for place in _directories_in(directory) if os.path.isfile(os.path.join(place, name))]
-    return f"did you mean {os.path.join(deeper[0], name)}?" if deeper else ""
-
-
-def _top_level(context: Context, path: str, data: bytes, name: str, about: str) -> None:
-    """Read what the application's file binds, and what it starts."""
-    said = context.said
-    origin = said.origin(about)
-    try:
-        source = modules.read_top_level(data)
-    except (SyntaxError, ValueError) as error:
-        home = said.text("home")
-        version = modules.version_of(context.after_chdir(home)) if home is not None else ""
-        if version in ("", context.machine.python_version):
-            line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-            text = error.msg if isinstance(error, SyntaxError) else str(error)
-            context.error("app-syntax", f"{path}{line} is not valid Python: {text}", origin, "correct it")
-        return
-    wanted = name.partition(".")[0].partition("(")[0]
-    is_submodule = os.path.exists(os.path.join(os.path.dirname(path), f"{wanted}.py"))
-    if source.is_certain and wanted not in source.names and not is_submodule:
-        likely = [each for each in sorted(source.names) if "app" in each.lower()]
-        likely += get_close_matches(wanted, sorted(source.names - set(likely)), 1)
-        cure = f"did you mean {' or '.join(likely[:3])}? callable = {likely[0]}" if likely else "define it there"
-        where = said.origin("callable") if said.given("callable") else origin
-        context.error("no-callable", f"{path} has no {wanted} at its top level", where, cure)
-    if source.threads and not said.flag("lazy-apps"):
-        message = f"{path}:{source.threads[0]} starts a thread while it is imported, before the workers are forked: "
-        cure = "start it in a function marked with uwsgidecorators.postfork, or add lazy-apps = true"
-        context.warn("thread-before-fork", message + "none of them will have it", origin, cure)
-
-
-def _settings_module(context: Context) -> None:
-    for setting in context.said.every("env"):
-        name, _, value = str(setting.value).partition("=")
-        if name != "DJANGO_SETTINGS_MODULE" or not all(part.isidentifier() for part in value.split(".")):
-            continue
-        places, is_certain = _places(context)
-        found = modules.find(value, places, is_certain)
-        if found.is_certain and not found.is_found:
-            where = found.inside or ", ".join(place for place in places if "site-packages" not in place)
-            message = f"DJANGO_SETTINGS_MODULE = {value}: there is no {found.missing} in {where}"
-            cure = "correct the name, or chdir to the directory that its package is in"
-            context.warn("no-settings-module", message, setting.origin, cure)
-
-
 # -- what others can see -----------------------------------------------------------------------------------------------
 
 
-def _static(context: Context, app_file: str) -> None:
+def _static(context: Context, app_files: Sequence[str]) -> None:
     files = [os.path.join(context.machine.cwd, name) for name in _files_read(context)]
-    for setting in context.said.every("static-map"):
+    for setting in context.said.every("static-map", "static-map2"):
         prefix, _, path = str(setting.value).partition("=")
         place = os.path.realpath(context.after_chdir(path.strip()))
         if not os.path.isdir(place):
             continue
-        inside = [path for path in (app_file, *files) if path and _is_inside(os.path.realpath(path), place)]
+        inside = [path for path in (*app_files, *files) if _is_inside(os.path.realpath(path), place)]
         shown = inside[0] if inside else next((os.path.join(place, name) for name in sorted(_CODE & _in(place))), "")
         if shown:
-            message = f"static-map = {setting.value}: everybody can read {shown} as {prefix.rstrip('/')}/..."
+            message = f"{setting.option.name} = {setting.value}: everybody can read {shown} as {prefix.rstrip('/')}/..."
             cure = "serve a directory that holds nothing else (for Django: STATIC_ROOT)"
             context.warn("static-exposes-code", message, setting.origin, cure)
 

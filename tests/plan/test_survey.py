@@ -33,6 +33,7 @@ class Here(FakeMachine):
 
 
 def here(cwd: Path, **about: Any) -> Here:
+    about = {"nginx_dir": "/no/nginx", **about}
     made = machine(cwd)
     return replace(Here(**{name: getattr(made, name) for name in made.__slots__}), **about)
 
@@ -181,6 +182,13 @@ def test_a_virtual_environment_of_another_python(project: Path) -> None:
         (["--module", "shop.wsgi:create_app()"], "no-callable", "has no create_app"),
         (["--wsgi-file", "broken.py"], "app-syntax", "broken.py:2 is not valid Python"),
         (["--wsgi-file", "threads.py"], "thread-before-fork", "threads.py:3 starts a thread"),
+        (
+            ["--mount", "/a=shop/wsgy.py"],
+            "no-app-file",
+            "mount = /a=shop/wsgy.py: {project}/shop/wsgy.py does not exist",
+        ),
+        (["--mount", "/a=shop.wsgi", "--mount", "/b=shop.wsgi:app"], "no-callable", "has no app at its top level"),
+        (["--mount", "/a=zzz"], "no-module", "mount = /a=zzz: there is no zzz"),
         (["--module", "shop.wsgi", "--pythonpath", "none"], "no-python-path", "{project}/none does not exist"),
         (
             ["--module", "shop.wsgi", "--env", "DJANGO_SETTINGS_MODULE=shop.setings"],
@@ -243,6 +251,33 @@ def test_static_files_that_hold_code(project: Path, mapped: str, shown: str) -> 
     assert all(f"{project}/{shown}" in finding.message for finding in found)
 
 
+@pytest.mark.parametrize(
+    ("argv", "site", "code"),
+    [
+        (["--socket", "a.sock"], "proxy_pass http://unix:{project}/a.sock:/app;", "nginx-speaks-http"),
+        (["--socket", "127.0.0.1:3031"], "proxy_pass http://127.0.0.1:3031/;", "nginx-speaks-http"),
+        (["--socket", ":3031"], "proxy_pass http://shop;", "nginx-speaks-http"),
+        (["--http", "127.0.0.1:3031"], "uwsgi_pass localhost:3031;", "nginx-speaks-uwsgi"),
+        (["--http-socket", ":3031"], "uwsgi_pass shop;", "nginx-speaks-uwsgi"),
+        (["--socket", ":3031", "--protocol", "http"], "uwsgi_pass uwsgi://127.0.0.1:3031;", "nginx-speaks-uwsgi"),
+        (["--socket", "a.sock"], "uwsgi_pass unix:{project}/a.sock;", ""),
+        (["--http", ":3031"], "proxy_pass http://shop;", ""),
+        (["--socket", ":3031"], "# proxy_pass http://shop;", ""),
+        (["--socket", ":3031"], "proxy_pass http://127.0.0.1:8000; proxy_pass http://$host:3031;", ""),
+        (["--socket", ":3031"], "proxy_pass http://10.1.1.1:3031;", ""),
+        (["--socket", "@a"], "proxy_pass http://a;", ""),
+    ],
+)
+def test_what_nginx_sends(project: Path, argv: list[str], site: str, code: str) -> None:
+    nginx = project / "nginx"
+    (nginx / "sites-enabled").mkdir(parents=True)
+    (nginx / "nginx.conf").write_text("http {\n  upstream shop {\n    server 127.0.0.1:3031 weight=2;\n  }\n}\n")
+    (nginx / "sites-enabled" / "shop").write_text(f"server {{\n  location / {{ {site.format(project=project)} }}\n}}\n")
+    found = look(project, "--module", "shop.wsgi", *argv, nginx_dir=str(nginx))
+    assert [finding.code for finding in found] == ([code] if code else [])
+    assert all(f"{nginx}/sites-enabled/shop:2" in finding.message for finding in found)
+
+
 def test_static_files_that_hold_the_configuration(project: Path) -> None:
     (project / "conf").mkdir()
     (project / "conf" / "app.ini").write_text("[uwsgi]\nhttp = :0\nneed-app = false\nstatic-map = /c=conf\n")
@@ -268,5 +303,5 @@ def test_a_chdir_that_is_missing_is_not_said_again(project: Path) -> None:
 
 def test_every_code_of_the_survey_is_tested() -> None:
     text = Path(__file__).read_text()
-    source = (Path(survey.__code__.co_filename)).read_text()
+    source = "".join(path.read_text() for path in Path(survey.__code__.co_filename).parent.glob("survey*.py"))
     assert [code for code in CODES if f'"{code}"' in source and f'"{code}"' not in text] == []
