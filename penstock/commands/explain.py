@@ -56,18 +56,16 @@ def _described(
 ) -> Iterator[str]:
     """Everything about a name: from the tables, then from the configuration; nothing if nobody knows it."""
     row = find_unsupported(name) if option is None else None
-    finding = catalogue.find(name) if option is None and row is None else None
+    finding = catalogue.find(name)
     if option is not None:
         yield from details(option, columns, style)
     elif row is not None:
         yield from details_of_unsupported(row, columns, style)
-    elif finding is not None:
-        yield style.heading(finding.code)
-        yield from wrap(f"A finding of penstock check ({finding.level or 'error or warning'}).", columns, "  ")
-        yield from wrap(finding.meaning[0].upper() + finding.meaning[1:] + ".", columns, "  ")
-        yield from wrap(f"What to do: {finding.fix}.", columns, "  ")
-    else:
+    elif finding is None:
         yield from _own(name, report, style)
+    if finding is not None:
+        # A few options and findings share their name.
+        yield from _finding(finding, columns, style)
     if report is None:
         return
     names = option.names if option is not None else row.names if row is not None else (name,)
@@ -77,6 +75,14 @@ def _described(
             yield ""
         yield style.heading("In this configuration" if report.settings.files else "With these options")
         yield from _said(said, option, report, columns, style)
+
+
+def _finding(row: catalogue.Row, columns: int, style: Style) -> Iterator[str]:
+    """What a finding means."""
+    yield style.heading(row.code)
+    yield from wrap(f"A finding of penstock check ({row.level or 'error or warning'}).", columns, "  ")
+    yield from wrap(row.meaning[0].upper() + row.meaning[1:] + ".", columns, "  ")
+    yield from wrap(f"What to do: {row.fix}.", columns, "  ")
 
 
 def _own(name: str, report: Report | None, style: Style) -> Iterator[str]:

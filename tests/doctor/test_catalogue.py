@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from penstock.doctor import catalogue
-from penstock.options.known import known_names
 from penstock.options.table import BY_NAME
 from tools.tidy import ROOT
 
 
-def test_each_code_has_one_row_and_no_name_of_an_option() -> None:
+def test_each_code_has_one_row() -> None:
     codes = [row.code for chapter in catalogue.chapters() for row in chapter.rows]
     assert len(codes) == len(set(codes))
-    # `penstock explain NAME` takes both.
-    assert not set(codes) & {*BY_NAME, *known_names()}
 
 
 def test_rows_are_complete() -> None:

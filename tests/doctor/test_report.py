@@ -59,8 +59,8 @@ def test_whoever_checks_is_not_who_starts(tmp_path: Path) -> None:
 def test_verdicts(tmp_path: Path) -> None:
     write(
         tmp_path,
-        GOOD + "base = x\nenv = A=%(base)\nmaster = true\ncheap = true\nproceses = 2\nset-ph = mine=1\n"
-        "declare-option = two=threads=$1\ntwo = 2\nreaper\ncheap = false\n",
+        GOOD + "base = x\nenv = A=%(base)\nmaster = true\nzerg-fallback = true\nproceses = 2\nset-ph = mine=1\n"
+        "declare-option = two=threads=$1\ntwo = 2\nreaper\nzerg-fallback = false\n",
     )
     report = look(tmp_path, "app.ini", "--vacuum")
     words = [(verdict.name, verdict.word) for verdict in report.verdicts if verdict.name not in ("http", "module")]
@@ -71,14 +71,14 @@ def test_verdicts(tmp_path: Path) -> None:
         ("base", "placeholder"),
         ("env", "supported"),
         ("master", "not-needed"),
-        ("cheap", "not-supported"),
+        ("zerg-fallback", "not-supported"),
         ("proceses", "unknown"),
         ("set-ph", "supported"),
         ("mine", "placeholder"),
         ("declare-option", "supported"),
         ("two", "supported"),
         ("reaper", "not-needed"),
-        ("cheap", "not-needed"),
+        ("zerg-fallback", "not-needed"),
     ]
     assert {verdict.name for verdict in report.verdicts if verdict.differs} == {"http", "env", "die-on-term"}
     assert all(verdict.reason for verdict in report.verdicts if verdict.word in ("not-needed", "not-supported"))
