@@ -214,6 +214,7 @@ def has_safety(lines: list[str], number: int) -> bool:
 # Package of penstock -> what it may import from penstock. Two flows, each one way.
 EDGES: dict[str, frozenset[str]] = {
     "values": frozenset(),
+    "titles": frozenset(),
     "options": frozenset(),
     "config": frozenset({"options"}),
     "convert": frozenset({"options", "config"}),
@@ -221,8 +222,8 @@ EDGES: dict[str, frozenset[str]] = {
     # Of the engine only what it makes of a regular expression.
     "plan": frozenset({"plan.types", "config", "options", "_engine"}),
     "observe": frozenset({"plan.types", "_engine"}),
-    "master": frozenset({"plan", "plan.types", "config", "options", "observe", "_engine"}),
-    "worker": frozenset({"plan.types", "_engine"}),
+    "master": frozenset({"plan", "plan.types", "config", "options", "observe", "titles", "_engine"}),
+    "worker": frozenset({"plan.types", "titles", "_engine"}),
     "doctor": frozenset({"options", "config", "plan", "plan.types"}),
     "deploy": frozenset({"options", "config", "plan", "plan.types"}),
     "commands": frozenset(

@@ -138,6 +138,7 @@ def start_document(plan: Plan, listeners: Sequence[BoundListener], is_reload: bo
         "app": to_json_value(plan.app),
         "engine": to_json_value(plan.engine),
         "lazy_apps": plan.lazy_apps,
+        "titles": to_json_value(plan.titles),
         # Where a generation serves already, one without an app is never better.
         "need_app": plan.need_app or is_reload,
         "processes": plan.processes,

@@ -15,6 +15,7 @@ import os
 import stat
 
 from penstock.master.errors import StartError
+from penstock.titles import NAMES
 
 MODE = 0o644
 
@@ -93,8 +94,11 @@ def _foreign_content(fd: int) -> str:
 
 
 def is_instance(pid: int) -> bool:
-    """Tell whether a living process is a Penstock master, by its command line."""
+    """Tell whether a living process is a Penstock master: by its short name, or by its command line at its start."""
     try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            if file.read().rstrip("\n") == NAMES["master"]:
+                return True
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             words = [os.fsdecode(word) for word in file.read(4096).split(b"\0")]
     except OSError:

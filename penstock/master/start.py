@@ -26,6 +26,7 @@ from penstock.master.signals import SignalReader
 from penstock.master.sockets import BoundListener, bind_all, bind_stats
 from penstock.observe.scoreboard import Layout
 from penstock.plan.types import Plan
+from penstock.titles import NAMES, set_title
 from penstock.values import dataclass
 
 EXIT_FAILURE = 1
@@ -133,6 +134,7 @@ def _prepare(
     """
     if plan.umask is not None:
         os.umask(plan.umask)
+    set_title(plan.titles.of_master(tuple(sys.argv[1:])), NAMES["master"])
     identity = privileges.resolve(plan.uid, plan.gid)
     owner = (identity.uid, identity.gid) if identity is not None and os.geteuid() == 0 else None
     _banner(plan)

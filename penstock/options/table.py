@@ -19,6 +19,7 @@ from penstock.options import (
     sockets,
     static,
     stats,
+    titles,
 )
 from penstock.options.option import Option
 from penstock.values import dataclass
@@ -45,6 +46,7 @@ SECTIONS: tuple[Section, ...] = tuple(
         mounting,
         processes,
         scaling,
+        titles,
         requests,
         static,
         logging,

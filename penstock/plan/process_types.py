@@ -82,3 +82,26 @@ class ScalingPlan:
     def needs_load(self) -> bool:
         """Whether the load has to be measured."""
         return self.follows_load or self.idle_s > 0
+
+
+@dataclass(frozen=True, slots=True)
+class TitlesPlan:
+    """What `ps` shows for each process (`procname` and its relatives)."""
+
+    prefix: str = ""
+    append: str = ""
+    name: str = ""
+    """For every process, in place of its own."""
+    master_name: str = ""
+    """For the master, in place of either."""
+    shows_arguments: bool = True
+    """Whether the master's title goes on with the arguments that it was started with."""
+
+    def of_master(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
+        """Make the words of the master's title."""
+        text = f"{self.prefix}{self.master_name or self.name or 'penstock master'}{self.append}"
+        return (*text.split(" "), *(arguments if self.shows_arguments else ()))
+
+    def of(self, kind: Literal["generation", "worker"], number: int) -> tuple[str, ...]:
+        """Make the words of another process's title."""
+        return (f"{self.prefix}{self.name or f'penstock {kind} {number}'}{self.append}",)

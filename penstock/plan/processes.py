@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import cast
 
 from penstock.plan.context import Context
-from penstock.plan.process_types import Algorithm, RecyclingPlan, ScalingPlan
+from penstock.plan.process_types import Algorithm, RecyclingPlan, ScalingPlan, TitlesPlan
+from penstock.values import replace
 
 MEGABYTE = 1 << 20
 ALGORITHMS = ("spare", "backlog", "busyness", "manual")
@@ -71,3 +72,17 @@ def _algorithm(context: Context) -> Algorithm:
         )
         return "spare"
     return cast(Algorithm, name)
+
+
+def titles(context: Context) -> TitlesPlan:
+    """What `ps` shows for each process."""
+    said = context.said
+    prefix, spaced = said.text("procname-prefix"), said.text("procname-prefix-spaced")
+    made = TitlesPlan(
+        prefix=f"{spaced} " if spaced else prefix or "",
+        append=said.text("procname-append") or "",
+        name=said.text("procname") or "",
+        master_name=said.text("procname-master") or "",
+    )
+    is_plain = made == TitlesPlan() and not said.flag("auto-procname")
+    return made if is_plain else replace(made, shows_arguments=False)

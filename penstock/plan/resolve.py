@@ -77,6 +77,7 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
         exit_on_reload=said.flag("exit-on-reload"),
         recycling=processes.recycling(context),
         scaling=processes.scaling(context, count),
+        titles=processes.titles(context),
     )
     _add_notes(context)
     if context.errors:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
-from penstock.plan.process_types import RecyclingPlan, ScalingPlan
+from penstock.plan.process_types import RecyclingPlan, ScalingPlan, TitlesPlan
 from penstock.values import asdict, dataclass
 
 Protocol = Literal["http", "uwsgi"]
@@ -290,6 +290,7 @@ class Plan:
     exit_on_reload: bool = False
     recycling: RecyclingPlan = RecyclingPlan()
     scaling: ScalingPlan = ScalingPlan()
+    titles: TitlesPlan = TitlesPlan()
 
 
 PARTS: dict[type, dict[str, type]] = {
@@ -303,6 +304,7 @@ PARTS: dict[type, dict[str, type]] = {
         "stats": ListenerPlan,
         "recycling": RecyclingPlan,
         "scaling": ScalingPlan,
+        "titles": TitlesPlan,
     },
 }
 """Which fields are plans themselves, or tuples of them."""

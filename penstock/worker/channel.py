@@ -12,6 +12,7 @@ import os
 import socket
 from typing import Any
 
+from penstock.plan.process_types import TitlesPlan
 from penstock.plan.types import AppPlan, EnginePlan, ListenerHandle, from_json_value
 from penstock.values import dataclass
 
@@ -93,6 +94,7 @@ class Start:
     app: AppPlan
     engine: EnginePlan
     listeners: tuple[ListenerHandle, ...]
+    titles: TitlesPlan
     lazy_apps: bool
     need_app: bool
     processes: int
@@ -131,6 +133,7 @@ def read_start(message: dict[str, Any], descriptors: list[int]) -> Start:
         app=from_json_value(AppPlan, plan["app"]),
         engine=from_json_value(EnginePlan, plan["engine"]),
         listeners=tuple(listeners),
+        titles=from_json_value(TitlesPlan, plan["titles"]),
         lazy_apps=plan["lazy_apps"],
         need_app=plan["need_app"],
         processes=plan["processes"],

@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
+from penstock import titles
 from penstock.plan.types import WorkerPlan
 from penstock.values import dataclass
 from penstock.worker import signals, surroundings
@@ -70,6 +71,7 @@ def serve(channel: Channel) -> int | Assignment:
     try:
         message, descriptors = channel.receive()
         start = read_start(message, descriptors)
+        titles.set_title(start.titles.of("generation", start.generation), titles.NAMES["generation"])
         surroundings.take_streams(start.log_fd)
         # Also for the workers: code in C that crashes one leaves the line of Python that called it.
         faulthandler.enable(start.log_fd)
@@ -337,6 +339,7 @@ class _Forker:
             if handle.pidfd is not None:
                 os.close(handle.pidfd)
         start = self._start
+        titles.set_title(start.titles.of("worker", worker), titles.NAMES["worker"])
         plan = WorkerPlan(
             engine=start.engine,
             worker_id=worker,

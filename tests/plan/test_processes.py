@@ -81,3 +81,19 @@ def test_no_workers_while_nobody_comes() -> None:
     made = plan("--cheap", "--idle", "60", "--die-on-idle").scaling
     assert (made.starts_asleep, made.idle_s, made.ends_when_idle) == (True, 60.0, True)
     assert made.needs_load and not made.follows_load
+
+
+def test_titles_of_processes() -> None:
+    made = plan().titles
+    assert made.of_master(("--ini", "a.ini")) == ("penstock", "master", "--ini", "a.ini")
+    assert made.of("worker", 3) == ("penstock worker 3",) and made.of("generation", 2) == ("penstock generation 2",)
+    assert plan("--auto-procname").titles.of_master(("--ini", "a.ini")) == ("penstock", "master")
+
+
+def test_titles_that_are_set() -> None:
+    made = plan(
+        "--procname", "shop", "--procname-master", "boss", "--procname-prefix", "eu-", "--procname-append", "!"
+    ).titles
+    assert made.of_master(("x",)) == ("eu-boss!",) and made.of("worker", 1) == ("eu-shop!",)
+    assert plan("--procname-prefix-spaced", "[a.com]").titles.of("worker", 1) == ("[a.com] penstock worker 1",)
+    assert plan("--procname", "shop").titles.of_master(()) == ("shop",)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import penstock
+from penstock.plan.process_types import TitlesPlan
 from penstock.plan.types import (
     AppPlan,
     EnginePlan,
@@ -33,7 +34,7 @@ def install(directory: Path, engine: bool = True) -> Path:
     package = directory / "penstock"
     shutil.copytree(source / "worker", package / "worker", ignore=shutil.ignore_patterns("__pycache__"))
     (package / "plan").mkdir()
-    for name in ("__init__.py", "values.py", "plan/__init__.py", "plan/types.py", "plan/process_types.py"):
+    for name in ("__init__.py", "values.py", "titles.py", "plan/__init__.py", "plan/types.py", "plan/process_types.py"):
         shutil.copy(source / name, package / name)
     if engine:
         shutil.copy(Path(__file__).with_name("fake_engine.py"), package / "_engine.py")
@@ -108,7 +109,7 @@ class FakeMaster:
         plan = {
             "app": to_json_value(app), "engine": to_json_value(engine or engine_plan()),
             "listeners": [{"protocol": "http", "name": "127.0.0.1:0", "server_port": "0", "is_unix": False}],
-            "lazy_apps": False, "need_app": True,
+            "titles": to_json_value(TitlesPlan()), "lazy_apps": False, "need_app": True,
             "master_pid": os.getpid(), "is_reload": False, "processes": 2, **changes,
         }  # fmt: skip
         memfd = os.memfd_create("plan")
