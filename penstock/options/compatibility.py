@@ -32,6 +32,7 @@ OPTIONS = (
         "accept only requests with these modifiers",
         "requests for Python are the only ones that are accepted, all others are refused",
     ),
+    _not_needed("binary-path", "path", "program that a reload starts", "the master is not started again by a reload"),
     _not_needed(
         "body-read-warning",
         "integer",

@@ -47,7 +47,7 @@ def test_what_can_not_be_left_out_stops_the_start(name: str) -> None:
 
 
 def test_what_changes_nothing_is_not_supported_otherwise() -> None:
-    assert [name for name in HARMLESS if name in BY_NAME] == []
+    assert [name for name in HARMLESS if name in BY_NAME] == [], "supported by now: take it out of HARMLESS"
 
 
 TEXT = """\
