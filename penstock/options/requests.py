@@ -23,6 +23,14 @@ OPTIONS = (
         note="never lowers the limit (header-limit does) and may exceed 65535",
     ),
     Option(
+        name="chunked-input-timeout",
+        type="seconds",
+        check=at_least(1),
+        help="longest pause of a client that sends a body (default: 60)",
+        verdict="differs",
+        note="the same limit as socket-timeout, for bodies of every kind; the larger of the two counts",
+    ),
+    Option(
         name="disable-write-exception",
         type="flag",
         tier=1,

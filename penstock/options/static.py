@@ -76,13 +76,6 @@ OPTIONS = (
         note="only for front ends of trusted-proxies: who names the directory may read every file",
     ),
     Option(
-        name="disable-sendfile",
-        type="flag",
-        help="do not send files by sendfile",
-        verdict="not-needed",
-        note="small files are read and larger ones sent by the kernel, whichever is faster",
-    ),
-    Option(
         name="file-serve-mode",
         aliases=("fileserve-mode",),
         type="text",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from penstock.plan import log, mounts, static
+from penstock.plan import log, mounts, responses, static
 from penstock.plan.context import Context
 from penstock.plan.types import AppPlan, EnginePlan
 
@@ -24,7 +24,6 @@ OWN_PROXIES = ("unix", "127.0.0.0/8", "::1/128")
 def engine(context: Context, processes: int, app: AppPlan) -> EnginePlan:
     """Limits and behaviour that are the same for every worker."""
     said = context.said
-    stall = float(_stall_timeout(context))
     return EnginePlan(
         threads=said.number("threads"),
         multiprocess=processes > 1,
@@ -41,8 +40,8 @@ def engine(context: Context, processes: int, app: AppPlan) -> EnginePlan:
         response_spool_bytes=said.number("response-spool"),
         response_spool_total_bytes=max(said.number("response-spool-total"), said.number("response-spool")),
         header_timeout_s=float(_header_timeout(context)),
-        body_timeout_s=stall,
-        write_timeout_s=stall,
+        body_timeout_s=float(_longest(context, "socket-timeout", "http-timeout", "chunked-input-timeout")),
+        write_timeout_s=float(_longest(context, "socket-timeout", "http-timeout")),
         keepalive_timeout_s=float(_keepalive(context)),
         max_requests=said.number("max-requests"),
         min_worker_lifetime_s=float(said.number("min-worker-lifetime")),
@@ -51,6 +50,7 @@ def engine(context: Context, processes: int, app: AppPlan) -> EnginePlan:
         static=static.static_files(context),
         mounting=mounts.mounting(context, app),
         log=log.request_log(context),
+        response=responses.responses(context),
         max_requests_delta=said.number("max-requests-delta"),
     )
 
@@ -69,8 +69,9 @@ def _body_memory(context: Context) -> int:
     return wanted
 
 
-def _stall_timeout(context: Context) -> int:
-    given = [context.said.number(name) for name in ("socket-timeout", "http-timeout") if context.said.given(name)]
+def _longest(context: Context, *names: str) -> int:
+    """The longest pause of a client that any of the options allows."""
+    given = [context.said.number(name) for name in names if context.said.given(name)]
     return max(given, default=STALL_TIMEOUT_S)
 
 

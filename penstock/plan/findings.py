@@ -62,6 +62,13 @@ ROWS: tuple[Row, ...] = (
         "a directory does not exist; below /run it is a warning, as systemd makes those",
         "create it, or correct the path",
     ),
+    Row(
+        "no-error-page",
+        "warning",
+        "error-page-500",
+        "a page for errors does not exist",
+        "create it, or correct the path; until then the answer is a line of text",
+    ),
     Row("no-group", "error", "gid", "there is no such group", "create it, or name another"),
     Row(
         "no-interpreter",

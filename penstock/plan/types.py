@@ -150,6 +150,22 @@ class StaticPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class ResponsePlan:
+    """What is said of every response, whoever makes it."""
+
+    added_headers: tuple[tuple[str, str], ...] = ()
+    """(name, value), in the order in which they stand behind the others."""
+    removed_headers: tuple[str, ...] = ()
+    """Names, in any case, of headers of the app and of static files that are left out."""
+    head_limit_bytes: int = 0
+    """The most that the app's headers may take; 0 for no limit."""
+    error_pages: tuple[tuple[int, str], ...] = ()
+    """(status, absolute path of an HTML file) for the server's own errors; of several the first that can be read."""
+    files_are_read: bool = False
+    """Files are read and sent, not sent by the kernel (sendfile)."""
+
+
+@dataclass(frozen=True, slots=True)
 class RequestLogPlan:
     """Which requests the engine logs."""
 
@@ -217,6 +233,7 @@ class EnginePlan:
     static: StaticPlan
     mounting: MountingPlan
     log: RequestLogPlan
+    response: ResponsePlan = ResponsePlan()
     max_requests_delta: int = 0
     """How many more requests each worker serves than the one before it, so that they do not end all at once."""
 
@@ -295,7 +312,7 @@ class Plan:
 
 PARTS: dict[type, dict[str, type]] = {
     AppPlan: {"mounts": MountPlan},
-    EnginePlan: {"static": StaticPlan, "mounting": MountingPlan, "log": RequestLogPlan},
+    EnginePlan: {"static": StaticPlan, "mounting": MountingPlan, "response": ResponsePlan, "log": RequestLogPlan},
     StaticPlan: {"maps": StaticMapPlan, "expires": ExpiryPlan},
     Plan: {
         "listeners": ListenerPlan,

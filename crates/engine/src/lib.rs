@@ -18,6 +18,7 @@ mod pattern;
 mod plan;
 mod poller;
 mod response;
+mod response_options;
 mod scoreboard;
 mod socket;
 mod spool;

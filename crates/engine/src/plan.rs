@@ -43,6 +43,15 @@ pub struct MountingPlan {
 }
 
 #[derive(FromPyObject, Clone, Debug, Default)]
+pub struct ResponsePlan {
+    pub added_headers: Vec<(String, String)>,
+    pub removed_headers: Vec<String>,
+    pub head_limit_bytes: usize,
+    pub error_pages: Vec<(u16, String)>,
+    pub files_are_read: bool,
+}
+
+#[derive(FromPyObject, Clone, Debug, Default)]
 pub struct RequestLogPlan {
     pub enabled: bool,
 }
@@ -74,6 +83,7 @@ pub struct EnginePlan {
     #[pyo3(attribute("static"))]
     pub static_files: StaticPlan,
     pub mounting: MountingPlan,
+    pub response: ResponsePlan,
     pub log: RequestLogPlan,
     pub max_requests_delta: u64,
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use wire::http1::Version;
 
+use crate::response_options::ResponseOptions;
 use crate::socket::{Gone, SharedBytes, Socket, WritePolicy};
 
 /// What the request asks of its response's framing.
@@ -86,6 +87,7 @@ pub struct Response {
     /// Bytes that the app gave beyond its Content-Length.
     surplus_bytes: u64,
     gone: Option<Gone>,
+    options: Option<Arc<ResponseOptions>>,
 }
 
 /// A body up to this size is copied behind its head and sent without the interpreter's lock; a larger one is sent from
@@ -120,7 +122,14 @@ impl Response {
             via_sendfile: false,
             surplus_bytes: 0,
             gone: None,
+            options: None,
         }
+    }
+
+    /// Follows what the options say about every response.
+    pub fn under(mut self, options: &Option<Arc<ResponseOptions>>) -> Self {
+        self.options.clone_from(options);
+        self
     }
 
     pub fn status(&self) -> u16 {
@@ -202,6 +211,12 @@ impl Response {
                 String::from_utf8_lossy(value)
             )));
         }
+        if let Some(options) = &self.options {
+            if options.removes(name) {
+                return Ok(());
+            }
+            options.allow(self.head.len() + name.len() + value.len() + b": \r\n".len())?;
+        }
         match name.len() {
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 let length = decimal(value).ok_or_else(|| {
@@ -268,6 +283,11 @@ impl Response {
                 }
             }
             _ => {}
+        }
+        if let Some(options) = &self.options {
+            let (lines, count) = options.added();
+            self.head.extend_from_slice(lines);
+            self.header_count += count;
         }
         if !self.framing.uwsgi {
             if !self.framing.keep_alive {
@@ -468,13 +488,19 @@ impl Response {
 
     /// Puts another response in place of one that has not been sent: the server's own answer to a failed app.
     pub fn replace_with_error(&mut self) {
-        const BODY: &[u8] = b"Internal Server Error";
-        let fine = self.start(b"500 Internal Server Error", true).is_ok()
-            && self.header(b"Content-Type", b"text/plain").is_ok();
-        debug_assert!(fine, "a constant head is valid");
+        let page = self.options.as_ref().and_then(|options| options.page(500));
+        let (kind, body) = match &page {
+            Some(page) => (&b"text/html"[..], page.as_slice()),
+            None => (&b"text/plain"[..], &b"Internal Server Error"[..]),
+        };
+        let fine = self.start(b"500 Internal Server Error", true).is_ok() && self.header(b"Content-Type", kind).is_ok();
+        debug_assert!(fine || self.options.is_some(), "a constant head is valid");
         self.framing.keep_alive = false;
         self.surplus_bytes = 0;
-        self.whole(&[BODY]);
+        if !self.whole(&[body]) {
+            // A client that is gone does not need it.
+            let _ = self.piece(body);
+        }
     }
 }
 

@@ -632,7 +632,8 @@ impl Socket {
                     (result, sent == end)
                 }
                 Segment::File { file, offset, left } => {
-                    let result = send_file_part(self.fd(), file.as_raw_fd(), offset, left, &mut file_bytes);
+                    let send = if self.store.files_are_read { read_file_part } else { send_file_part };
+                    let result = send(self.fd(), file.as_raw_fd(), offset, left, &mut file_bytes);
                     (result, *left == 0)
                 }
                 Segment::Spooled { file, offset, left, charge } => {
@@ -675,6 +676,21 @@ fn send_file_part(socket: RawFd, file: RawFd, offset: &mut u64, left: &mut u64, 
     if count == 0 {
         return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
     }
+    *left -= count as u64;
+    *most -= count as u64;
+    Ok(count)
+}
+
+/// As `send_file_part`, by way of memory: where sendfile(2) sends what is not in the file (some shared folders do so).
+fn read_file_part(socket: RawFd, file: RawFd, offset: &mut u64, left: &mut u64, most: &mut u64) -> io::Result<usize> {
+    let step = (*left).min(*most).min(SPOOL_STEP_BYTES as u64);
+    let mut block = vec![0; usize::try_from(step).unwrap_or(SPOOL_STEP_BYTES)];
+    let read = sys::pread(file, &mut block, *offset)?;
+    if read == 0 {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+    }
+    let count = sys::send(socket, &block[..read])?;
+    *offset += count as u64;
     *left -= count as u64;
     *most -= count as u64;
     Ok(count)

@@ -28,6 +28,8 @@ pub struct Store {
     pub disk: Arc<Budget>,
     /// `response-spool`; 0 for none.
     ring_bytes: u64,
+    /// `disable-sendfile`: files are read and sent, not sent by the kernel.
+    pub files_are_read: bool,
     directory: PathBuf,
     trouble: Mutex<Trouble>,
 }
@@ -56,22 +58,24 @@ pub struct Appended {
 
 impl Store {
     pub fn new(engine: &EnginePlan) -> Arc<Self> {
-        Self::with(
+        let store = Self::made(
             engine.response_buffer_total_bytes,
             engine.response_spool_bytes,
             engine.response_spool_total_bytes,
             Path::new(&engine.spool_dir),
-        )
+        );
+        Arc::new(Self { files_are_read: engine.response.files_are_read, ..store })
     }
 
-    pub fn with(memory_bytes: u64, ring_bytes: u64, disk_bytes: u64, directory: &Path) -> Arc<Self> {
-        Arc::new(Self {
+    fn made(memory_bytes: u64, ring_bytes: u64, disk_bytes: u64, directory: &Path) -> Self {
+        Self {
             memory: Budget::new(memory_bytes),
             disk: Budget::new(disk_bytes),
             ring_bytes,
+            files_are_read: false,
             directory: directory.to_owned(),
             trouble: Mutex::default(),
-        })
+        }
     }
 
     fn trouble(&self) -> MutexGuard<'_, Trouble> {
@@ -149,6 +153,13 @@ impl Store {
     /// What the log shall say.
     pub fn take_notes(&self) -> Vec<String> {
         std::mem::take(&mut self.trouble().notes)
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    pub fn with(memory_bytes: u64, ring_bytes: u64, disk_bytes: u64, directory: &Path) -> Arc<Self> {
+        Arc::new(Self::made(memory_bytes, ring_bytes, disk_bytes, directory))
     }
 }
 

@@ -91,6 +91,13 @@ pub fn send_pieces(fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
     retry(|| unsafe { libc::sendmsg(fd, &raw const message, flags) })
 }
 
+/// Reads from a place in a file; its own position is not touched.
+pub fn pread(file: RawFd, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let position = libc::off_t::try_from(offset).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    // SAFETY: the pointer and length describe `buffer`, which is borrowed for the whole call.
+    retry(|| unsafe { libc::pread(file, buffer.as_mut_ptr().cast(), buffer.len(), position) })
+}
+
 /// Sends up to `count` bytes of a file from `offset`, which is moved on; the file's own position is not touched.
 pub fn sendfile(socket: RawFd, file: RawFd, offset: &mut u64, count: usize) -> io::Result<usize> {
     let mut position = libc::off_t::try_from(*offset).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;

@@ -21,6 +21,7 @@ use crate::exchange::{Exchange, Parsed};
 use crate::forwarded::{self, IpText, TrustedProxies};
 use crate::plan::WorkerPlan;
 use crate::response::{DateLine, Ending};
+use crate::response_options::ResponseOptions;
 use crate::scoreboard::{Board, Finished, ThreadBoard, WorkerState};
 use crate::socket::WritePolicy;
 use crate::static_files::StaticMap;
@@ -111,6 +112,8 @@ impl AppThread {
 pub struct Shared {
     pub plan: WorkerPlan,
     pub static_map: StaticMap,
+    /// None where no option says anything about every response.
+    pub response_options: Option<Arc<ResponseOptions>>,
     pub proxies: TrustedProxies,
     pub policy: WritePolicy,
     /// Where unsent responses are kept.
@@ -165,6 +168,7 @@ impl Shared {
             policy,
             store: Store::new(&plan.engine),
             static_map,
+            response_options: ResponseOptions::new(&plan.engine.response),
             proxies,
             board,
             slot,
@@ -740,7 +744,7 @@ impl Drop for Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{EnginePlan, ListenerHandle, ListenerProtocol, RequestLogPlan, StaticPlan};
+    use crate::plan::{EnginePlan, ListenerHandle, ListenerProtocol, RequestLogPlan, ResponsePlan, StaticPlan};
     use crate::response::Response;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
@@ -819,6 +823,7 @@ mod tests {
                 trusted_proxies: vec![],
                 static_files: StaticPlan::default(),
                 mounting: crate::plan::MountingPlan::default(),
+                response: ResponsePlan::default(),
                 log: RequestLogPlan::default(),
                 max_requests_delta: 0,
             },

@@ -134,7 +134,8 @@ impl App for WsgiApp {
             exchange.framing(protocol),
             date,
             std::mem::take(&mut thread.scratch),
-        );
+        )
+        .under(&shared.response_options);
         let answered = Python::attach(|py| {
             self.respond(py, exchange, shared, thread.index, response).unwrap_or_else(|error| {
                 // Only memory that is out keeps the callbacks from being made; the response went with the attempt.

@@ -47,15 +47,21 @@ impl EventLoop {
             return;
         }
         let reason = wire::response::reason(refusal.status);
-        let body = format!("{} {reason}\n{}\n", refusal.status, refusal.explanation);
+        let options = shared.response_options.as_deref();
+        let (kind, body) = match options.and_then(|options| options.page(refusal.status)) {
+            Some(page) => ("text/html", page),
+            None => ("text/plain", format!("{} {reason}\n{}\n", refusal.status, refusal.explanation).into_bytes()),
+        };
         let date = self.date.at(sys::epoch_s());
-        let answer = format!(
-            "HTTP/1.1 {} {reason}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\nDate: {}\r\n\r\n{body}",
+        let head = format!(
+            "HTTP/1.1 {} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\nDate: {}\r\n",
             refusal.status,
             body.len(),
             String::from_utf8_lossy(&date),
         );
-        let _ = connection.socket.write(&[answer.as_bytes()], self.own_policy());
+        let added = options.map_or(&b""[..], |options| options.added().0);
+        let answer: [&[u8]; 4] = [head.as_bytes(), added, b"\r\n", &body];
+        let _ = connection.socket.write(&answer, self.own_policy());
         self.last_response_written(shared, connection);
     }
 
@@ -125,7 +131,8 @@ impl EventLoop {
             exchange.framing(self.listeners[exchange.listener].protocol),
             date,
             std::mem::take(&mut self.file_scratch),
-        );
+        )
+        .under(&shared.response_options);
         let reason = wire::response::reason(answer.status);
         let mut fine = response.start(format!("{} {reason}", answer.status).as_bytes(), false).is_ok();
         for (name, value) in &answer.headers {

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::range::Range;
 use super::{Found, serves};
+use crate::sys;
 
 /// The parts of a request that decide between a file, a part of it, and neither; each the header's value.
 #[derive(Debug, Clone, Copy, Default)]
@@ -39,10 +40,8 @@ impl FileBody {
     /// The whole part, if it fits into `buffer` and can be read now: one that has become shorter can not.
     pub fn read_small<'a>(&self, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
         let part = buffer.get_mut(..usize::try_from(self.length).ok()?)?;
-        let offset = libc::off_t::try_from(self.offset).ok()?;
-        // SAFETY: the pointer and length describe `part`, and the descriptor is ours.
-        let count = unsafe { libc::pread(self.file.as_raw_fd(), part.as_mut_ptr().cast(), part.len(), offset) };
-        (usize::try_from(count) == Ok(part.len())).then_some(part)
+        let count = sys::pread(self.file.as_raw_fd(), part, self.offset).ok()?;
+        (count == part.len()).then_some(part)
     }
 }
 

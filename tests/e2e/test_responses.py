@@ -1,0 +1,105 @@
+"""Options of every response: headers, the size of a head, pages for errors, files without sendfile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.clients import Connection, get, uwsgi_request
+from tests.e2e.harness import APPS, Penstock, until
+
+LISTEN = ("--http", "127.0.0.1:0", "--socket", "127.0.0.1:0")
+CASES = (*LISTEN, "--wsgi-file", APPS / "cases.py")
+
+
+@pytest.mark.option("add-header")
+def test_every_response_has_the_header(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"file")
+    options = ("--add-header", "X-Frame-Options: DENY", "--add-header", "X-Empty:", "--static-map", f"/s={tmp_path}")
+    with Penstock(*CASES, *options) as instance, Connection(instance.http) as connection:
+        for path in ("/hello", "/s/a.txt", "/generator", "/nothing", "/raise_before", "/not-there"):
+            answer = get(instance.http, path)
+            assert (answer.header("x-frame-options"), answer.header("x-empty")) == ("DENY", ""), path
+        assert uwsgi_request(instance.uwsgi, "/hello").header("x-frame-options") == "DENY"
+        assert connection.request("HEAD", "/hello").header("x-frame-options") == "DENY"
+        connection.send(b"GET / HTTP/1.1\r\nBad Header: x\r\n\r\n")
+        refused = connection.read()
+        assert (refused.status, refused.header("x-frame-options")) == (400, "DENY")
+
+
+APP = """
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    size = int(environ["QUERY_STRING"] or 0)
+    headers = [("X-Powered-By", "me"), ("Server", "mine"), ("X-Kept", "yes"), ("Content-Length", "2")]
+    if size:
+        headers.append(("X-Big", "x" * size))
+    start_response("200 OK", headers)
+    return [b"ok"]
+"""
+
+
+@pytest.mark.option("del-header")
+def test_headers_that_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "a.txt").write_bytes(b"file")
+    options = ("--del-header", "x-powered-by", "--rem-header", "SERVER", "--del-header", "ETag", "--add-header",
+               "Server: other", "--static-map", f"/s={tmp_path}")  # fmt: skip
+    with Penstock(*LISTEN, "--wsgi-file", tmp_path / "app.py", *options) as instance:
+        answer = get(instance.http, "/")
+        assert (answer.header("x-powered-by"), answer.header("server")) == (None, "other")
+        assert (answer.header("x-kept"), answer.body, answer.framing) == ("yes", b"ok", "length")
+        file = get(instance.http, "/s/a.txt")
+        assert (file.header("etag"), file.body) == (None, b"file")
+    with Penstock(*LISTEN, "--wsgi-file", tmp_path / "app.py", "--del-header", "Content-Length") as instance:
+        assert get(instance.http, "/").body == b"ok"
+
+
+@pytest.mark.option("response-headers-limit")
+def test_a_head_that_is_too_large_is_the_apps_error(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    with Penstock(*LISTEN, "--wsgi-file", tmp_path / "app.py", "--response-headers-limit", "1000") as instance:
+        assert get(instance.http, "/?800").status == 200
+        assert get(instance.http, "/?1000").status == 500
+        until("the reason is logged", lambda: "response-headers-limit (1000 bytes)" in instance.log)
+    with Penstock(*LISTEN, "--wsgi-file", tmp_path / "app.py") as instance:
+        assert get(instance.http, "/?30000").status == 200
+
+
+@pytest.mark.option("error-page-500")
+def test_a_page_for_what_fails(tmp_path: Path) -> None:
+    page = tmp_path / "sorry.html"
+    page.write_bytes(b"<p>sorry</p>" * 5000)
+    options = ("--error-page-500", tmp_path / "none.html", "--error-page-500", page)
+    with Penstock(*CASES, *options) as instance:
+        answer = get(instance.http, "/raise_before")
+        assert (answer.status, answer.header("content-type"), answer.body) == (500, "text/html", page.read_bytes())
+        assert uwsgi_request(instance.uwsgi, "/raise_before").body == page.read_bytes()
+        with Connection(instance.http) as connection:
+            assert connection.request("HEAD", "/raise_before").body == b""
+        page.write_bytes(b"another")
+        assert get(instance.http, "/raise_before").body == b"another"
+        page.unlink()
+        assert get(instance.http, "/raise_before").body == b"Internal Server Error"
+        assert get(instance.http, "/hello").body == b"Hello world"
+
+
+@pytest.mark.option("disable-sendfile")
+def test_files_are_read_and_sent(tmp_path: Path) -> None:
+    contents = bytes(range(256)) * 40960  # 10 MiB: more than the kernel takes at once
+    (tmp_path / "big.bin").write_bytes(contents)
+    with Penstock(*CASES, "--static-map", f"/s={tmp_path}", "--disable-sendfile") as instance:
+        answer = get(instance.http, "/s/big.bin")
+        assert answer.body == contents
+        part = get(instance.http, "/s/big.bin", {"Range": "bytes=1000000-3000000"})
+        assert (part.status, part.body) == (206, contents[1000000:3000001])
+        assert uwsgi_request(instance.uwsgi, "/s/big.bin").body == contents
+
+
+@pytest.mark.option("chunked-input-timeout")
+def test_a_body_that_stops_coming() -> None:
+    with Penstock(*CASES, "--chunked-input-timeout", "1") as instance, Connection(instance.http) as connection:
+        connection.send(b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel")
+        answer = connection.read()
+        assert answer.status == 408
