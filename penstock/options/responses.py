@@ -27,7 +27,7 @@ def is_header(value: Value) -> str | None:
 
 def is_header_name(value: Value) -> str | None:
     """Accept the name of a header."""
-    return None if re.fullmatch(_TOKEN, str(value).strip()) else "must be the name of a header, for example X-Powered-By"
+    return None if re.fullmatch(_TOKEN, str(value).strip()) else "must be the name of a header, such as X-Powered-By"
 
 
 OPTIONS = (
