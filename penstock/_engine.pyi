@@ -10,6 +10,7 @@ __all__ = [
     "Engine",
     "EngineError",
     "FileWrapper",
+    "Pattern",
     "RequestBody",
     "__version__",
     "catalogue",
@@ -31,6 +32,15 @@ class Engine:
 
     def forked(self, in_child: bool) -> None:
         """Note that the app forked, in the parent and in the child: a child that comes back must not serve."""
+
+    def set_log_variable(self, thread: int, name: bytes, value: bytes) -> None:
+        """Remember a variable for the log line of the request that app thread `thread` is busy with."""
+
+    def log_variable(self, thread: int, name: bytes) -> bytes | None:
+        """Return what `set_log_variable` was told for that request."""
+
+    def log_this_request(self, thread: int) -> None:
+        """Write the log line of that request whatever the options say."""
 
     def run(self, thread: int) -> StopReason:
         """Serve as app thread `thread` (0 is the main thread) until the worker is told to leave.
@@ -64,8 +74,17 @@ def catalogue() -> dict[str, Any]:
     """Describe what Python must not keep a second copy of.
 
     `errors`: code -> (HTTP status, fault, meaning) for each way in which a peer can break a protocol.
+    `log_variables`: the names that `log-format` knows.
     `scoreboard`: the layout of the shared memory that the engine writes and the master reads.
     """
+
+@final
+class Pattern:
+    """A regular expression of the configuration, for lines of logs: bounded in time whatever it is and sees."""
+
+    def __new__(cls, pattern: str, /) -> Pattern: ...
+    def matches(self, data: bytes, /) -> bool:
+        """Whether it is found anywhere in `data`."""
 
 def check_pattern(pattern: str, /) -> str | None:
     """Tell what is wrong with a regular expression of the configuration, in a clause; None if nothing is."""

@@ -215,6 +215,7 @@ def has_safety(lines: list[str], number: int) -> bool:
 EDGES: dict[str, frozenset[str]] = {
     "values": frozenset(),
     "titles": frozenset(),
+    "server_log": frozenset(),
     "options": frozenset(),
     "config": frozenset({"options"}),
     "convert": frozenset({"options", "config"}),
@@ -222,8 +223,8 @@ EDGES: dict[str, frozenset[str]] = {
     # Of the engine only what it makes of a regular expression.
     "plan": frozenset({"plan.types", "config", "options", "_engine"}),
     "observe": frozenset({"plan.types", "_engine"}),
-    "master": frozenset({"plan", "plan.types", "config", "options", "observe", "titles", "_engine"}),
-    "worker": frozenset({"plan.types", "titles", "_engine"}),
+    "master": frozenset({"plan", "plan.types", "config", "options", "observe", "titles", "_engine", "server_log"}),
+    "worker": frozenset({"plan.types", "titles", "_engine", "server_log"}),
     "doctor": frozenset({"options", "config", "plan", "plan.types"}),
     "deploy": frozenset({"options", "config", "plan", "plan.types"}),
     "commands": frozenset(

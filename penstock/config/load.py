@@ -15,7 +15,7 @@ from penstock.config.findings import ConfigError, ConfigExit, Finding
 from penstock.config.placeholders import expand, expand_one
 from penstock.config.repeated import repeated
 from penstock.config.settings import Entry, Kind, Setting, Settings
-from penstock.options.known import HARMLESS, known_names
+from penstock.options.known import known_names
 from penstock.options.suggest import nearest
 from penstock.options.table import BY_NAME
 
@@ -165,10 +165,9 @@ def _find_unknown(entries: Sequence[Entry], used: frozenset[str], strict: bool, 
 
 
 def changes_nothing(entry: Entry) -> bool:
-    """Whether an option that is not supported yet is switched off, or says what is so anyway."""
+    """Whether an option that is not supported yet is switched off."""
     value = (entry.value or "").strip().lower()
-    is_off = known_names()[entry.key].argument == "none" and value in FALSE_WORDS
-    return is_off or HARMLESS.get(entry.key) == value
+    return known_names()[entry.key].argument == "none" and value in FALSE_WORDS
 
 
 def _unsupported(entries: Sequence[Entry]) -> Iterator[Finding]:

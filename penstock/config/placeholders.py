@@ -14,6 +14,7 @@ from typing import NamedTuple
 from penstock.config.files import FileReader, Refused, reason
 from penstock.config.findings import Finding, Origin
 from penstock.config.settings import Entry
+from penstock.options.log_variables import is_log_variable
 from penstock.options.suggest import nearest
 from penstock.options.table import BY_NAME
 from penstock.values import replace
@@ -25,49 +26,8 @@ LARGEST_VALUE = 1 << 18
 LOG_FORMATS = frozenset({"log-format", "logformat"})
 """In these `%(name)` is first of all a variable of the log line."""
 
-LOG_VARIABLES = frozenset(
-    (
-        "addr",
-        "cl",
-        "core",
-        "ctime",
-        "epoch",
-        "ftime",
-        "headers",
-        "host",
-        "hsize",
-        "ioerr",
-        "ltime",
-        "method",
-        "micros",
-        "modifier1",
-        "modifier2",
-        "msecs",
-        "pid",
-        "pktsize",
-        "proto",
-        "referer",
-        "rerr",
-        "rss",
-        "rssM",
-        "rsize",
-        "secs",
-        "size",
-        "status",
-        "switches",
-        "time",
-        "tmicros",
-        "tmsecs",
-        "uagent",
-        "uri",
-        "user",
-        "vars",
-        "vsz",
-        "vszM",
-        "werr",
-        "wid",
-    )
-)
+LOG_ENCODERS = frozenset({"log-encoder", "log-req-encoder"})
+"""In these `${name}` is a variable of the encoder."""
 
 _BRACES = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 """A variable as the shell writes it."""
@@ -188,7 +148,8 @@ class _Expander:
     # The three passes
 
     def _environment_pass(self, entry: Entry, value: str) -> str:
-        braces = _BRACES.search(value) if entry.key in BY_NAME else None
+        has_variables = entry.key in BY_NAME and entry.key not in LOG_ENCODERS
+        braces = _BRACES.search(value) if has_variables else None
         if braces is not None:
             self._warn(
                 entry,
@@ -269,7 +230,7 @@ class _Expander:
         return None
 
     def _key_value(self, entry: Entry, inside: str, quiet: bool) -> str | None:
-        if entry.key in LOG_FORMATS and (inside in LOG_VARIABLES or inside.startswith(("var.", "metric."))):
+        if entry.key in LOG_FORMATS and (is_log_variable(inside)):
             return None
         if " " not in inside:
             return self._single_key(entry, inside)

@@ -41,6 +41,12 @@ class WorkerLink:
         with contextlib.suppress(OSError):
             self.control.send(word.encode())
 
+    def give_logs(self, descriptors: tuple[int, ...]) -> None:
+        """Give the worker logs that were opened anew: the server's, and that of requests if it is another."""
+        for word, fd in zip((b"log", b"request-log"), descriptors, strict=False):
+            with contextlib.suppress(OSError):
+                socket.send_fds(self.control, [word], [fd])
+
     def signal(self, number: int) -> None:
         """Send a signal, if there is a process."""
         if self.process is not None:

@@ -28,6 +28,7 @@ from penstock.master.errors import StartError
 from penstock.master.fleet import Fleet, Rules, WorkerHandle, slots_for, to_json
 from penstock.master.generation_link import GenerationLink, WorkerLink, memory_file, start_document
 from penstock.master.load import LOAD_INTERVAL_S, LiveWorker, LoadMeter, handed_over
+from penstock.master.logs import Logs, fixed_log_parts
 from penstock.master.notify import Supervisor
 from penstock.master.policy import new_fleet, step
 from penstock.master.processes import BOOT, FIRST_HIGH_FD, STACKS_SIGNAL, ProcessRef, spawn_generation
@@ -39,6 +40,7 @@ from penstock.observe.scoreboard import IN_APP, Layout, Scoreboard
 from penstock.observe.stats import Ended, IdView, InstanceView, SocketView, WorkerView, document, dump_lines, to_text
 from penstock.observe.stats_server import StatsServer
 from penstock.plan.types import Plan
+from penstock.server_log import LOG
 from penstock.values import dataclass, replace
 
 EXIT_RELOAD_FAILED = 3
@@ -66,6 +68,8 @@ class Belongings:
     boot: Path = BOOT
     """What the interpreter of a generation runs."""
     clock: Callable[[], float] = time.monotonic
+    logs: Logs | None = None
+    """None: the log is descriptor 2, and nothing is done about it."""
 
 
 class Master:
@@ -87,6 +91,8 @@ class Master:
         self._suspects: set[tuple[int, int, int, int]] = set()
         """Threads over the limit at the last look: generation, slot, thread, since."""
         self._touch = TouchWatch(given.plan.touch_reload)
+        self._touch_reopen = TouchWatch(given.plan.log.touch_reopen)
+        self._touch_rotate = TouchWatch(given.plan.log.touch_rotate)
         self._next_touch = self._clock() + INTERVAL_S
         self._next_harakiri = self._clock()
         self._next_memory = self._clock()
@@ -136,7 +142,7 @@ class Master:
     def _patience_s(self) -> float | None:
         deadlines = [self.fleet.next_deadline()]
         deadlines += [server.next_deadline() for server in (self._stats, self._control) if server is not None]
-        if self._touch:
+        if self._looks_at_files():
             deadlines.append(self._next_touch)
         if self._watches_requests():
             deadlines.append(self._next_harakiri)
@@ -149,8 +155,9 @@ class Master:
 
     def _look_around(self) -> None:
         now = self._clock()
-        if self._touch and now >= self._next_touch:
+        if self._looks_at_files() and now >= self._next_touch:
             self._next_touch = now + INTERVAL_S
+            self._look_at_logs(now)
             for path in self._touch.changed():
                 self.take(ev.Touched(path))
         if self._watches_requests() and now >= self._next_harakiri:
@@ -194,6 +201,41 @@ class Master:
         self._watched = [one.socket for one in self._listeners if one.socket.fileno() >= 0] if watched else []
         for one in self._watched:
             self._selector.register(one, selectors.EVENT_READ, lambda mask: self.take(ev.ConnectionWaiting()))
+
+    # --- logs
+
+    def _looks_at_files(self) -> bool:
+        return bool(
+            self._touch
+            or self._touch_reopen
+            or self._touch_rotate
+            or (self._given.logs is not None and self._given.logs.watches_sizes)
+        )
+
+    def _look_at_logs(self, now: float) -> None:
+        if self._touch_reopen.changed():
+            self.reopen_logs(is_asked=True)
+        if self._touch_rotate.changed():
+            self.rotate_logs()
+        if self._given.logs is not None and self._given.logs.rotate_large(now):
+            self._pass_logs_on(self._given.logs)
+
+    def reopen_logs(self, is_asked: bool) -> None:
+        """Let every process go on in the files that have the logs' names now."""
+        if self._given.logs is not None and self._given.logs.reopen(is_asked):
+            self._pass_logs_on(self._given.logs)
+
+    def rotate_logs(self) -> None:
+        """Give the log files other names, and let every process go on in new ones."""
+        if self._given.logs is not None and self._given.logs.rotate_all(self._clock()):
+            self._pass_logs_on(self._given.logs)
+
+    def _pass_logs_on(self, logs: Logs) -> None:
+        descriptors = logs.descriptors()
+        for link in self._links.values():
+            self._send(link, {"op": "reopen-logs"}, descriptors)
+            for worker in link.workers.values():
+                worker.give_logs(descriptors)
 
     def _watches_requests(self) -> bool:
         return any(link.plan.harakiri_s for link in self._links.values())
@@ -442,6 +484,9 @@ class Master:
 
     def _start_generation(self, action: act.StartGeneration) -> None:
         number = action.generation
+        if action.reread:
+            # Before anything is said about the reload. uWSGI needs log-reopen for it.
+            self.reopen_logs(is_asked=False)
         try:
             plan = self._given.reread() if action.reread else self._plan
         except Exception as error:
@@ -488,6 +533,7 @@ class Master:
             descriptors = (
                 *(plan_fd, self._lifeline_read, scoreboard.fd, handoff_receive.fileno(), handoff_send.fileno(), 2),
                 *(one.fd for one in listeners),
+                *(self._given.logs.descriptors()[1:] if self._given.logs is not None else ()),
             )
             self._send(link, {"op": "start", "generation": number}, descriptors)
             self._links[number] = link
@@ -534,6 +580,9 @@ class Master:
         self._plan = link.plan
         self._listeners = link.listeners
         self._touch.watch(link.plan.touch_reload)
+        self._touch_reopen.watch(link.plan.log.touch_reopen)
+        self._touch_rotate.watch(link.plan.log.touch_rotate)
+        LOG.prefix = link.plan.log.prefix
         self._prune_listeners()
 
     def _forget(self, number: int) -> None:
@@ -705,6 +754,7 @@ def fixed_parts(plan: Plan) -> dict[str, object]:
     fixed: dict[str, object] = {
         name: getattr(plan, name) for name in ("pidfile", "daemonize", "logto", "uid", "gid", "umask")
     }
+    fixed |= fixed_log_parts(plan.log)
     # Where it was written may change.
     fixed["stats"] = plan.stats and replace(plan.stats, mode=None, owner=None, name="", origin="")
     return fixed

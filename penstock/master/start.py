@@ -19,6 +19,7 @@ import penstock
 from penstock.master import control, daemon, log, privileges, processes
 from penstock.master.control_path import make_directory
 from penstock.master.errors import StartError
+from penstock.master.logs import Logs
 from penstock.master.loop import Belongings, Master
 from penstock.master.notify import Supervisor
 from penstock.master.pidfile import PidFile
@@ -26,6 +27,7 @@ from penstock.master.signals import SignalReader
 from penstock.master.sockets import BoundListener, bind_all, bind_stats
 from penstock.observe.scoreboard import Layout
 from penstock.plan.types import Plan
+from penstock.server_log import LOG
 from penstock.titles import NAMES, set_title
 from penstock.values import dataclass
 
@@ -79,16 +81,38 @@ def _start(
     boot: Path,
     parent: daemon.ParentPipe | None,
 ) -> int:
+    terminal = os.dup(2)
     try:
-        starter = _open_log(plan, parent)
+        identity = privileges.resolve(plan.uid, plan.gid)
+        owner = (identity.uid, identity.gid) if identity is not None and os.geteuid() == 0 else None
+        logs = Logs(plan, owner)
     except StartError as error:
         # There is no log yet, only the shell.
-        (parent or daemon.Terminal(os.dup(2))).failed(error.status, str(error))
+        (parent or daemon.Terminal(terminal)).failed(error.status, str(error))
         return error.status
+    LOG.prefix = plan.log.prefix
+    starter = parent or daemon.Terminal(terminal if logs.leaves_terminal else -1)
+    if parent is not None or not logs.leaves_terminal:
+        os.close(terminal)
+    try:
+        return _run(plan, reread, catalogue, boot, starter, logs, identity)
+    finally:
+        logs.close()
+
+
+def _run(
+    plan: Plan,
+    reread: Callable[[], Plan],
+    catalogue: Callable[[], dict[str, Any]],
+    boot: Path,
+    starter: daemon.Starter,
+    logs: Logs,
+    identity: privileges.Identity | None,
+) -> int:
     made = _Made()
     with SignalReader() as signals:
         try:
-            given = _prepare(plan, reread, catalogue, boot, starter, made)
+            given = _prepare(plan, reread, catalogue, boot, starter, made, logs, identity)
         except StartError as error:
             log.write(str(error))
             made.take_back()
@@ -103,22 +127,6 @@ def _start(
             master.close()
 
 
-def _open_log(plan: Plan, parent: daemon.ParentPipe | None) -> daemon.Starter:
-    """Send the log where it belongs; return who else wants to know how the start went.
-
-    Raises:
-        StartError: the log can not be opened.
-    """
-    log_file = plan.logto or plan.daemonize
-    terminal = os.dup(2)
-    if log_file is not None:
-        log.redirect(log_file)
-        if parent is None:
-            return daemon.Terminal(terminal)
-    os.close(terminal)
-    return parent or daemon.Terminal()
-
-
 def _prepare(
     plan: Plan,
     reread: Callable[[], Plan],
@@ -126,6 +134,8 @@ def _prepare(
     boot: Path,
     starter: daemon.Starter,
     made: _Made,
+    logs: Logs,
+    identity: privileges.Identity | None,
 ) -> Belongings:
     """Make everything that a master needs.
 
@@ -135,7 +145,6 @@ def _prepare(
     if plan.umask is not None:
         os.umask(plan.umask)
     set_title(plan.titles.of_master(tuple(sys.argv[1:])), NAMES["master"])
-    identity = privileges.resolve(plan.uid, plan.gid)
     owner = (identity.uid, identity.gid) if identity is not None and os.geteuid() == 0 else None
     _banner(plan)
     if plan.pidfile is not None:
@@ -152,6 +161,7 @@ def _prepare(
     made.control = _control_socket(owner)
     for line in privileges.drop(identity):
         log.write(line)
+    logs.open_late()
     if not processes.become_subreaper():
         log.write("*** WARNING: this kernel can not make the master a subreaper: orphaned workers are found later ***")
     log.write(_mode_line(plan))
@@ -167,6 +177,7 @@ def _prepare(
         made.stats,
         made.control,
         boot,
+        logs=logs,
     )
 
 

@@ -22,9 +22,6 @@ class KnownName:
     short: str
 
 
-HARMLESS: dict[str, str] = {"logger": "stdio", "req-logger": "stdio"}
-"""The value with which an option says only what is so anyway."""
-
 FOREIGN_WORDS: dict[str, str] = {
     "bind": "http",
     "daemon": "daemonize",

@@ -11,9 +11,7 @@ OPTIONS = (
         name="memory-report",
         short="m",
         type="flag",
-        help="tell how much memory each worker uses",
-        verdict="not-needed",
-        note="the statistics always tell; the log of requests does not",
+        help="tell in request lines how much memory their worker uses",
     ),
     Option(
         name="stats",

@@ -23,6 +23,7 @@ ROWS: tuple[Row, ...] = (
     # What every start looks at.
     Row("backlog-lowered", "warning", "listen", "listen is above what the kernel allows", "raise net.core.somaxconn"),
     Row("bad-address", "error", "", "an address can not be understood", "write HOST:PORT, :PORT or /path"),
+    Row("bad-logger", "error", "logger", "the argument of a logger can not be used", "correct it as the message says"),
     Row("bad-pattern", "error", "", "a regular expression can not be used", "correct it at the place that is named"),
     Row(
         "bare-word-address",
@@ -52,6 +53,35 @@ ROWS: tuple[Row, ...] = (
         "mount",
         "the first mounted application answers what names none of them",
         "add manage-script-name = true to let the path choose",
+    ),
+    Row(
+        "encoder-no-json",
+        "warning",
+        "log-encoder",
+        "the text of a json encoder is no JSON",
+        'write for example json {"time":${unix},"message":"${msg}"}',
+    ),
+    Row(
+        "log-format-no-json",
+        "warning",
+        "log-format",
+        "a format that looks like JSON makes lines that are none",
+        "put quotes around each text and none around numbers, or use log-format = json",
+    ),
+    Row("log-format-too-long", "error", "log-format", "a format does not fit into a line", "leave something out"),
+    Row(
+        "logger-unsupported",
+        "error",
+        "logger",
+        "a logger of uWSGI is not there",
+        "use file, fd, stdio, syslog, rsyslog or socket",
+    ),
+    Row(
+        "magic-in-date",
+        "warning",
+        "log-date",
+        "a part of a date has become a path before it was read",
+        "double the percent signs of a date in a configuration file",
     ),
     Row("master-always", "note", "master", "master = false changes nothing", "remove it"),
     Row("mounted-twice", "error", "mount", "two applications are mounted at one path", "remove one"),
@@ -91,6 +121,17 @@ ROWS: tuple[Row, ...] = (
         "files are to be served from a place that does not exist",
         "create it (for Django: manage.py collectstatic), or correct the path",
     ),
+    Row(
+        "no-such-encoder", "error", "log-encoder", "there is no such encoder", "use prefix, suffix, nl, format or json"
+    ),
+    Row(
+        "no-such-logger",
+        "error",
+        "logger",
+        "there is no such logger",
+        "use file, fd, stdio, syslog, rsyslog or socket",
+    ),
+    Row("no-such-metric", "warning", "log-format", "a format has a metric that is not there", "remove it"),
     Row("no-user", "error", "uid", "there is no such user", "create it, or name another"),
     Row(
         "nothing-static",

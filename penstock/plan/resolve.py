@@ -13,7 +13,7 @@ from penstock.config.findings import Finding
 from penstock.config.ruled import broken
 from penstock.config.settings import Settings
 from penstock.options.rules import RULES
-from penstock.plan import app, engine, processes, sockets
+from penstock.plan import app, engine, log, processes, sockets
 from penstock.plan.context import Context
 from penstock.plan.machine import Machine
 from penstock.plan.types import Plan
@@ -63,7 +63,7 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
         need_app=said.flag("need-app"),
         pidfile=context.at_start("pidfile"),
         daemonize=context.at_start("daemonize"),
-        logto=context.at_start("logto"),
+        logto=log.log_file(context),
         vacuum=said.flag("vacuum"),
         term="stop" if said.flag("die-on-term") else "reload",
         stats=sockets.stats(context),
@@ -73,6 +73,7 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
         umask=said.number("umask") if said.given("umask") else None,
         harakiri_s=said.number("harakiri"),
         drain_timeout_s=float(said.number("worker-reload-mercy")),
+        log=log.logs(context),
         notes=(),
         exit_on_reload=said.flag("exit-on-reload"),
         recycling=processes.recycling(context),

@@ -167,10 +167,113 @@ class ResponsePlan:
 
 @dataclass(frozen=True, slots=True)
 class RequestLogPlan:
-    """Which requests the engine logs."""
+    """Which requests the engine logs, and how."""
 
     enabled: bool
-    """`disable-logging` turns it off."""
+    """`disable-logging` turns it off; what the conditions below ask for is logged nevertheless."""
+    format: str = ""
+    """`log-format`, with `%(name)` for variables; empty for the default line."""
+    is_json: bool = False
+    """Values are escaped for JSON strings."""
+    strftime: str = ""
+    """What `%(ftime)` follows; empty for the form of `%(ltime)`."""
+    prefix: str = ""
+    """What stands before lines of the server, for strftime; empty for nothing."""
+    micros: bool = False
+    memory: bool = False
+    """The default line begins with the memory of its process."""
+    forwarded_for: bool = False
+    """The address is what X-Forwarded-For says, if the peer may say it."""
+    client_errors: bool = False
+    """Log answers with a status of 400 to 499."""
+    server_errors: bool = False
+    empty: bool = False
+    sendfile: bool = False
+    io_errors: bool = False
+    """Log what its client did not take."""
+    slow_ms: int = 0
+    """Log what took this long; 0 for no such condition."""
+    big_bytes: int = 0
+    """Log answers whose body is this large; 0 for no such condition."""
+
+
+LogKind = Literal["file", "fd", "stdio", "syslog", "rsyslog", "socket"]
+EncoderKind = Literal["prefix", "suffix", "nl", "format", "json"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoggerPlan:
+    """A place that lines of a log go to."""
+
+    kind: LogKind
+    origin: str
+    id: str = ""
+    """A logger with a name gets only the lines that a route sends there."""
+    path: str = ""
+    """Absolute path of a file or of a unix datagram socket."""
+    host: str = ""
+    port: int = 0
+    fd: int = -1
+    prefix: str = ""
+    """Before each datagram."""
+    ident: str = ""
+    """How syslog names the instance."""
+    priority: int = 0
+    """Of syslog: severity + 8 * facility."""
+    max_bytes: int = 0
+    """Size at which a file is rotated; 0 for never."""
+    backup: str = ""
+    """Name of the rotated file; empty for the file's own with the time behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderPlan:
+    """What is done to each line before it is written."""
+
+    kind: EncoderKind
+    text: str = ""
+    logger: str = ""
+    """Only for the lines of the logger of this name; empty for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogStreamPlan:
+    """Where the lines of the server, or those of requests, go."""
+
+    loggers: tuple[LoggerPlan, ...] = ()
+    """None: to the log file, or to standard error."""
+    encoders: tuple[EncoderPlan, ...] = ()
+    routes: tuple[tuple[str, str], ...] = ()
+    """(name of a logger, regular expression): lines that match go there and nowhere else."""
+    drains: tuple[str, ...] = ()
+    """Regular expressions: lines that match are dropped."""
+    filters: tuple[str, ...] = ()
+    """Regular expressions: lines that match none of them are dropped, if there are any."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogPlan:
+    """What the master does with the logs."""
+
+    server: LogStreamPlan = LogStreamPlan()
+    requests: LogStreamPlan = LogStreamPlan()
+    """Without loggers, requests are logged among the lines of the server."""
+    through_master: bool = False
+    """Every line passes through the master, even if nothing is done to it."""
+    late_file: str | None = None
+    """Absolute path of the log file that is opened after privileges were dropped (`logto2`)."""
+    file_mode: int | None = None
+    owned: bool = False
+    """Log files belong to the user and group that the instance becomes."""
+    truncate: bool = False
+    max_bytes: int = 0
+    backup: str = ""
+    line_bytes: int = 8192
+    """Longest line that passes through the master in one piece."""
+    prefix: str = ""
+    """As in RequestLogPlan."""
+    touch_reopen: tuple[str, ...] = ()
+    touch_rotate: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +375,9 @@ class WorkerPlan:
     handoff_send_fd: int
     """A SOCK_SEQPACKET pair shared by all workers: a connection that this one can not serve goes to one that can."""
     log_fd: int
-    """Where request lines are written; opened for appending."""
+    """Where lines of the server and of the app are written; opened for appending."""
+    request_log_fd: int
+    """Where request lines are written; equal to `log_fd` if they go to the same place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +407,7 @@ class Plan:
     """Longest time that a request may take; 0 for no limit."""
     drain_timeout_s: float
     """`worker-reload-mercy`."""
+    log: LogPlan
     notes: tuple[str, ...]
     """Lines to print once at start: what was adjusted to this machine, and what differs from uWSGI."""
     exit_on_reload: bool = False
@@ -314,6 +420,8 @@ PARTS: dict[type, dict[str, type]] = {
     AppPlan: {"mounts": MountPlan},
     EnginePlan: {"static": StaticPlan, "mounting": MountingPlan, "response": ResponsePlan, "log": RequestLogPlan},
     StaticPlan: {"maps": StaticMapPlan, "expires": ExpiryPlan},
+    LogStreamPlan: {"loggers": LoggerPlan, "encoders": EncoderPlan},
+    LogPlan: {"server": LogStreamPlan, "requests": LogStreamPlan},
     Plan: {
         "listeners": ListenerPlan,
         "app": AppPlan,
@@ -322,6 +430,7 @@ PARTS: dict[type, dict[str, type]] = {
         "recycling": RecyclingPlan,
         "scaling": ScalingPlan,
         "titles": TitlesPlan,
+        "log": LogPlan,
     },
 }
 """Which fields are plans themselves, or tuples of them."""

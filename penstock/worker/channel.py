@@ -105,6 +105,7 @@ class Start:
     handoff_receive_fd: int
     handoff_send_fd: int
     log_fd: int
+    request_log_fd: int
 
     def close_sockets(self) -> None:
         """Let go of what others listen on and wait for, in a process that has no business with it."""
@@ -127,6 +128,8 @@ def read_start(message: dict[str, Any], descriptors: list[int]) -> Start:
     plan_fd, lifeline, scoreboard, handoff_receive, handoff_send, log, *sockets = descriptors
     plan = json.loads(_read_all(plan_fd))
     os.close(plan_fd)
+    # The log of requests comes last, where it is not that of the server.
+    request_log = sockets.pop() if len(sockets) > len(plan["listeners"]) else log
     listeners = [ListenerHandle(fd=fd, **handle) for fd, handle in zip(sockets, plan["listeners"], strict=True)]
     return Start(
         generation=message["generation"],
@@ -144,6 +147,7 @@ def read_start(message: dict[str, Any], descriptors: list[int]) -> Start:
         handoff_receive_fd=handoff_receive,
         handoff_send_fd=handoff_send,
         log_fd=log,
+        request_log_fd=request_log,
     )
 
 

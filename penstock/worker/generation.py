@@ -22,6 +22,7 @@ from typing import NoReturn
 
 from penstock import titles
 from penstock.plan.types import WorkerPlan
+from penstock.server_log import LOG
 from penstock.values import dataclass
 from penstock.worker import signals, surroundings
 from penstock.worker.apps import Application, Apps, Loaded, OneDjango, applications, together
@@ -72,6 +73,7 @@ def serve(channel: Channel) -> int | Assignment:
         message, descriptors = channel.receive()
         start = read_start(message, descriptors)
         titles.set_title(start.titles.of("generation", start.generation), titles.NAMES["generation"])
+        LOG.prefix = start.engine.log.prefix
         surroundings.take_streams(start.log_fd)
         # Also for the workers: code in C that crashes one leaves the line of Python that called it.
         faulthandler.enable(start.log_fd)
@@ -107,6 +109,20 @@ def _let_go(channel: Channel, start: Start) -> None:
     """In a process that the app forks while it is imported: neither keep the listeners bound, nor the generation."""
     channel.close()
     start.close_sockets()
+
+
+def move_logs(start: Start, descriptors: list[int]) -> None:
+    """Go on in log files that the master has opened anew: the server's, and that of requests if it is another."""
+    log, *request_log = descriptors
+    old = os.fstat(start.log_fd)
+    for stream in (1, 2):
+        # The app may have put something else there.
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(stream), old):
+                os.dup2(log, stream)
+    os.dup2(log, start.log_fd, inheritable=False)
+    if request_log:
+        os.dup2(request_log[0], start.request_log_fd, inheritable=False)
 
 
 def end(status: int) -> NoReturn:
@@ -302,6 +318,8 @@ class _Forker:
             self._ending = True
         elif message["op"] == "spawn" and not self._ending:
             return self._spawn(message["worker"], message["slot"], descriptors[0])
+        elif message["op"] == "reopen-logs":
+            move_logs(self._start, descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
         return None
@@ -351,6 +369,7 @@ class _Forker:
             handoff_receive_fd=start.handoff_receive_fd,
             handoff_send_fd=start.handoff_send_fd,
             log_fd=start.log_fd,
+            request_log_fd=start.request_log_fd,
         )
         return Assignment(plan, self._apps, start, self._modules, self._forks, self._failures)
 

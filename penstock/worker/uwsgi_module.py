@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from penstock.worker.channel import Start
+from penstock.worker.request_log import LogsRequests, RequestLog
 from penstock.worker.server_log import say
 
 COMPATIBLE_VERSION = (2, 0, 31)
@@ -36,6 +37,7 @@ class Modules:
         self._worker_id = 0
         self._master_pid = start.master_pid
         self._postfork: list[tuple[int, Hook]] = []
+        self._request_log = RequestLog()
         self.uwsgi = self._make_uwsgi(start)
         sys.modules["uwsgi"] = self.uwsgi
         sys.modules["uwsgidecorators"] = self._make_decorators()
@@ -43,6 +45,14 @@ class Modules:
     def enter_worker(self, worker_id: int) -> None:
         """From here on this process is that worker."""
         self._worker_id = worker_id
+
+    def enter_engine(self, engine: LogsRequests) -> None:
+        """From here on there are requests."""
+        self._request_log.engine = engine
+
+    def enter_core(self, number: int) -> None:
+        """From here on this thread is that app thread."""
+        self._request_log.thread.core = number
 
     def run_postfork_hooks(self) -> None:
         """Call what the app wants called in each worker. One that fails is logged, and the worker goes on."""
@@ -84,6 +94,9 @@ class Modules:
             log=_log,
             reload=self._reload,
             stop=self._stop,
+            set_logvar=self._request_log.set_logvar,
+            get_logvar=self._request_log.get_logvar,
+            log_this_request=self._request_log.log_this_request,
         )
         return module
 

@@ -25,6 +25,7 @@ from penstock.worker.channel import shorten
 from penstock.worker.generation import Assignment, import_apps, leave
 from penstock.worker.loader import AppNotLoaded
 from penstock.worker.server_log import say
+from penstock.worker.uwsgi_module import Modules
 
 EXIT_FAILED = 1
 EXIT_NO_APP = 22
@@ -64,17 +65,21 @@ def _serve(assignment: Assignment) -> int:
     modules.run_postfork_hooks()
     assignment.forks.let_go = lambda: _let_go(assignment)
     engine = Engine(plan, apps.fallback, apps.mounts)
+    modules.enter_engine(engine)
     os.register_at_fork(
         after_in_parent=lambda: engine.forked(in_child=False), after_in_child=lambda: engine.forked(in_child=True)
     )
     threads = [
-        threading.Thread(target=_run_app_thread, args=(engine, number), name=_thread_name(plan.worker_id, number))
+        threading.Thread(
+            target=_run_app_thread, args=(engine, number, modules), name=_thread_name(plan.worker_id, number)
+        )
         for number in range(1, plan.engine.threads)
     ]
     tell_master(plan.control_fd, "ready")
     for thread in threads:
         thread.daemon = True
         thread.start()
+    modules.enter_core(0)
     reason = _core(0)(engine, 0)
     _finish(assignment, threads, EXIT_DEADLINE_S[reason], wait=reason == "drained")
     return 0
@@ -104,7 +109,8 @@ def _core(number: int) -> Callable[[Engine, int], str]:
     return FunctionType(_run_core.__code__.replace(co_name=f"core_{number}"), globals())
 
 
-def _run_app_thread(engine: Engine, number: int) -> None:
+def _run_app_thread(engine: Engine, number: int, modules: Modules) -> None:
+    modules.enter_core(number)
     try:
         _core(number)(engine, number)
     except BaseException:

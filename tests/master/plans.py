@@ -5,7 +5,16 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from penstock.plan.types import AppPlan, EnginePlan, ListenerPlan, MountingPlan, Plan, RequestLogPlan, StaticPlan
+from penstock.plan.types import (
+    AppPlan,
+    EnginePlan,
+    ListenerPlan,
+    LogPlan,
+    MountingPlan,
+    Plan,
+    RequestLogPlan,
+    StaticPlan,
+)
 from penstock.values import replace
 
 
@@ -72,6 +81,7 @@ def make_plan(target: str, **changes: Any) -> Plan:
         umask=None,
         harakiri_s=0,
         drain_timeout_s=60.0,
+        log=LogPlan(),
         notes=(),
     )
     return replace(base, **changes)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from penstock.options.known import HARMLESS, known_names
+from penstock.options.known import known_names
 from penstock.options.table import BY_NAME
 from penstock.options.unsupported import PATH, Unsupported, explain, find, parse, rows, without
 
@@ -44,10 +44,6 @@ def test_families_stand_in_order_and_once() -> None:
 def test_what_can_not_be_left_out_stops_the_start(name: str) -> None:
     row = find(name)
     assert row is not None and row.family.effect == "stops"
-
-
-def test_what_changes_nothing_is_not_supported_otherwise() -> None:
-    assert [name for name in HARMLESS if name in BY_NAME] == [], "supported by now: take it out of HARMLESS"
 
 
 TEXT = """\

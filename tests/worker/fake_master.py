@@ -34,7 +34,8 @@ def install(directory: Path, engine: bool = True) -> Path:
     package = directory / "penstock"
     shutil.copytree(source / "worker", package / "worker", ignore=shutil.ignore_patterns("__pycache__"))
     (package / "plan").mkdir()
-    for name in ("__init__.py", "values.py", "titles.py", "plan/__init__.py", "plan/types.py", "plan/process_types.py"):
+    modules = ("__init__.py", "server_log.py", "titles.py", "values.py")
+    for name in (*modules, "plan/__init__.py", "plan/types.py", "plan/process_types.py"):
         shutil.copy(source / name, package / name)
     if engine:
         shutil.copy(Path(__file__).with_name("fake_engine.py"), package / "_engine.py")

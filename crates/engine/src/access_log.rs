@@ -10,18 +10,24 @@
 //! Logging never holds up a request: nothing here waits. What the log does not take is kept for the next flush up to a
 //! limit, and counted past it.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
+
+use crate::log_format::{Memory, MemoryFile, Program, Record, push_strftime};
+use crate::plan::RequestLogPlan;
+use crate::sys;
 
 /// Longest line, with its newline; also the largest piece that a pipe takes whole.
 pub const LINE_LIMIT_BYTES: usize = 4096;
 
 /// Longest request target that is shown, after escaping. With every other part at its longest, the line is shorter than
 /// `LINE_LIMIT_BYTES` (a test has such a line).
-const URI_LIMIT_BYTES: usize = 3200;
+const URI_LIMIT_BYTES: usize = 3072;
 const ADDRESS_LIMIT_BYTES: usize = 64;
+const FORWARDED_LIMIT_BYTES: usize = 128;
 const USER_LIMIT_BYTES: usize = 128;
 const METHOD_LIMIT_BYTES: usize = 32;
 const PROTOCOL_LIMIT_BYTES: usize = 32;
@@ -72,11 +78,20 @@ pub struct Line<'a> {
     pub header_bytes: u64,
     pub switches: u64,
     pub core: u64,
+    /// The address is what a proxy says, which may be a list (`log-x-forwarded-for`).
+    pub is_forwarded: bool,
+    /// Tell microseconds instead of milliseconds (`log-micros`).
+    pub in_micros: bool,
+    /// What the process takes, if the line tells (`memory-report`).
+    pub memory: Option<Memory>,
 }
 
 impl Line<'_> {
     /// Append the line and its newline.
     pub fn format_into(&self, out: &mut Vec<u8>, clock: &mut LocalClock) {
+        if let Some(memory) = &self.memory {
+            push_memory(out, memory);
+        }
         out.extend_from_slice(b"[pid: ");
         push_decimal(out, self.pid.into());
         out.extend_from_slice(b"|app: ");
@@ -86,7 +101,11 @@ impl Line<'_> {
         out.push(b'/');
         push_decimal(out, self.total_requests);
         out.extend_from_slice(b"] ");
-        push_escaped(out, self.address, ADDRESS_LIMIT_BYTES, is_plain);
+        if self.is_forwarded {
+            push_escaped(out, self.address, FORWARDED_LIMIT_BYTES, is_plain_in_user);
+        } else {
+            push_escaped(out, self.address, ADDRESS_LIMIT_BYTES, is_plain);
+        }
         out.extend_from_slice(b" (");
         push_escaped(out, self.user, USER_LIMIT_BYTES, is_plain_in_user);
         out.extend_from_slice(b") {");
@@ -102,10 +121,16 @@ impl Line<'_> {
         out.extend_from_slice(b" => generated ");
         push_decimal(out, self.body_bytes);
         out.extend_from_slice(b" bytes in ");
-        push_decimal(out, self.elapsed_us / 1000);
+        if self.in_micros {
+            push_decimal(out, self.elapsed_us);
+            out.extend_from_slice(b" micros");
+        } else {
+            push_decimal(out, self.elapsed_us / 1000);
+            out.extend_from_slice(b" msecs");
+        }
         out.extend_from_slice(match self.via {
-            Via::Plain => b" msecs (",
-            Via::Sendfile => b" msecs via sendfile() (",
+            Via::Plain => b" (",
+            Via::Sendfile => b" via sendfile() (",
         });
         push_escaped(out, self.protocol, PROTOCOL_LIMIT_BYTES, is_plain);
         out.push(b' ');
@@ -122,8 +147,20 @@ impl Line<'_> {
     }
 }
 
+fn push_memory(out: &mut Vec<u8>, memory: &Memory) {
+    for (name, bytes) in [("address space", memory.address_space_bytes), ("rss", memory.resident_bytes)] {
+        out.push(b'{');
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b" usage: ");
+        push_decimal(out, bytes);
+        out.extend_from_slice(b" bytes/");
+        push_decimal(out, bytes >> 20);
+        out.extend_from_slice(b"MB} ");
+    }
+}
+
 /// Printable ASCII without space, `"` and the backslash that starts an escape.
-fn is_plain(byte: u8) -> bool {
+pub fn is_plain(byte: u8) -> bool {
     byte.is_ascii_graphic() && byte != b'"' && byte != b'\\'
 }
 
@@ -133,7 +170,7 @@ fn is_plain_in_user(byte: u8) -> bool {
 }
 
 /// Append `text`, at most `limit` bytes of it after escaping, with a mark if it was cut.
-fn push_escaped(out: &mut Vec<u8>, text: &[u8], limit: usize, is_plain: impl Fn(u8) -> bool) {
+pub fn push_escaped(out: &mut Vec<u8>, text: &[u8], limit: usize, is_plain: impl Fn(u8) -> bool) {
     if text.len() <= limit && text.iter().all(|&byte| is_plain(byte)) {
         out.extend_from_slice(text);
         return;
@@ -166,7 +203,7 @@ fn push_signed(out: &mut Vec<u8>, number: i64) {
 }
 
 /// The general formatter costs more than the rest of the line together.
-fn push_decimal(out: &mut Vec<u8>, mut number: u64) {
+pub fn push_decimal(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0; 20];
     let mut start = digits.len();
     loop {
@@ -178,6 +215,25 @@ fn push_decimal(out: &mut Vec<u8>, mut number: u64) {
         }
     }
     out.extend_from_slice(&digits[start..]);
+}
+
+/// Append a number with zeros before it, at least `width` digits (20 at most).
+pub fn push_padded(out: &mut Vec<u8>, number: u64, width: usize) {
+    let digits = number.checked_ilog10().map_or(1, |log| log as usize + 1);
+    out.extend_from_slice(&b"00000000000000000000"[..width.saturating_sub(digits)]);
+    push_decimal(out, number);
+}
+
+/// Year, month and day of a day since 1970 in the Gregorian calendar, in UTC. (gmtime_r would do the same behind a lock.)
+pub fn calendar(day: u64) -> (u64, u64, u64) {
+    // Counted from March of the year 0, so that a leap day is the last of its year; 400 years have 146,097 days.
+    let day = day + 719_468;
+    let (era, of_era) = (day / 146_097, day % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, of_year - (153 * shifted + 2) / 5 + 1)
 }
 
 /// Local time as ctime(3) writes it, without its newline; the text of a second is kept.
@@ -218,7 +274,7 @@ impl Default for LocalClock {
     }
 }
 
-fn local_time(epoch_s: i64) -> Option<libc::tm> {
+pub fn local_time(epoch_s: i64) -> Option<libc::tm> {
     let mut time = MaybeUninit::<libc::tm>::zeroed();
     let epoch_s = libc::time_t::from(epoch_s);
     // SAFETY: both pointers are valid for the call; localtime_r keeps neither.
@@ -231,17 +287,20 @@ fn local_time(epoch_s: i64) -> Option<libc::tm> {
     (-1900..=9999 - 1900).contains(&time.tm_year).then_some(time)
 }
 
+/// The short English name of a time's month, whatever the locale.
+pub fn month(time: &libc::tm) -> &'static str {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    usize::try_from(time.tm_mon).ok().and_then(|index| MONTHS.get(index).copied()).unwrap_or("???")
+}
+
 fn write_ctime(out: &mut Vec<u8>, time: &libc::tm) {
     const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let name =
-        |names: &[&'static str], index: i32| usize::try_from(index).ok().and_then(|index| names.get(index).copied());
     // Writing to a Vec does not fail.
     let _ = write!(
         out,
         "{} {} {:2} {:02}:{:02}:{:02} {:04}",
-        name(&DAYS, time.tm_wday).unwrap_or("???"),
-        name(&MONTHS, time.tm_mon).unwrap_or("???"),
+        usize::try_from(time.tm_wday).ok().and_then(|index| DAYS.get(index)).unwrap_or(&"???"),
+        month(time),
         time.tm_mday,
         time.tm_hour,
         time.tm_min,
@@ -268,6 +327,12 @@ pub struct LogSink {
     log: File,
     target: Target,
     clock: LocalClock,
+    /// `log-format`; None for the default line.
+    program: Option<Program>,
+    /// Asked for each default line with `memory-report`.
+    memory: Option<MemoryFile>,
+    /// What stands before each note, for strftime (`log-date`).
+    prefix: Option<CString>,
     /// Whole lines that are not written yet; only the first may have lost its beginning to a partial write.
     batch: Vec<u8>,
     last_error: Option<io::Error>,
@@ -285,6 +350,9 @@ impl LogSink {
             log,
             target,
             clock: LocalClock::new(),
+            program: None,
+            memory: None,
+            prefix: None,
             batch: Vec::with_capacity(BATCH_BYTES + LINE_LIMIT_BYTES),
             last_error: None,
             lost_lines: 0,
@@ -292,12 +360,46 @@ impl LogSink {
         }
     }
 
-    /// Add a request line; writes the batch if it is large.
+    /// Write lines as the plan wants them.
+    pub fn styled(mut self, plan: &RequestLogPlan) -> LogSink {
+        self.program = (!plan.format.is_empty()).then(|| Program::compile(&plan.format, plan.is_json, &plan.strftime));
+        self.memory = plan.memory.then(MemoryFile::open);
+        self.prefix = CString::new(&plan.prefix[..]).ok().filter(|prefix| !prefix.is_empty());
+        self
+    }
+
+    /// Go on in another file; what is pending still belongs to this one.
+    pub fn move_to(&mut self, log: OwnedFd) {
+        self.flush();
+        self.log = File::from(log);
+        self.target = target_of(&self.log);
+    }
+
+    /// Whether lines are made by a format, which asks more than the default line does.
+    pub fn has_format(&self) -> bool {
+        self.program.is_some()
+    }
+
+    /// Add a request line in the default form; writes the batch if it is large.
     pub fn push(&mut self, line: &Line<'_>) {
         if !self.has_room() {
             return;
         }
-        line.format_into(&mut self.batch, &mut self.clock);
+        match &self.memory {
+            None => line.format_into(&mut self.batch, &mut self.clock),
+            Some(file) => Line { memory: Some(file.read()), ..*line }.format_into(&mut self.batch, &mut self.clock),
+        }
+        self.flush_if_large();
+    }
+
+    /// Add a request line as the format has it, if there is one.
+    pub fn push_formatted(&mut self, record: &Record<'_>) {
+        if !self.has_room() {
+            return;
+        }
+        if let Some(program) = &mut self.program {
+            program.write(&mut self.batch, record);
+        }
         self.flush_if_large();
     }
 
@@ -306,7 +408,14 @@ impl LogSink {
         if !self.has_room() {
             return;
         }
-        push_escaped(&mut self.batch, text.as_bytes(), LINE_LIMIT_BYTES - 1, |byte| byte >= b' ' && byte != 0x7f);
+        let start = self.batch.len();
+        if let Some(prefix) = &self.prefix
+            && let Some(time) = local_time(i64::try_from(sys::epoch_s()).unwrap_or(i64::MAX))
+        {
+            push_strftime(&mut self.batch, &time, prefix);
+        }
+        let room = LINE_LIMIT_BYTES - 1 - (self.batch.len() - start);
+        push_escaped(&mut self.batch, text.as_bytes(), room, |byte| byte >= b' ' && byte != 0x7f);
         self.batch.push(b'\n');
         self.flush_if_large();
     }
@@ -459,6 +568,7 @@ mod tests {
             header_bytes: 71,
             switches: 1,
             core: 0,
+            ..Line::default()
         }
     }
 
@@ -568,6 +678,9 @@ mod tests {
                 header_bytes: u64::MAX,
                 switches: u64::MAX,
                 core: u64::MAX,
+                is_forwarded: true,
+                in_micros: true,
+                memory: Some(Memory { address_space_bytes: u64::MAX, resident_bytes: u64::MAX }),
             };
             let text = text_of(&line);
             assert!(text.len() < LINE_LIMIT_BYTES, "{}", text.len());

@@ -13,6 +13,7 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 use crate::bridge::{ResponseSlot, WsgiApp};
 use crate::budget::Charge;
 use crate::inspect;
+use crate::log_format::{self, Notes};
 use crate::pattern::Pattern;
 use crate::plan::WorkerPlan;
 use crate::scoreboard;
@@ -51,6 +52,21 @@ impl Engine {
         }
     }
 
+    /// Remember a variable for the log line of the request that app thread `thread` is busy with.
+    fn set_log_variable(&self, thread: usize, name: &[u8], value: &[u8]) -> PyResult<()> {
+        self.notes(thread, |notes| notes.set(name, value))
+    }
+
+    /// What `set_log_variable` was told for that request, if anything.
+    fn log_variable<'py>(&self, py: Python<'py>, thread: usize, name: &[u8]) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        self.notes(thread, |notes| notes.get(name).map(|value| PyBytes::new(py, value)))
+    }
+
+    /// Write the log line of that request whatever the options say.
+    fn log_this_request(&self, thread: usize) -> PyResult<()> {
+        self.notes(thread, |notes| notes.is_wanted = true)
+    }
+
     /// Serve as app thread `thread` (0 is the main thread) until the worker is told to leave.
     fn run(&self, py: Python<'_>, thread: usize) -> PyResult<&'static str> {
         if thread >= self.worker.shared.plan.engine.threads {
@@ -62,6 +78,13 @@ impl Engine {
         py.detach(|| self.worker.run(thread))
             .map(crate::worker::StopReason::name)
             .map_err(|error| EngineError::new_err(error.to_string()))
+    }
+}
+
+impl Engine {
+    fn notes<T>(&self, thread: usize, act: impl FnOnce(&mut Notes) -> T) -> PyResult<T> {
+        let result = self.worker.shared.logs.with_notes(thread, act);
+        result.ok_or_else(|| PyValueError::new_err(format!("there is no app thread {thread}")))
     }
 }
 
@@ -452,6 +475,7 @@ fn catalogue(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let catalogue = PyDict::new(py);
     catalogue.set_item("errors", errors)?;
     catalogue.set_item("scoreboard", board)?;
+    catalogue.set_item("log_variables", log_format::names())?;
     Ok(catalogue)
 }
 
@@ -474,10 +498,29 @@ fn check_pattern(py: Python<'_>, pattern: &str) -> Option<String> {
     py.detach(|| Pattern::new(pattern).err())
 }
 
+/// A regular expression of the configuration, for lines of logs.
+#[pyclass(frozen, module = "penstock._engine", name = "Pattern")]
+struct LinePattern(Pattern);
+
+#[pymethods]
+impl LinePattern {
+    #[new]
+    #[pyo3(signature = (pattern, /))]
+    fn new(py: Python<'_>, pattern: &str) -> PyResult<Self> {
+        py.detach(|| Pattern::new(pattern)).map(Self).map_err(PyValueError::new_err)
+    }
+
+    /// Whether it is found anywhere in `data`.
+    #[pyo3(signature = (data, /))]
+    fn matches(&self, data: &[u8]) -> bool {
+        self.0.matches(data)
+    }
+}
+
 #[pymodule]
 mod _engine {
     #[pymodule_export]
-    use super::{Engine, EngineError, FileWrapper, RequestBody, catalogue, check_pattern, inspect_bytes};
+    use super::{Engine, EngineError, FileWrapper, LinePattern, RequestBody, catalogue, check_pattern, inspect_bytes};
 
     #[pymodule_init]
     fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {

@@ -6,6 +6,7 @@ use wire::Span;
 use wire::http1::{Head, Version};
 use wire::uwsgi::Packet;
 
+use crate::log_format::Variable;
 use crate::plan::ListenerProtocol;
 use crate::response::{Ending, Framing, Response};
 use crate::socket::{Gone, Socket};
@@ -207,6 +208,31 @@ impl Exchange {
                 .map(|header| header.value.of(&self.bytes)),
             Parsed::Uwsgi(_) => None,
         }
+    }
+
+    /// What a proxy that may speak for its client has said of it, word for word. Who speaks uwsgi may say everything.
+    pub fn forwarded_for(&self) -> Option<&[u8]> {
+        let said = match &self.parsed {
+            Parsed::Http(_) if !self.trusted => None,
+            Parsed::Http(_) => self.header(b"x-forwarded-for"),
+            Parsed::Uwsgi(_) => Some(self.var(b"HTTP_X_FORWARDED_FOR")),
+        };
+        said.filter(|text| !text.is_empty())
+    }
+
+    /// A variable of the environ as far as the request itself has it.
+    pub fn variable(&self, variable: &Variable) -> Option<&[u8]> {
+        let value = match (&self.parsed, &variable.header, &variable.name[..]) {
+            (Parsed::Uwsgi(_), _, name) => Some(self.var(name)),
+            (Parsed::Http(_), Some(header), _) => self.header(header),
+            (Parsed::Http(_), None, b"REQUEST_METHOD") => Some(self.method()),
+            (Parsed::Http(_), None, b"REQUEST_URI") => Some(self.uri()),
+            (Parsed::Http(_), None, b"PATH_INFO") => Some(self.path()),
+            (Parsed::Http(_), None, b"QUERY_STRING") => Some(self.target.query.of(&self.bytes)),
+            (Parsed::Http(_), None, b"SERVER_PROTOCOL") => Some(self.protocol()),
+            (Parsed::Http(_), None, _) => None,
+        };
+        value.filter(|text| !text.is_empty())
     }
 
     pub fn method(&self) -> &[u8] {

@@ -54,6 +54,20 @@ pub struct ResponsePlan {
 #[derive(FromPyObject, Clone, Debug, Default)]
 pub struct RequestLogPlan {
     pub enabled: bool,
+    pub format: String,
+    pub is_json: bool,
+    pub strftime: String,
+    pub prefix: String,
+    pub micros: bool,
+    pub memory: bool,
+    pub forwarded_for: bool,
+    pub client_errors: bool,
+    pub server_errors: bool,
+    pub empty: bool,
+    pub sendfile: bool,
+    pub io_errors: bool,
+    pub slow_ms: u64,
+    pub big_bytes: u64,
 }
 
 #[derive(FromPyObject, Clone, Debug)]
@@ -129,4 +143,5 @@ pub struct WorkerPlan {
     pub handoff_receive_fd: i32,
     pub handoff_send_fd: i32,
     pub log_fd: i32,
+    pub request_log_fd: i32,
 }

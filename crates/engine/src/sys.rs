@@ -228,6 +228,24 @@ pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
+/// Makes descriptor `number` one of `source`'s open file, in one step: nothing that writes to it meanwhile is lost.
+pub fn replace(source: RawFd, number: RawFd, closes_on_exec: bool) {
+    let flags = if closes_on_exec { libc::O_CLOEXEC } else { 0 };
+    // SAFETY: no memory is passed. What can fail leaves the old file in place.
+    unsafe { libc::dup3(source, number, flags) };
+}
+
+/// Whether both descriptors are open and of one file.
+pub fn is_same_file(one: RawFd, other: RawFd) -> bool {
+    let identity = |fd| {
+        // SAFETY: an all-zero `stat` is a valid value.
+        let mut status: libc::stat = unsafe { mem::zeroed() };
+        // SAFETY: `status` is valid for writing.
+        (unsafe { libc::fstat(fd, &raw mut status) } == 0).then_some((status.st_dev, status.st_ino))
+    };
+    identity(one).is_some_and(|found| Some(found) == identity(other))
+}
+
 /// Size and position of a regular file that lies somewhere; `None` if `fd` is something else, or a file whose contents
 /// are made while they are read: those of /proc have size 0, those of /sys a page, and both no blocks.
 pub fn regular_file(fd: RawFd) -> Option<(u64, u64)> {

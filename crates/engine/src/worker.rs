@@ -15,11 +15,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use crate::access_log::{Line, LogSink, Via};
+use crate::access_log::{Line, Via};
 use crate::event_loop::{EventLoop, Next};
 use crate::exchange::{Exchange, Parsed};
 use crate::forwarded::{self, IpText, TrustedProxies};
 use crate::plan::WorkerPlan;
+use crate::request_log::{Logs, Times};
 use crate::response::{DateLine, Ending};
 use crate::response_options::ResponseOptions;
 use crate::scoreboard::{Board, Finished, ThreadBoard, WorkerState};
@@ -120,8 +121,7 @@ pub struct Shared {
     pub store: Arc<Store>,
     board: Board,
     slot: usize,
-    log: Mutex<LogSink>,
-    log_dirty: AtomicBool,
+    pub logs: Logs,
     pid: u32,
     started: Instant,
     requests: AtomicU64,
@@ -159,7 +159,7 @@ impl Shared {
         board.start(slot, pid, sys::epoch_us());
         // From here on nothing can fail but the caller's next steps, and the sockets are open already.
         board.worker(slot).set_state(WorkerState::Accepting);
-        let log = LogSink::new(sys::duplicate(plan.log_fd)?);
+        let logs = Logs::new(&plan)?;
         let policy = WritePolicy {
             buffer_bytes: engine.response_buffer_bytes.max(1),
             timeout: Duration::try_from_secs_f64(engine.write_timeout_s).unwrap_or(Duration::MAX),
@@ -172,8 +172,7 @@ impl Shared {
             proxies,
             board,
             slot,
-            log: Mutex::new(log),
-            log_dirty: AtomicBool::new(false),
+            logs,
             pid,
             started: Instant::now(),
             requests: AtomicU64::new(0),
@@ -272,29 +271,37 @@ impl Shared {
 
     /// Writes one line to the log, soon.
     pub fn note(&self, text: &str) {
-        lock(&self.log).note(text);
-        self.log_dirty.store(true, Ordering::Relaxed);
+        self.logs.note(text);
     }
 
     pub fn flush_log(&self) {
-        if self.log_dirty.swap(false, Ordering::Relaxed) {
-            lock(&self.log).flush();
-        }
+        self.logs.flush();
     }
 
-    /// Writes the request line of a finished exchange.
-    pub fn log_exchange(&self, exchange: &Exchange, core: usize, elapsed_us: u64, is_static: bool) {
-        if !self.plan.engine.log.enabled {
-            return;
+    /// Writes the request line of a finished exchange, if it is to have one.
+    pub fn log_exchange(&self, exchange: &Exchange, core: usize, times: Times, is_static: bool) {
+        let log = &self.plan.engine.log;
+        let notes = if is_static { None } else { self.logs.take_notes(core) };
+        if !log.enabled && !log.asks_for(&exchange.report, times.elapsed_us) {
+            let is_wanted = notes.as_ref().is_some_and(|notes| notes.is_wanted);
+            if !is_wanted {
+                return;
+            }
         }
         let report = &exchange.report;
         let client = self.client_address(exchange);
-        let (address, user, packet_bytes) = match &exchange.parsed {
+        let (mut address, user, packet_bytes) = match &exchange.parsed {
             Parsed::Http(_) => (client.as_bytes(), &b""[..], exchange.bytes.len()),
             Parsed::Uwsgi(_) => {
                 (exchange.var(b"REMOTE_ADDR"), exchange.var(b"REMOTE_USER"), exchange.bytes.len().saturating_sub(4))
             }
         };
+        let mut is_forwarded = false;
+        if log.forwarded_for
+            && let Some(text) = exchange.forwarded_for()
+        {
+            (address, is_forwarded) = (text, true);
+        }
         let requests = self.requests.load(Ordering::Relaxed);
         let line = Line {
             pid: self.pid,
@@ -305,11 +312,11 @@ impl Shared {
             user,
             vars: u64::from(report.vars),
             packet_bytes: packet_bytes as u64,
-            started_us: sys::epoch_us().saturating_sub(elapsed_us),
+            started_us: sys::epoch_us().saturating_sub(times.elapsed_us),
             method: exchange.method(),
             uri: exchange.uri(),
             body_bytes: report.body_bytes,
-            elapsed_us,
+            elapsed_us: times.elapsed_us,
             via: if report.via_sendfile { Via::Sendfile } else { Via::Plain },
             protocol: exchange.protocol(),
             status: report.status,
@@ -317,9 +324,11 @@ impl Shared {
             header_bytes: report.header_bytes,
             switches: 1,
             core: core as u64,
+            is_forwarded,
+            in_micros: log.micros,
+            memory: None,
         };
-        lock(&self.log).push(&line);
-        self.log_dirty.store(true, Ordering::Relaxed);
+        self.logs.push(&line, exchange, times, notes.as_ref(), &self.plan);
     }
 
     /// Exchanges that app threads finished while another thread ran the loop.
@@ -590,7 +599,12 @@ impl Worker {
         self.judge(thread.has_waited(done.elapsed_us));
         self.shared.count_request();
         let since_ready_us = ended_us.saturating_sub(exchange.started_us);
-        self.shared.log_exchange(exchange, thread.index, since_ready_us, false);
+        let times = Times {
+            elapsed_us: since_ready_us,
+            waited_us: begun_us.saturating_sub(exchange.started_us),
+            app_us: done.elapsed_us,
+        };
+        self.shared.log_exchange(exchange, thread.index, times, false);
     }
 
     fn judge(&self, is_slow: bool) {
@@ -842,6 +856,7 @@ mod tests {
             handoff_receive_fd: handoff.0,
             handoff_send_fd: handoff.1,
             log_fd: 2,
+            request_log_fd: 2,
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use super::{EventLoop, LINGER_MS, READS_A_TURN};
 use crate::connection::{Connection, Refusal, State};
 use crate::exchange::Exchange;
+use crate::request_log::Times;
 use crate::response::Response;
 use crate::scoreboard::Finished;
 use crate::socket::WritePolicy;
@@ -153,7 +154,7 @@ impl EventLoop {
             exception: false,
         };
         shared.board_static(&done);
-        shared.log_exchange(exchange, 0, done.elapsed_us, true);
+        shared.log_exchange(exchange, 0, Times::of_file(done.elapsed_us), true);
     }
 }
 

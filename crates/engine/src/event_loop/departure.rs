@@ -36,13 +36,17 @@ impl EventLoop {
     pub(super) fn commands(&mut self, shared: &Shared) {
         let mut text = [0_u8; 256];
         loop {
-            match sys::recv(self.control, &mut text) {
-                Ok(0) => {
+            match sys::receive_descriptor(self.control, &mut text) {
+                Ok((0, _)) => {
                     self.poller.remove(self.control);
                     self.orphaned(shared);
                     return;
                 }
-                Ok(length) => self.command(shared, &text[..length]),
+                Ok((length, Some(fd))) => shared.logs.move_to(&shared.plan, &text[..length], fd),
+                Ok((length, None)) if text[..length].ends_with(b"log") => {
+                    shared.note("this worker goes on in its old log file: no descriptor is free for the new one");
+                }
+                Ok((length, None)) => self.command(shared, &text[..length]),
                 Err(_) => return,
             }
         }

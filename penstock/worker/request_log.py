@@ -1,0 +1,56 @@
+"""What an app may say about the log line of the request that it answers: `uwsgi.set_logvar` and its like."""
+
+from __future__ import annotations
+
+import threading
+from typing import Protocol
+
+
+class LogsRequests(Protocol):
+    """What is needed of the engine."""
+
+    def set_log_variable(self, thread: int, name: bytes, value: bytes) -> None:
+        """Remember a variable for the line of the request of an app thread."""
+
+    def log_variable(self, thread: int, name: bytes) -> bytes | None:
+        """Return what is remembered."""
+
+    def log_this_request(self, thread: int) -> None:
+        """Write the line whatever the options say."""
+
+
+class _Thread(threading.local):
+    core = -1
+
+
+class RequestLog:
+    """The functions of the module `uwsgi` that concern the line of the current request."""
+
+    def __init__(self) -> None:
+        self.engine: LogsRequests | None = None
+        """None before there are requests."""
+        self.thread = _Thread()
+
+    def set_logvar(self, name: str | bytes, value: str | bytes) -> None:
+        """Give a variable of `log-format` its value for this request."""
+        engine, core = self._current("set_logvar")
+        engine.set_log_variable(core, _bytes(name), _bytes(value))
+
+    def get_logvar(self, name: str | bytes) -> bytes | None:
+        """Return what `set_logvar` was given for this request."""
+        engine, core = self._current("get_logvar")
+        return engine.log_variable(core, _bytes(name))
+
+    def log_this_request(self) -> None:
+        """Write the log line of this request although requests are not logged."""
+        engine, core = self._current("log_this_request")
+        engine.log_this_request(core)
+
+    def _current(self, name: str) -> tuple[LogsRequests, int]:
+        if self.engine is None or self.thread.core < 0:
+            raise SystemError(f"uwsgi.{name}() is about the current request: call it in the thread that answers one")
+        return self.engine, self.thread.core
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else bytes(text)
