@@ -62,6 +62,7 @@ CODES: dict[str, str] = {
     "unsupported-option": "an option of uWSGI is not supported and was ignored",
     "unsupported-scheme": "a way to name a file is not supported",
     "url-refused": "configuration from the network is not allowed",
+    "variable-overridden": "an environment variable sets an option that a file or the command line sets too",
     "yaml-empty": "a key of a YAML file has no value",
 }
 """Every code that a finding of this package may have, with its meaning."""

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from penstock.config.collect import Sources
 from penstock.config.findings import Finding, Level, Origin
 from penstock.config.load import changes_nothing, read
+from penstock.config.repeated import outranked
 from penstock.config.ruled import broken
 from penstock.config.settings import Entry, Settings
 from penstock.doctor.catalogue import about
@@ -61,6 +62,8 @@ class Report:
     findings: tuple[Finding, ...]
     """The worst first, and each kind in reading order."""
     verdicts: tuple[Verdict, ...]
+    pairs: Mapping[Origin, Sequence[Entry]]
+    """Place -> the pairs that stand there."""
 
     def of(self, level: Level) -> tuple[Finding, ...]:
         """The findings of one level."""
@@ -76,13 +79,27 @@ class Report:
         """How many pairs have each verdict."""
         return Counter(verdict.word for verdict in self.verdicts)
 
+    def pair_of(self, finding: Finding) -> Entry | None:
+        """Find the pair that stands where a finding points to; of several on one line the one that it mentions."""
+        there = self.pairs.get(finding.origin, ()) if finding.origin is not None else ()
+        wanted = about(finding.code)
+        for entry in there:
+            option = BY_NAME.get(entry.key)
+            if finding.message.startswith(entry.key) or (option is not None and option.name == wanted):
+                return entry
+        return there[0] if there else None
+
     def option_of(self, finding: Finding) -> str:
         """Name the option that a finding is about, as it was written; empty where it is about none."""
-        return option_of(finding, self.settings.entries)
-
-    def pair_of(self, finding: Finding) -> Entry | None:
-        """The pair that stands where a finding points to."""
-        return pair_of(finding, self.settings.entries)
+        pair = self.pair_of(finding)
+        if pair is not None:
+            return pair.key
+        place = finding.origin
+        if place is None or place.source == "default":
+            return about(finding.code)
+        if place.source == "environment":
+            return place.name.partition("_")[2].lower().replace("_", "-")
+        return place.name.lstrip("-").partition("=")[0] if place.name.startswith("-") else ""
 
     def as_json_value(self) -> dict[str, Any]:
         """The report for programs."""
@@ -117,7 +134,7 @@ class Report:
 def examine(sources: Sources, machine: Machine | None) -> Report:
     """Look at a configuration; with `machine` of None only at what is written in it."""
     settings = read(sources)
-    found = list(settings.findings)
+    found = [*settings.findings, *outranked(settings.settings)]
     plan: Plan | None = None
     if settings.entries:
         if machine is None:
@@ -136,7 +153,10 @@ def examine(sources: Sources, machine: Machine | None) -> Report:
     ]
     has_errors = any(finding.level == "error" for finding in kept)
     verdicts = tuple(_verdict(entry, settings) for entry in settings.entries)
-    return Report(settings, None if has_errors else plan, _in_order(kept), verdicts)
+    pairs: dict[Origin, list[Entry]] = {}
+    for entry in settings.entries:
+        pairs.setdefault(entry.origin, []).append(entry)
+    return Report(settings, None if has_errors else plan, _in_order(kept), verdicts, pairs)
 
 
 def _in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -168,30 +188,6 @@ def _verdict(entry: Entry, settings: Settings) -> Verdict:
     kind = settings.others.get(entry.key, "unknown")
     word: Word = "supported" if kind == "declared" or entry.key == "end" else kind
     return Verdict(entry.key, value, entry.origin, word)
-
-
-def pair_of(finding: Finding, entries: Sequence[Entry]) -> Entry | None:
-    """Find the pair that stands where a finding points to; of several on one line the one that it mentions."""
-    there = [entry for entry in entries if entry.origin == finding.origin]
-    wanted = about(finding.code)
-    for entry in there:
-        option = BY_NAME.get(entry.key)
-        if finding.message.startswith(entry.key) or (option is not None and option.name == wanted):
-            return entry
-    return there[0] if there else None
-
-
-def option_of(finding: Finding, entries: Sequence[Entry]) -> str:
-    """Name the option that a finding is about."""
-    pair = pair_of(finding, entries)
-    if pair is not None:
-        return pair.key
-    place = finding.origin
-    if place is None or place.source == "default":
-        return about(finding.code)
-    if place.source == "environment":
-        return place.name.partition("_")[2].lower().replace("_", "-")
-    return place.name.lstrip("-").partition("=")[0] if place.name.startswith("-") else ""
 
 
 def _file(place: Origin | None) -> str | None:

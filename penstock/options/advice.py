@@ -18,6 +18,9 @@ NGINX_READ_TIMEOUT_S = 60
 WEB_USERS = frozenset({"apache", "http", "nginx", "root", "www", "www-data"})
 """Users that nginx and others run as, by distribution."""
 SMALLEST_BODY_MEMORY_BYTES = 4096
+SMALLEST_WORKER_MB, LARGEST_WORKER_MB = 16, 1 << 20
+"""Less than an interpreter with an application takes, and more than any machine gives a worker."""
+_MEMORY_LIMITS = ("reload-on-rss", "reload-on-as", "evil-reload-on-rss", "evil-reload-on-as")
 _SERVING = ("http", "http-socket", "socket")
 _VARIABLES = ("DJANGO_SETTINGS_MODULE", "DJANGO_CONFIGURATION", "PYTHONPATH", "PYTHONUNBUFFERED", "VIRTUAL_ENV")
 
@@ -98,6 +101,10 @@ def _threads_at_import(said: Said) -> bool:
 def _recycled_together(said: Said) -> bool:
     is_several = _number(said, "processes") not in (0, 1)
     return is_several and _number(said, "max-requests") > 0 and _number(said, "max-requests-delta") == 0
+
+
+def _is_unlikely_size(megabytes: Value) -> bool:
+    return isinstance(megabytes, int) and (0 < megabytes < SMALLEST_WORKER_MB or megabytes > LARGEST_WORKER_MB)
 
 
 def _touches_itself(path: Value, said: Said) -> bool:
@@ -266,6 +273,16 @@ ADVICE: tuple[Rule, ...] = (
         why="workers with equal load reach this number at about the same time; each is replaced only when its "
         "successor is ready, a few at a time",
         fix="no request waits for it; max-requests-delta = 100 spreads it out more",
+    ),
+    Rule(
+        id="memory-limit-unlikely",
+        level="warning",
+        about=_MEMORY_LIMITS[0],
+        also=_MEMORY_LIMITS[1:],
+        broken=lambda said: any(_is_unlikely_size(_number(said, name)) for name in _MEMORY_LIMITS),
+        blames=_is_unlikely_size,
+        why="this is a number of megabytes: below 16 a worker is replaced as soon as it may be, above a million never",
+        fix="write for example reload-on-rss = 512",
     ),
     Rule(
         id="threads-although-off",

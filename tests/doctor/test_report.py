@@ -132,6 +132,23 @@ def test_the_value_for_programs(tmp_path: Path) -> None:
     assert by_id["term-stops"]["option"] == "die-on-term"
 
 
+def test_a_variable_that_counts_for_nothing(tmp_path: Path) -> None:
+    write(tmp_path, GOOD)
+    (found,) = look(tmp_path, "app.ini", environ={"UWSGI_PROCESSES": "8", "UWSGI_THREADS": "4"}).findings
+    assert (found.code, found.level, str(found.origin)) == (
+        "variable-overridden",
+        "note",
+        "environment variable UWSGI_PROCESSES",
+    )
+    assert "app.ini:4" in found.message and "$(UWSGI_PROCESSES)" in found.cure
+    assert look(tmp_path, "app.ini", environ={"UWSGI_PROCESSES": "2"}).findings == ()
+
+
+def test_a_long_file_is_looked_at_in_time(tmp_path: Path) -> None:
+    write(tmp_path, GOOD + "".join(f"zz{number} = x\n" for number in range(3000)))
+    assert len(look(tmp_path, "app.ini").of("warning")) == 3000
+
+
 def test_several_options_on_one_line_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "app.json").write_text('{"uwsgi": {"http": ":8000", "need-app": false, "stats": ":1", "threads": "x"}}')
     report = look(tmp_path, "app.json")
