@@ -26,9 +26,17 @@ class Engine:
     """A worker's data plane: one event loop and the threads that run the app."""
 
     def __new__(
-        cls, plan: WorkerPlan, app: Callable[..., Any], mounts: Sequence[tuple[str, Callable[..., Any]]] = ()
+        cls,
+        plan: WorkerPlan,
+        app: Callable[..., Any],
+        mounts: Sequence[tuple[str, Callable[..., Any]]] = (),
+        failed: Callable[[BaseException], str | None] | None = None,
     ) -> Engine:
-        """Make it for an app, and for others that answer under the paths of `mounts`; `app` answers the rest."""
+        """Make it for an app, and for others that answer under the paths of `mounts`; `app` answers the rest.
+
+        `failed` is called with each exception that an app lets out. What it returns is the text of the answer 500, if
+        nothing has been sent yet; None leaves it at the usual one.
+        """
 
     def forked(self, in_child: bool) -> None:
         """Note that the app forked, in the parent and in the child: a child that comes back must not serve."""

@@ -50,6 +50,7 @@ class Rules:
     exit_on_reload: bool = False
     recycling: RecyclingPlan = RecyclingPlan()
     scaling: ScalingPlan = ScalingPlan()
+    only_loads: bool = False
 
     @classmethod
     def of(cls, plan: Plan) -> Rules:
@@ -66,6 +67,7 @@ class Rules:
             exit_on_reload=plan.exit_on_reload,
             recycling=plan.recycling,
             scaling=plan.scaling,
+            only_loads=plan.only_loads,
         )
 
     @classmethod

@@ -527,7 +527,7 @@ class Master:
             channel.setblocking(False)
             plan_fd = memory_file("penstock-plan", json.dumps(content).encode())
             child_fd = fcntl.fcntl(child_end, fcntl.F_DUPFD_CLOEXEC, FIRST_HIGH_FD)
-            link.pid = spawn_generation(plan.app.interpreter, child_fd, self._given.boot)
+            link.pid = spawn_generation(plan.app.interpreter, child_fd, self._given.boot, plan.app.python.flags)
             self._selector.register(channel, selectors.EVENT_READ, lambda mask: self._channel_ready(link, mask))
             handoff_receive, handoff_send = self._handoff
             descriptors = (

@@ -372,6 +372,11 @@ class _Turn(Recycling, Workforce):
             return
         one = replace(one, state="ready", import_s=event.seconds, app_import_s=event.app_seconds)
         self.put_generation(one)
+        if one.rules.only_loads:
+            self.log(f"no-server: {one.rules.app or 'nothing'} was imported in {event.seconds:.1f} seconds. Goodbye.")
+            self.fleet = replace(self.fleet, mode="serving")
+            self.begin_end("stopping")
+            return
         if event.lazy:
             self.log(f"generation {one.number} (pid: {one.pid}) lets each worker import the app itself (lazy-apps)")
         else:

@@ -54,7 +54,7 @@ def become_subreaper() -> bool:
     return bool(library.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
 
 
-def spawn_generation(interpreter: str, channel_fd: int, boot: Path = BOOT) -> int:
+def spawn_generation(interpreter: str, channel_fd: int, boot: Path = BOOT, flags: tuple[str, ...] = ()) -> int:
     """Start a generation's process with its channel on CHANNEL_FD and everything else closed; return its pid.
 
     Signal handlers and the signal mask are reset: a mask would outlive the exec, and so would what is ignored.
@@ -65,7 +65,7 @@ def spawn_generation(interpreter: str, channel_fd: int, boot: Path = BOOT) -> in
     every_signal = {number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)}
     return os.posix_spawn(
         interpreter,
-        [interpreter, str(boot)],
+        [interpreter, *flags, str(boot)],
         os.environ,
         file_actions=[(os.POSIX_SPAWN_DUP2, channel_fd, CHANNEL_FD)],
         setsigdef=every_signal,

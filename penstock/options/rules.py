@@ -51,7 +51,7 @@ MOUNTS = ("mount", "worker-mount")
 
 
 def _no_listener(said: Said) -> bool:
-    return not any(said.values(name) for name in ("http", "http-socket", "socket"))
+    return not said.value("no-server") and not any(said.values(name) for name in ("http", "http-socket", "socket"))
 
 
 def _no_app(said: Said) -> bool:

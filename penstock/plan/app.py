@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import glob
 import os
-from typing import cast
 
-from penstock.plan import mounts, python
+from penstock.plan import interpreter, mounts, python
 from penstock.plan.context import Context
 from penstock.plan.types import AppPlan
 
@@ -27,13 +26,12 @@ def app(context: Context) -> AppPlan:
         callable=name,
         chdir=context.chdir,
         pythonpath=_python_path(context),
-        environment=tuple(
-            cast("tuple[str, str]", tuple(pair.split("=", 1))) for pair in said.texts("env") if "=" in pair
-        ),
+        environment=interpreter.environment(context),
         interpreter=os.path.join(home, "bin", "python") if home is not None else context.machine.interpreter,
         home=home,
         options=tuple((entry.key, entry.value) for entry in said.entries if entry.key),
         mounts=mounts.mounts(context),
+        python=interpreter.interpreter(context),
     )
 
 

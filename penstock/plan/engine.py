@@ -49,6 +49,7 @@ def engine(context: Context, processes: int, app: AppPlan) -> EnginePlan:
         trusted_proxies=_trusted_proxies(context),
         static=static.static_files(context),
         mounting=mounts.mounting(context, app),
+        file_wrapper=not said.flag("wsgi-disable-file-wrapper"),
         log=log.request_log(context),
         response=responses.responses(context),
         max_requests_delta=said.number("max-requests-delta"),

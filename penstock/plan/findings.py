@@ -99,6 +99,7 @@ ROWS: tuple[Row, ...] = (
         "a page for errors does not exist",
         "create it, or correct the path; until then the answer is a line of text",
     ),
+    Row("no-envdir", "error", "envdir", "a directory of variables can not be read", "create it, or correct the path"),
     Row("no-group", "error", "gid", "there is no such group", "create it, or name another"),
     Row(
         "no-interpreter",
@@ -143,6 +144,13 @@ ROWS: tuple[Row, ...] = (
     Row("not-root", "error", "uid", "only root can become another user", "start it as root"),
     Row("runs-as-root", "warning", "uid", "the instance runs as root", "add uid and gid"),
     Row("same-address", "error", "", "an address is given twice", "remove one"),
+    Row(
+        "shows-exceptions",
+        "warning",
+        "catch-exceptions",
+        "clients see tracebacks with lines of the source",
+        "remove it before others reach the instance",
+    ),
     Row(
         "two-root-apps",
         "warning",

@@ -59,7 +59,7 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
         app=the_app,
         engine=engine.engine(context, count, the_app),
         processes=count,
-        lazy_apps=said.flag("lazy-apps"),
+        lazy_apps=said.flag("lazy-apps") or said.flag("lazy"),
         need_app=said.flag("need-app"),
         pidfile=context.at_start("pidfile"),
         daemonize=context.at_start("daemonize"),
@@ -80,11 +80,29 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
         scaling=processes.scaling(context, count),
         titles=processes.titles(context),
     )
+    if said.flag("no-server"):
+        plan = _only_loading(plan)
     _add_notes(context)
     if context.errors:
         return None, context.findings
     notes = [f"warning: {finding}" for finding in context.warnings] + [str(note) for note in context.remarks]
     return replace(plan, notes=tuple(notes)), context.findings
+
+
+def _only_loading(plan: Plan) -> Plan:
+    """Of a plan, what tests it beside an instance that serves already: nothing is bound, and nothing is written."""
+    return replace(
+        plan,
+        listeners=(),
+        stats=None,
+        pidfile=None,
+        daemonize=None,
+        logto=None,
+        touch_reload=(),
+        lazy_apps=False,
+        need_app=True,
+        only_loads=True,
+    )
 
 
 def _check_rules(context: Context) -> None:

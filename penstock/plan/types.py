@@ -63,6 +63,38 @@ class MountPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class PythonPlan:
+    """What the applications find in their interpreter, and what is imported beside them."""
+
+    flags: tuple[str, ...] = ()
+    """Of the interpreter's command line, as `-OO`."""
+    arguments: tuple[str, ...] = ()
+    """`sys.argv` behind its first."""
+    executable: str | None = None
+    """`sys.executable`, if it is not to be the interpreter's own."""
+    aliases: tuple[tuple[str, str], ...] = ()
+    """(second name, module or file), made before the applications are imported."""
+    late_aliases: tuple[tuple[str, str], ...] = ()
+    """The same, made afterwards."""
+    shared_imports: tuple[str, ...] = ()
+    """Modules or files that are imported before the applications, in the generation even with lazy-apps."""
+    imports: tuple[str, ...] = ()
+    """Modules or files that are imported after the applications."""
+    chdir_after: str | None = None
+    """Absolute directory that the workers change to at last."""
+    tracebacker: str | None = None
+    """Path to which the number of a worker is added: a unix socket that tells its stacks."""
+    accepts_buffers: bool = False
+    """Pieces of a body may be bytes-like objects."""
+    strict_body: bool = False
+    """A body that is bytes, and no iterable of bytes, is refused."""
+    shows_exceptions: bool = False
+    """Tracebacks go to the client."""
+    recycle_on: tuple[tuple[str, str], ...] = ()
+    """(`any`, `type`, `value` or `repr`, text) of exceptions after which a worker is replaced."""
+
+
+@dataclass(frozen=True, slots=True)
 class AppPlan:
     """Which applications a generation imports, and in what surroundings."""
 
@@ -75,8 +107,8 @@ class AppPlan:
     """Absolute directory that the generation works in."""
     pythonpath: tuple[str, ...]
     """Directories for the front of `sys.path`, in the order they shall stand there."""
-    environment: tuple[tuple[str, str], ...]
-    """`env` options in order."""
+    environment: tuple[tuple[str, str | None], ...]
+    """`env`, `unenv` and `envdir` in the order in which they count; None removes a variable."""
     interpreter: str
     """The Python executable of the generation."""
     home: str | None
@@ -85,6 +117,7 @@ class AppPlan:
     """Every option and placeholder as written, for `uwsgi.opt`; None for a flag that came without a value."""
     mounts: tuple[MountPlan, ...]
     """Applications beside, or instead of, the one that `kind` and `target` name."""
+    python: PythonPlan = PythonPlan()
 
     @property
     def description(self) -> str:
@@ -337,6 +370,8 @@ class EnginePlan:
     mounting: MountingPlan
     log: RequestLogPlan
     response: ResponsePlan = ResponsePlan()
+    file_wrapper: bool = True
+    """`wsgi.file_wrapper` stands in the environ."""
     max_requests_delta: int = 0
     """How many more requests each worker serves than the one before it, so that they do not end all at once."""
 
@@ -414,10 +449,12 @@ class Plan:
     recycling: RecyclingPlan = RecyclingPlan()
     scaling: ScalingPlan = ScalingPlan()
     titles: TitlesPlan = TitlesPlan()
+    only_loads: bool = False
+    """`no-server`: end when the applications have been imported."""
 
 
 PARTS: dict[type, dict[str, type]] = {
-    AppPlan: {"mounts": MountPlan},
+    AppPlan: {"mounts": MountPlan, "python": PythonPlan},
     EnginePlan: {"static": StaticPlan, "mounting": MountingPlan, "response": ResponsePlan, "log": RequestLogPlan},
     StaticPlan: {"maps": StaticMapPlan, "expires": ExpiryPlan},
     LogStreamPlan: {"loggers": LoggerPlan, "encoders": EncoderPlan},

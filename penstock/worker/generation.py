@@ -24,7 +24,7 @@ from penstock import titles
 from penstock.plan.types import WorkerPlan
 from penstock.server_log import LOG
 from penstock.values import dataclass
-from penstock.worker import signals, surroundings
+from penstock.worker import beside, bodies, signals, surroundings
 from penstock.worker.apps import Application, Apps, Loaded, OneDjango, applications, together
 from penstock.worker.channel import Channel, MasterGone, Start, read_start
 from penstock.worker.failures import FailureLog
@@ -89,14 +89,16 @@ def serve(channel: Channel) -> int | Assignment:
             return EXIT_NO_APP
         apps = None
         began = time.monotonic()
-        if start.lazy_apps:
+        try:
+            import_shared(start, failures, channel.fileno())
+            if not start.lazy_apps:
+                apps = import_apps(start, failures, channel.fileno())
+        except AppNotLoaded as failure:
+            _report_failure(channel, failure)
+            return EXIT_NO_APP
+        if apps is None:
             channel.send({"event": "imported", "seconds": 0.0, "lazy": True})
         else:
-            try:
-                apps = import_apps(start, failures, channel.fileno())
-            except AppNotLoaded as failure:
-                _report_failure(channel, failure)
-                return EXIT_NO_APP
             settle()
             seconds = round(time.monotonic() - began, 3)
             channel.send({"event": "imported", "seconds": seconds, "app_seconds": apps.seconds})
@@ -164,14 +166,18 @@ def import_apps(start: Start, failures: FailureLog, *watched: int, who: str = ""
     gc.set_threshold(*IMPORT_THRESHOLDS)
     current = _Current(who)
     django = OneDjango()
+    python = start.app.python
     loaded: list[Loaded] = []
     try:
         with Watch(start.lifeline_fd, *watched, notice=current.make_notice()):
+            _beside(start, failures, who, lambda: beside.alias_all("pymodule-alias", python.aliases))
             for application in applications(start.app):
                 current.application = application
                 began = time.monotonic()
                 app = _import_app(start, failures, application, django, who)
-                loaded.append(Loaded(application, app, round(time.monotonic() - began, 3)))
+                loaded.append(Loaded(application, bodies.wrap(app, python), round(time.monotonic() - began, 3)))
+            _beside(start, failures, who, lambda: beside.alias_all("post-pymodule-alias", python.late_aliases))
+            _beside(start, failures, who, lambda: beside.import_all("import", python.imports))
     finally:
         # An app that sets its own means them.
         if gc.get_threshold() == IMPORT_THRESHOLDS:
@@ -180,6 +186,26 @@ def import_apps(start: Start, failures: FailureLog, *watched: int, who: str = ""
     if overruled:
         say(f"the app's handler of {', '.join(overruled)} is not used: the master alone is signalled")
     return together(loaded, start.engine.mounting.fallback_id)
+
+
+def import_shared(start: Start, failures: FailureLog, *watched: int) -> None:
+    """Import what all processes share, before the first of them. Raises AppNotLoaded, logged already."""
+    names = start.app.python.shared_imports
+    if names:
+        with Watch(start.lifeline_fd, *watched, notice=_Current("").make_notice()):
+            _beside(start, failures, "", lambda: beside.import_all("shared-import", names))
+        if start.lazy_apps:
+            settle()
+
+
+def _beside(start: Start, failures: FailureLog, who: str, action: Callable[[], None]) -> None:
+    """Import what an option names beside the apps; one that fails counts as an app that does."""
+    try:
+        action()
+    except AppNotLoaded as failure:
+        failures.write(failure, start.need_app, who)
+        if start.need_app:
+            raise
 
 
 def _import_app(start: Start, failures: FailureLog, application: Application, django: OneDjango, who: str) -> App:

@@ -15,6 +15,9 @@ from typing import TextIO, cast
 from penstock.worker.channel import Start
 from penstock.worker.server_log import say
 
+Environment = tuple[tuple[str, str | None], ...]
+"""(name, value); None removes it."""
+
 
 class Unfit(Exception):
     """The surroundings that the plan asks for can not be had: what, why, and the option at fault."""
@@ -25,7 +28,10 @@ def prepare(start: Start) -> None:
     apply_environment(start.app.environment)
     enter_directory(start.app.chdir)
     extend_path(start.app.pythonpath, start.app.chdir, start.app.environment)
-    sys.argv = ["uwsgi"]
+    python = start.app.python
+    sys.argv = ["uwsgi", *python.arguments]
+    if python.executable is not None:
+        sys.executable = python.executable
 
 
 def take_streams(log_fd: int) -> None:
@@ -47,10 +53,13 @@ def take_streams(log_fd: int) -> None:
             setattr(sys, name, open(descriptor, "w", buffering=1, errors="backslashreplace", closefd=False))  # noqa: SIM115
 
 
-def apply_environment(pairs: tuple[tuple[str, str], ...]) -> None:
-    """Set the `env` options in their order; a later one wins."""
+def apply_environment(pairs: Environment) -> None:
+    """Set and remove variables in their order; a later one wins."""
     for name, value in pairs:
-        os.environ[name] = value
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
     if any(name == "TZ" for name, _ in pairs):
         time.tzset()
 
@@ -69,13 +78,13 @@ def enter_directory(directory: str) -> None:
     say(f"chdir() to {directory}")
 
 
-def extend_path(pythonpath: tuple[str, ...], directory: str, environment: tuple[tuple[str, str], ...] = ()) -> None:
+def extend_path(pythonpath: tuple[str, ...], directory: str, environment: Environment = ()) -> None:
     """Put the `pythonpath` entries and then the working directory before the interpreter's own `sys.path`.
 
     A PYTHONPATH among the `env` options comes too late for the interpreter, so its entries follow here, where the
     interpreter itself would have put them.
     """
-    late = dict(environment).get("PYTHONPATH", "")
+    late = dict(environment).get("PYTHONPATH") or ""
     front = [*pythonpath, directory, *(entry for entry in late.split(os.pathsep) if entry)]
     sys.path[:] = [*dict.fromkeys(front), *(entry for entry in sys.path if entry not in front)]
     for entry in pythonpath:

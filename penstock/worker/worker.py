@@ -22,9 +22,11 @@ from typing import NoReturn
 from penstock._engine import Engine
 from penstock.worker import signals
 from penstock.worker.channel import shorten
+from penstock.worker.exceptions import make_handler
 from penstock.worker.generation import Assignment, import_apps, leave
 from penstock.worker.loader import AppNotLoaded
 from penstock.worker.server_log import say
+from penstock.worker.tracebacker import Tracebacker
 from penstock.worker.uwsgi_module import Modules
 
 EXIT_FAILED = 1
@@ -61,10 +63,14 @@ def _serve(assignment: Assignment) -> int:
             return EXIT_NO_APP
         gc.collect()
         gc.freeze()
+    if assignment.start.app.python.chdir_after is not None:
+        os.chdir(assignment.start.app.python.chdir_after)
     # After the import, so that hooks which a lazily imported app defines run too.
     modules.run_postfork_hooks()
     assignment.forks.let_go = lambda: _let_go(assignment)
-    engine = Engine(plan, apps.fallback, apps.mounts)
+    python = assignment.start.app.python
+    failed = make_handler(python, lambda reason: tell_master(plan.control_fd, f"recycle {reason}"))
+    engine = Engine(plan, apps.fallback, apps.mounts, failed)
     modules.enter_engine(engine)
     os.register_at_fork(
         after_in_parent=lambda: engine.forked(in_child=False), after_in_child=lambda: engine.forked(in_child=True)
@@ -75,12 +81,15 @@ def _serve(assignment: Assignment) -> int:
         )
         for number in range(1, plan.engine.threads)
     ]
+    tracebacker = Tracebacker(f"{python.tracebacker}{plan.worker_id}") if python.tracebacker else None
     tell_master(plan.control_fd, "ready")
     for thread in threads:
         thread.daemon = True
         thread.start()
     modules.enter_core(0)
     reason = _core(0)(engine, 0)
+    if tracebacker is not None:
+        tracebacker.close()
     _finish(assignment, threads, EXIT_DEADLINE_S[reason], wait=reason == "drained")
     return 0
 

@@ -47,6 +47,7 @@ def test_the_least_that_serves_breaks_none() -> None:
     assert broken(http_socket=[":1"], wsgi_file=["a.py"]) == set()
     assert broken(socket=["a.sock"], need_app=[False]) == set()
     assert broken(socket=["a.sock"], mount=["/a=a"], manage_script_name=[True]) == set()
+    assert broken(module=["a"], no_server=[True]) == set()
     assert broken(socket=["a.sock"], worker_mount=["/a=a"]) == set()
 
 

@@ -13,10 +13,14 @@ import threading
 __version__ = "0"
 
 
+class FileWrapper:
+    """Stands for what the kernel sends."""
+
+
 class Engine:
     """The boundary's Engine, as far as penstock.worker uses it."""
 
-    def __init__(self, plan, app, mounts=()):
+    def __init__(self, plan, app, mounts=(), failed=None):
         """Refuse what the test's plan marks as broken."""
         if plan.engine.server_name == "broken-engine":
             raise RuntimeError("the engine could not start")

@@ -36,9 +36,18 @@ pub struct Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (plan, app, mounts=Vec::new()), text_signature = "(plan, app, mounts=())")]
-    fn new(py: Python<'_>, plan: WorkerPlan, app: Py<PyAny>, mounts: Vec<(String, Py<PyAny>)>) -> PyResult<Self> {
-        let app = WsgiApp::new(py, &plan, app, mounts)?;
+    #[pyo3(
+        signature = (plan, app, mounts=Vec::new(), failed=None),
+        text_signature = "(plan, app, mounts=(), failed=None)"
+    )]
+    fn new(
+        py: Python<'_>,
+        plan: WorkerPlan,
+        app: Py<PyAny>,
+        mounts: Vec<(String, Py<PyAny>)>,
+        failed: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let app = WsgiApp::new(py, &plan, app, mounts, failed)?;
         let worker = Worker::new(plan, Box::new(app)).map_err(|error| EngineError::new_err(error.to_string()))?;
         Ok(Self { worker: Arc::new(worker) })
     }

@@ -98,6 +98,7 @@ pub struct EnginePlan {
     pub static_files: StaticPlan,
     pub mounting: MountingPlan,
     pub response: ResponsePlan,
+    pub file_wrapper: bool,
     pub log: RequestLogPlan,
     pub max_requests_delta: u64,
 }

@@ -487,11 +487,13 @@ impl Response {
     }
 
     /// Puts another response in place of one that has not been sent: the server's own answer to a failed app.
-    pub fn replace_with_error(&mut self) {
-        let page = self.options.as_ref().and_then(|options| options.page(500));
-        let (kind, body) = match &page {
-            Some(page) => (&b"text/html"[..], page.as_slice()),
-            None => (&b"text/plain"[..], &b"Internal Server Error"[..]),
+    /// `text` takes the place of the usual body.
+    pub fn replace_with_error(&mut self, text: Option<&str>) {
+        let page = if text.is_none() { self.options.as_ref().and_then(|options| options.page(500)) } else { None };
+        let (kind, body) = match (&page, text) {
+            (Some(page), _) => (&b"text/html"[..], page.as_slice()),
+            (None, Some(text)) => (&b"text/plain; charset=utf-8"[..], text.as_bytes()),
+            (None, None) => (&b"text/plain"[..], &b"Internal Server Error"[..]),
         };
         let fine = self.start(b"500 Internal Server Error", true).is_ok() && self.header(b"Content-Type", kind).is_ok();
         debug_assert!(fine || self.options.is_some(), "a constant head is valid");

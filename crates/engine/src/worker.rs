@@ -838,6 +838,7 @@ mod tests {
                 static_files: StaticPlan::default(),
                 mounting: crate::plan::MountingPlan::default(),
                 response: ResponsePlan::default(),
+                file_wrapper: true,
                 log: RequestLogPlan::default(),
                 max_requests_delta: 0,
             },

@@ -338,7 +338,9 @@ impl Environs {
                 environ.set_item("wsgi.multiprocess", engine.multiprocess)?;
                 environ.set_item("wsgi.run_once", false)?;
                 environ.set_item("wsgi.input_terminated", true)?;
-                environ.set_item("wsgi.file_wrapper", py.get_type::<FileWrapper>())?;
+                if engine.file_wrapper {
+                    environ.set_item("wsgi.file_wrapper", py.get_type::<FileWrapper>())?;
+                }
                 environ.set_item("uwsgi.version", PyBytes::new(py, UWSGI_VERSION))?;
                 environ.set_item("uwsgi.node", PyBytes::new(py, engine.server_name.as_bytes()))?;
                 if listener.protocol == ListenerProtocol::Http {

@@ -32,6 +32,8 @@ pub struct WsgiApp {
     callable: Py<PyAny>,
     /// Other apps beside that one, if there are any.
     mounted: Option<Mounted>,
+    /// What is told of each exception, and may give a text to answer with.
+    failed: Option<Py<PyAny>>,
     environs: Environs,
     /// One for each app thread, which alone locks it.
     threads: Vec<Mutex<ThreadState>>,
@@ -43,6 +45,15 @@ struct ThreadState {
     callbacks: Option<Callbacks>,
 }
 
+/// What a call of the app came to.
+struct Outcome {
+    response: Option<Response>,
+    /// It raised an exception.
+    failed: bool,
+    /// What the client is told of it, if not the usual.
+    text: Option<String>,
+}
+
 impl WsgiApp {
     /// `callable` answers what none of `mounts` is for.
     pub fn new(
@@ -50,6 +61,7 @@ impl WsgiApp {
         plan: &WorkerPlan,
         callable: Py<PyAny>,
         mounts: Vec<(String, Py<PyAny>)>,
+        failed: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let mounted = (!mounts.is_empty()).then(|| Mounted::new(py, plan, mounts));
         let state = || {
@@ -57,7 +69,7 @@ impl WsgiApp {
             Mutex::new(ThreadState { kept, callbacks: None })
         };
         let threads = std::iter::repeat_with(state).take(plan.engine.threads).collect();
-        Ok(Self { callable, mounted, environs: Environs::new(py, plan)?, threads })
+        Ok(Self { callable, mounted, failed, environs: Environs::new(py, plan)?, threads })
     }
 
     /// Runs the app; the error is what it raised, if it did.
@@ -87,7 +99,16 @@ impl WsgiApp {
         sent
     }
 
-    /// Runs the app with `response` in the callbacks' slot; returns the response, and whether the app failed.
+    /// Lets the server's own Python code know of an exception; returns the text that it wants the client to have.
+    fn tell_of(&self, py: Python<'_>, error: &PyErr) -> Option<String> {
+        let told = self.failed.as_ref()?.bind(py).call1((error.value(py),));
+        told.and_then(|text| text.extract()).unwrap_or_else(|error: PyErr| {
+            error.display(py);
+            None
+        })
+    }
+
+    /// Runs the app with `response` in the callbacks' slot.
     fn respond(
         &self,
         py: Python<'_>,
@@ -95,19 +116,22 @@ impl WsgiApp {
         shared: &Shared,
         thread: usize,
         response: Response,
-    ) -> PyResult<(Option<Response>, bool)> {
+    ) -> PyResult<Outcome> {
         let mut state = self.threads[thread].lock().unwrap_or_else(PoisonError::into_inner);
         let ThreadState { kept, callbacks } = &mut *state;
         if callbacks.as_ref().is_none_or(|callbacks| callbacks.are_kept(py)) {
             *callbacks = Some(Callbacks::new(py)?);
         }
-        let Some(callbacks) = callbacks else { return Ok((Some(response), true)) };
+        let Some(callbacks) = callbacks else {
+            return Ok(Outcome { response: Some(response), failed: true, text: None });
+        };
         *callbacks.slot.acquire(py) = Some(response);
         let called = self.call(py, exchange, shared, thread, kept, callbacks);
         // The slot is emptied, so that a `write` or `start_response` that the app kept can do no harm later.
         let response = callbacks.slot.acquire(py).take();
         // `write` has told the app that its client left; an app that lets that pass by has done nothing wrong.
         let client_gone = response.as_ref().is_some_and(|response| response.gone().is_some_and(Gone::is_of_client));
+        let mut text = None;
         if let Err(error) = &called
             && !(client_gone && error.is_instance_of::<PyConnectionError>(py))
         {
@@ -119,8 +143,9 @@ impl WsgiApp {
             shared.flush_log();
             // Not `print`: that would end the process for SystemExit.
             error.display(py);
+            text = self.tell_of(py, error);
         }
-        Ok((response, called.is_err()))
+        Ok(Outcome { response, failed: called.is_err(), text })
     }
 }
 
@@ -140,13 +165,13 @@ impl App for WsgiApp {
             self.respond(py, exchange, shared, thread.index, response).unwrap_or_else(|error| {
                 // Only memory that is out keeps the callbacks from being made; the response went with the attempt.
                 error.display(py);
-                (None, true)
+                Outcome { response: None, failed: true, text: None }
             })
         });
-        let (Some(mut response), failed) = answered else { return };
+        let Outcome { response: Some(mut response), failed, text } = answered else { return };
         let mut broken_off = failed;
         if (failed || !response.is_headed()) && !response.is_sent() && response.gone().is_none() {
-            response.replace_with_error();
+            response.replace_with_error(text.as_deref());
             broken_off = false;
         }
         let fault = response.length_fault();

@@ -140,7 +140,7 @@ impl EventLoop {
             fine = fine && response.header(name.as_bytes(), value.as_bytes()).is_ok();
         }
         if !fine {
-            response.replace_with_error();
+            response.replace_with_error(None);
         } else if let Some(body) = answer.body {
             match body.read_small(&mut self.scratch[..SMALL_FILE_BYTES]) {
                 Some(contents) => _ = response.whole(&[contents]),
