@@ -15,7 +15,7 @@ from penstock.options.table import BY_NAME
 from penstock.plan.machine import Machine
 
 SUMMARY = "say what is wrong with a configuration, without starting it"
-USAGE = "[--json] [--config-only] FILE | OPTION ..."
+USAGE = "[--json] [--config-only] OPTION ... | FILE"
 
 TEXT = """\
 usage: penstock check [--json] [--config-only] FILE | - | OPTION ...

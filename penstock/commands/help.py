@@ -19,6 +19,7 @@ usage: penstock [OPTION ...] [FILE.ini]
 
   penstock --http :8000 --module project.wsgi   serve a Django project
   penstock app.ini                              serve what a file says
+  penstock check app.ini                        say what is wrong with a file
   penstock --help                               every option
 """
 
@@ -55,7 +56,7 @@ def overview(columns: int, style: Style = PLAIN_STYLE) -> Iterator[str]:
         for option in section.options:
             yield from _entry(left_side(option), _right_side(option), columns, style)
     yield ""
-    yield style.heading("Commands (also as an option: --reload PIDFILE)")
+    yield style.heading("Commands (those of uWSGI also as an option: --reload PIDFILE)")
     for name in COMMANDS:
         command = find(name)
         yield from _entry(f"{name} {command.USAGE}".rstrip(), command.SUMMARY, columns, style)

@@ -18,7 +18,7 @@ from penstock.plan.machine import Machine
 from penstock.plan.types import to_json_value
 
 SUMMARY = "show what a configuration says and what would be done, with where each value comes from"
-USAGE = "[--json] FILE | OPTION ..."
+USAGE = "[--json] OPTION ... | FILE"
 
 TEXT = """\
 usage: penstock show [--json] FILE | - | OPTION ...

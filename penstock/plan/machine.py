@@ -38,6 +38,7 @@ class Machine:
     is_under_systemd: bool = False
     """A service manager started this: it says so with the variables of systemd.exec(5) and sd_notify(3)."""
     nginx_dir: str = "/etc/nginx"
+    units_dir: str = "/etc/systemd/system"
     python_path: str = ""
     """PYTHONPATH, which an interpreter that is started reads."""
 

@@ -6,6 +6,7 @@ connected to or changed; what is not there is a finding. Codes are rows of `pens
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import stat
@@ -133,17 +134,19 @@ def _writable(context: Context, what: str, place: str, origin: Origin) -> None:
 
 def _supervisor(context: Context) -> None:
     said = context.said
-    if context.machine.is_under_systemd:
+    unit = _unit(context)
+    if context.machine.is_under_systemd or unit:
+        by = f" ({unit} starts it)" if unit else ""
         if said.given("daemonize"):
-            message = "daemonize under systemd: the instance leaves its service, which then counts as ended"
+            message = f"daemonize under systemd{by}: the instance leaves its service, which then counts as ended"
             cure = "remove daemonize: the journal keeps the log, and Type=notify waits for the application"
             context.warn("daemonize-under-systemd", message, said.origin("daemonize"), cure)
         if said.given("pidfile"):
-            message = "a pid file under systemd: it knows the process without"
+            message = f"a pid file under systemd{by}: it knows the process without"
             cure = "nothing has to be done; systemctl reload and systemctl stop need none"
             context.note("pidfile-under-systemd", message, said.origin("pidfile"), cure)
         if said.given("die-on-term") and not said.flag("die-on-term"):
-            message = "systemd stops with SIGTERM, which reloads here: each stop lasts until systemd kills the instance"
+            message = f"systemd stops with SIGTERM{by}, which reloads here: each stop lasts until systemd kills it"
             cure = "remove die-on-term = false, or set KillSignal=SIGINT in the unit"
             context.warn("term-reloads-under-systemd", message, said.origin("die-on-term"), cure)
     processes = said.number("processes")
@@ -151,6 +154,17 @@ def _supervisor(context: Context) -> None:
         message = f"{processes} workers share {context.machine.cpus} CPUs"
         cure = "processes = auto is one for each; threads = N lets more requests wait side by side in less memory"
         context.note("many-workers", message, said.origin("processes"), cure)
+
+
+def _unit(context: Context) -> str:
+    """Find a service of this machine that starts one of the files that were read."""
+    places = [os.path.join(context.machine.cwd, name) for name in _files_read(context)]
+    for path in sorted(glob.glob(os.path.join(context.machine.units_dir, "*.service"))) if places else ():
+        text = (modules.read_source(path) or b"").decode("utf-8", "replace")
+        commands = [line.partition("=")[2].split() for line in text.splitlines() if line.startswith("ExecStart")]
+        if any(place in words for words in commands for place in places):
+            return path
+    return ""
 
 
 def _environment(context: Context) -> None:

@@ -33,7 +33,7 @@ class Here(FakeMachine):
 
 
 def here(cwd: Path, **about: Any) -> Here:
-    about = {"nginx_dir": "/no/nginx", **about}
+    about = {"nginx_dir": "/no/nginx", "units_dir": "/no/units", **about}
     made = machine(cwd)
     return replace(Here(**{name: getattr(made, name) for name in made.__slots__}), **about)
 
@@ -146,6 +146,26 @@ def test_under_systemd(project: Path, argv: list[str], code: str) -> None:
     serve = ("--http", ":0", "--module", "shop.wsgi", *argv)
     assert codes(project, *serve, is_under_systemd=True) == [code]
     assert codes(project, *serve) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "is_found"),
+    [
+        ("ExecStart=/usr/bin/uwsgi --ini {project}/app.ini", True),
+        ("ExecStart=/usr/bin/uwsgi --ini {project}/app.ini.old", False),
+        ("# ExecStart=/usr/bin/uwsgi --ini {project}/app.ini", False),
+    ],
+)
+def test_a_service_that_starts_the_file(project: Path, command: str, is_found: bool) -> None:
+    units = project / "units"
+    units.mkdir()
+    unit = units / "shop.service"
+    unit.write_text(f"[Service]\nUser=shop\n{command.format(project=project)}\n")
+    (project / "app.ini").write_text("[uwsgi]\nhttp = :0\nmodule = shop.wsgi\ndaemonize = a.log\n")
+    (project / "app.ini").chmod(0o640)
+    found = look(project, "app.ini", units_dir=str(units))
+    assert [finding.code for finding in found] == (["daemonize-under-systemd"] if is_found else [])
+    assert all(f"{unit} starts it" in finding.message for finding in found)
 
 
 def test_many_workers(project: Path) -> None:
