@@ -104,7 +104,9 @@ class Master:
         self._handoff = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         self._stats: StatsServer | None = None
         if given.stats is not None:
-            self._stats = StatsServer(given.stats.socket, self._selector, self.stats_text, self._clock)
+            self._stats = StatsServer(
+                given.stats.socket, self._selector, self.stats_text, self._clock, given.plan.stats_form.http
+            )
         self._control: control.ControlServer | None = None
         if given.control is not None:
             listener, path = given.control
@@ -580,6 +582,8 @@ class Master:
         self._plan = link.plan
         self._listeners = link.listeners
         self._touch.watch(link.plan.touch_reload)
+        if self._stats is not None:
+            self._stats.speaks_http = link.plan.stats_form.http
         self._touch_reopen.watch(link.plan.log.touch_reopen)
         self._touch_rotate.watch(link.plan.log.touch_rotate)
         LOG.prefix = link.plan.log.prefix
@@ -732,7 +736,8 @@ class Master:
 
     def stats_text(self) -> str:
         """Write the statistics document."""
-        return to_text(document(self.view()))
+        form = self._plan.stats_form
+        return to_text(document(self.view(), form.cores), form.minified)
 
     def _ready_line(self) -> str:
         addresses = ", ".join(one.url for one in self._listeners) or "no address"

@@ -126,8 +126,8 @@ def add_threads(some: Sequence[ThreadRow], more: Sequence[ThreadRow]) -> tuple[T
     )
 
 
-def document(view: InstanceView) -> dict[str, Any]:
-    """Make the document. The order of the keys is uWSGI's."""
+def document(view: InstanceView, has_cores: bool = True) -> dict[str, Any]:
+    """Make the document, with single threads or without. The order of the keys is uWSGI's."""
     load = max((one.queue for one in view.sockets), default=0)
     return {
         "version": view.version,
@@ -151,13 +151,16 @@ def document(view: InstanceView) -> dict[str, Any]:
             }
             for one in view.sockets
         ],
-        "workers": [_worker(one, view) for one in view.workers],
+        "workers": [
+            {key: value for key, value in _worker(one, view).items() if has_cores or key != "cores"}
+            for one in view.workers
+        ],
     }
 
 
-def to_text(value: dict[str, Any]) -> str:
-    """Write the document as uWSGI does: a tab for each level, nothing after the colons."""
-    return json.dumps(value, indent="\t", separators=(",", ":")) + "\n"
+def to_text(value: dict[str, Any], is_minified: bool = False) -> str:
+    """Write the document as uWSGI does: a tab for each level, nothing after the colons; or all of it in one line."""
+    return json.dumps(value, indent=None if is_minified else "\t", separators=(",", ":")) + "\n"
 
 
 def dump_lines(view: InstanceView) -> list[str]:

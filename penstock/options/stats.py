@@ -21,4 +21,27 @@ OPTIONS = (
         applies="restart",
         help="give statistics as JSON to whoever connects here",
     ),
+    Option(
+        name="stats-http",
+        type="flag",
+        help="give statistics as the response to an HTTP request",
+    ),
+    Option(
+        name="stats-minified",
+        aliases=("stats-min",),
+        type="flag",
+        help="give statistics in one line",
+    ),
+    Option(
+        name="stats-no-cores",
+        type="flag",
+        help="give statistics without single threads",
+    ),
+    Option(
+        name="stats-no-metrics",
+        type="flag",
+        help="give statistics without metrics",
+        verdict="not-needed",
+        note="there are none among them",
+    ),
 )

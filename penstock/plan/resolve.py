@@ -16,7 +16,7 @@ from penstock.options.rules import RULES
 from penstock.plan import app, engine, log, processes, sockets
 from penstock.plan.context import Context
 from penstock.plan.machine import Machine
-from penstock.plan.types import Plan
+from penstock.plan.types import Plan, StatsFormPlan
 from penstock.values import replace
 
 
@@ -74,6 +74,11 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
         harakiri_s=said.number("harakiri"),
         drain_timeout_s=float(said.number("worker-reload-mercy")),
         log=log.logs(context),
+        stats_form=StatsFormPlan(
+            http=said.flag("stats-http"),
+            minified=said.flag("stats-minified"),
+            cores=not said.flag("stats-no-cores"),
+        ),
         notes=(),
         exit_on_reload=said.flag("exit-on-reload"),
         recycling=processes.recycling(context),

@@ -416,6 +416,17 @@ class WorkerPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class StatsFormPlan:
+    """How statistics are written."""
+
+    http: bool = False
+    """After an HTTP request, as an HTTP response."""
+    minified: bool = False
+    cores: bool = True
+    """With an entry for each thread."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What one instance does, from the master's point of view."""
 
@@ -443,6 +454,7 @@ class Plan:
     drain_timeout_s: float
     """`worker-reload-mercy`."""
     log: LogPlan
+    stats_form: StatsFormPlan
     notes: tuple[str, ...]
     """Lines to print once at start: what was adjusted to this machine, and what differs from uWSGI."""
     exit_on_reload: bool = False
@@ -468,6 +480,7 @@ PARTS: dict[type, dict[str, type]] = {
         "scaling": ScalingPlan,
         "titles": TitlesPlan,
         "log": LogPlan,
+        "stats_form": StatsFormPlan,
     },
 }
 """Which fields are plans themselves, or tuples of them."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.clients import get
+from tests.e2e.clients import connect, get
 from tests.e2e.harness import APPS, Gate, Penstock, read_stats, run_penstock, until
 
 TOP = {"version", "listen_queue", "listen_queue_errors", "signal_queue", "load", "pid", "uid", "gid", "cwd", "locks",
@@ -151,3 +151,20 @@ def test_usr1_dumps_the_statistics(short_dir: Path) -> None:
         instance.send(signal.SIGUSR1)
         instance.wait_log(r"(?i)worker 1\b.*request", since=since)
         assert get(instance.http, "/hello").status == 200
+
+
+@pytest.mark.option("stats-http", "stats-minified", "stats-no-cores")
+def test_statistics_over_http_in_one_line_without_threads(short_dir: Path) -> None:
+    address = f"{short_dir}/stats"
+    options = ("--stats", address, "--stats-http", "--stats-min", "--stats-no-cores")
+    with Penstock("--http", "127.0.0.1:0", "--wsgi-file", APPS / "cases.py", *options), connect(address) as silent:
+        silent.setblocking(False)
+        response = get(address, "/whatever", {"Connection": "close"})
+        assert (response.status, response.version) == (200, "HTTP/1.0")
+        assert response.header("Content-Type") == "application/json"
+        assert response.body.count(b"\n") == 1
+        document = json.loads(response.body)
+        assert document["workers"][0]["pid"] and "cores" not in document["workers"][0]
+        # Who asks for nothing gets nothing.
+        with pytest.raises(BlockingIOError):
+            silent.recv(1)

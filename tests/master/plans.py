@@ -14,6 +14,7 @@ from penstock.plan.types import (
     Plan,
     RequestLogPlan,
     StaticPlan,
+    StatsFormPlan,
 )
 from penstock.values import replace
 
@@ -82,6 +83,7 @@ def make_plan(target: str, **changes: Any) -> Plan:
         harakiri_s=0,
         drain_timeout_s=60.0,
         log=LogPlan(),
+        stats_form=StatsFormPlan(),
         notes=(),
     )
     return replace(base, **changes)

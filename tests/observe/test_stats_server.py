@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from penstock.observe.stats_server import LINGER_S, MOST_CLIENTS, PATIENCE_S, StatsServer
+from penstock.observe.stats_server import LINGER_S, LONGEST_REQUEST_BYTES, MOST_CLIENTS, PATIENCE_S, StatsServer
 
 LARGE = "x" * (32 << 20)
 
@@ -107,3 +107,28 @@ def test_client_that_is_gone_already_is_no_error(loop: Loop) -> None:
     socket.create_connection(loop.address).close()
     loop.turn()
     assert loop.clients == 0
+
+
+def test_over_http_a_client_asks_first(loop: Loop) -> None:
+    loop.server.speaks_http = True
+    with loop.connect() as client, loop.connect() as silent:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: ")
+        loop.turn()
+        client.sendall(b"x\r\n\r\n")
+        loop.turn()
+        head, _, body = read(client).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.0 200 OK\r\n") and body == b'{"a":1}'
+        silent.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            silent.recv(1)
+        loop.now = PATIENCE_S
+        loop.server.expire()
+        assert silent.recv(1) == b""
+
+
+def test_over_http_a_request_has_a_longest_length(loop: Loop) -> None:
+    loop.server.speaks_http = True
+    with loop.connect() as client:
+        client.sendall(b"x" * (LONGEST_REQUEST_BYTES + 1))
+        loop.turn()
+        assert read(client).endswith(b'{"a":1}')

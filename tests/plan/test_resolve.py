@@ -12,7 +12,7 @@ import pytest
 
 from penstock.plan.machine import Machine
 from penstock.plan.resolve import PlanError, resolve
-from penstock.plan.types import Plan, StaticMapPlan, from_json_value, to_json_value
+from penstock.plan.types import Plan, StaticMapPlan, StatsFormPlan, from_json_value, to_json_value
 from tests.config.support import read
 
 
@@ -303,3 +303,9 @@ def test_the_statistics_socket_is_read_as_every_address_is() -> None:
     assert every is not None and (every.family, every.host, every.port) == ("inet", "", 9191)
     path = plan("--stats", "/run/stats.sock", "--chmod-socket", "660").stats
     assert path is not None and (path.family, path.mode) == ("unix", 0o660)
+
+
+def test_forms_of_the_statistics() -> None:
+    assert plan().stats_form == StatsFormPlan()
+    made = plan("--stats-http", "--stats-min", "--stats-no-cores", "--stats-no-metrics").stats_form
+    assert (made.http, made.minified, made.cores) == (True, True, False)
