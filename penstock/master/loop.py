@@ -644,8 +644,10 @@ class Master:
             same = next((one for one in free if is_same_address(one, wanted)), None)
             if same is not None:
                 free.remove(same)
-                if (same.plan.mode, same.plan.owner) != (wanted.mode, wanted.owner):
-                    log.write(f"*** {same.name} keeps its mode and owner until the instance is started anew ***")
+                had = (same.plan.mode, same.plan.owner, same.plan.tuning)
+                if had != (wanted.mode, wanted.owner, wanted.tuning):
+                    what = "its mode, owner and socket options"
+                    log.write(f"*** {same.name} keeps {what} until the instance is started anew ***")
                 found[index] = replace(same, plan=wanted)
                 same.socket.listen(wanted.backlog)
         new = iter(bind_all([one for n, one in enumerate(plan.listeners) if n not in found], self._given.owner))

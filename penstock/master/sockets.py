@@ -16,9 +16,11 @@ from collections.abc import Iterable
 
 from penstock.master import log
 from penstock.master.errors import StartError
-from penstock.plan.types import ListenerPlan
+from penstock.plan.types import ListenerPlan, SocketTuning
 from penstock.values import dataclass
 
+IP_FREEBIND = 15
+"""Of ip(7); Python's `socket` has no name for it."""
 UNIX_PATH_BYTES = 107
 """Longest path of a unix socket on Linux (unix(7), `sun_path` without its final NUL)."""
 
@@ -149,6 +151,7 @@ def _bind_tcp(plan: ListenerPlan, v6_only: bool) -> BoundListener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(v6_only))
+        _tune(listener, plan.tuning)
         listener.bind(found[0][4])
         listener.listen(plan.backlog)
     except OSError as error:
@@ -156,6 +159,20 @@ def _bind_tcp(plan: ListenerPlan, v6_only: bool) -> BoundListener:
         raise _failure(plan, shown, _why_not_bound(error, shown)) from error
     port = listener.getsockname()[1]
     return BoundListener(plan, listener, _tcp_name(plan.host, port), None)
+
+
+def _tune(listener: socket.socket, tuning: SocketTuning) -> None:
+    """Ask the kernel for what was asked for; connections inherit it from the listener."""
+    for level, option, value in (
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(tuning.keepalive)),
+        (socket.SOL_SOCKET, socket.SO_REUSEPORT, int(tuning.reuse_port)),
+        (socket.SOL_IP, IP_FREEBIND, int(tuning.freebind)),
+        (socket.IPPROTO_TCP, socket.TCP_FASTOPEN, tuning.fast_open),
+        (socket.SOL_SOCKET, socket.SO_SNDBUF, tuning.send_buffer_bytes),
+        (socket.SOL_SOCKET, socket.SO_RCVBUF, tuning.receive_buffer_bytes),
+    ):
+        if value:
+            listener.setsockopt(level, option, value)
 
 
 def _tcp_name(host: str, port: int) -> str:

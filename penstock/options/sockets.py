@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from penstock.options.option import Option, at_least, one_of
+from penstock.options.option import Option, at_least, between, one_of
 
 TITLE = "Sockets"
 
+LARGEST_BUFFER_BYTES = 2**30
+
 OPTIONS = (
+    Option(
+        name="abstract-socket",
+        short="a",
+        type="flag",
+        tier=3,
+        applies="restart",
+        help="put unix sockets into the abstract name space, under the name that is their path elsewhere",
+    ),
     Option(
         name="chmod-socket",
         aliases=("chmod",),
@@ -25,6 +35,13 @@ OPTIONS = (
         metavar="USER[:GROUP]",
         applies="restart",
         help="owner of unix sockets",
+    ),
+    Option(
+        name="freebind",
+        type="flag",
+        tier=3,
+        applies="restart",
+        help="bind TCP addresses that this machine does not have yet",
     ),
     Option(
         name="http",
@@ -84,6 +101,28 @@ OPTIONS = (
         help="what the sockets given by socket speak: uwsgi or http",
     ),
     Option(
+        name="reuse-port",
+        type="flag",
+        applies="restart",
+        help="bind TCP addresses that another instance of the same user has bound with this option too",
+    ),
+    Option(
+        name="shared-socket",
+        aliases=("undeferred-shared-socket",),
+        type="address",
+        repeatable=True,
+        help="an address that http, http-socket and socket may refer to as =0, =1, ... in the order of these options",
+        verdict="differs",
+        note="every address is bound before the change of the user, so that this is only another way to write one",
+    ),
+    Option(
+        name="so-keepalive",
+        type="flag",
+        tier=3,
+        applies="restart",
+        help="let the kernel find out which silent TCP connections are dead",
+    ),
+    Option(
         name="socket",
         aliases=("uwsgi-socket",),
         short="s",
@@ -91,6 +130,40 @@ OPTIONS = (
         repeatable=True,
         tier=1,
         help="serve the uwsgi protocol here, for nginx's uwsgi_pass (HOST:PORT or a unix socket path)",
+    ),
+    Option(
+        name="socket-rcvbuf",
+        type="bytes",
+        tier=3,
+        applies="restart",
+        check=between(1, LARGEST_BUFFER_BYTES, "what any kernel takes"),
+        help="the kernel's receive buffer of TCP connections (default: as the kernel adapts it)",
+    ),
+    Option(
+        name="socket-sndbuf",
+        type="bytes",
+        tier=3,
+        applies="restart",
+        check=between(1, LARGEST_BUFFER_BYTES, "what any kernel takes"),
+        help="the kernel's send buffer of TCP connections (default: as the kernel adapts it)",
+    ),
+    Option(
+        name="tcp-fastopen",
+        aliases=("tcp-fast-open",),
+        type="integer",
+        tier=3,
+        applies="restart",
+        check=between(1, 65535, "what the kernel takes"),
+        help="let up to this many connections bring their first data before they are complete",
+    ),
+    Option(
+        name="tcp-fastopen-client",
+        aliases=("tcp-fast-open-client",),
+        type="flag",
+        tier=3,
+        help="send data with the first packet of connections to others",
+        verdict="not-needed",
+        note="no connections to others are made for requests",
     ),
     Option(
         name="thunder-lock",

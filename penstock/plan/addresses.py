@@ -48,7 +48,7 @@ def parse_address(text: str, directory: str) -> Address:
     if text.startswith("unix:"):
         raise AddressError("paths are written without unix:", f"write {text.removeprefix('unix:')}")
     if text.startswith("="):
-        raise AddressError("shared sockets are not supported yet", "write the address here")
+        raise AddressError("only http, http-socket and socket may name a shared socket", "write the address here")
     if ":" in text:
         return _tcp(text)
     if not text:

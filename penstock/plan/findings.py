@@ -133,6 +133,13 @@ ROWS: tuple[Row, ...] = (
         "use file, fd, stdio, syslog, rsyslog or socket",
     ),
     Row("no-such-metric", "warning", "log-format", "a format has a metric that is not there", "remove it"),
+    Row(
+        "no-shared-socket",
+        "error",
+        "shared-socket",
+        "an address is the number of a shared socket that is not there",
+        "they are counted from 0; or write the address in its place",
+    ),
     Row("no-user", "error", "uid", "there is no such user", "create it, or name another"),
     Row(
         "nothing-static",
@@ -164,6 +171,13 @@ ROWS: tuple[Row, ...] = (
         "die-on-term",
         "SIGTERM stops, where uWSGI reloads",
         "die-on-term = true says the same and silences this",
+    ),
+    Row(
+        "unused-shared-socket",
+        "warning",
+        "shared-socket",
+        "nothing is served on a shared socket",
+        "add http = =N (or socket), or remove it",
     ),
     Row("too-many-addresses", "error", "", "more addresses than one instance takes", "start a second instance"),
     # What is looked at by who asks.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from penstock.config.settings import Setting
 from penstock.plan.addresses import Address, AddressError, is_bare_word, parse_address
 from penstock.plan.context import Context
-from penstock.plan.types import ListenerPlan, Protocol
+from penstock.plan.types import ListenerPlan, Protocol, SocketTuning
 
 DEFAULT_BACKLOG = 1024
 """uWSGI has 100, nginx 511, gunicorn 2048. Connections wait here only while every worker is busy, so this bounds how
@@ -25,8 +25,9 @@ def listeners(context: Context) -> tuple[ListenerPlan, ...]:
     backlog = _backlog(context)
     taken: dict[Address, Setting] = {}
     listeners: list[ListenerPlan] = []
+    wanted = _with_shared(context, wanted)
     for protocol, setting in wanted:
-        address = _address(context, setting, needs_port=setting.option.name != "socket")
+        address = _address(context, setting, needs_port=setting.option.name not in ("socket", "shared-socket"))
         if address is None:
             continue
         if address in taken and (address.port or address.family in ("unix", "abstract")):
@@ -38,6 +39,49 @@ def listeners(context: Context) -> tuple[ListenerPlan, ...]:
         message = f"{len(listeners)} addresses to serve on; one instance takes {MOST_LISTENERS}"
         context.error("too-many-addresses", message, wanted[MOST_LISTENERS][1].origin, "start a second instance")
     return tuple(listeners)
+
+
+def _with_shared(context: Context, wanted: list[tuple[Protocol, Setting]]) -> list[tuple[Protocol, Setting]]:
+    """Put the addresses of `shared-socket` where others refer to them as `=0`, `=1`, ..."""
+    shared = context.said.every("shared-socket")
+    used: set[int] = set()
+    filled: list[tuple[Protocol, Setting]] = []
+    for protocol, setting in wanted:
+        text = str(setting.value).strip()
+        if not text.startswith("="):
+            filled.append((protocol, setting))
+            continue
+        number = text[1:].strip()
+        index = int(number) if number.isascii() and number.isdigit() and len(number) < 6 else -1
+        if 0 <= index < len(shared):
+            used.add(index)
+            filled.append((protocol, shared[index]))
+            continue
+        message = f"{setting.option.name} = {text}: there is no shared socket of this number"
+        cure = "they are counted from 0: shared-socket = :8000 and then http = =0; or write the address here"
+        context.error("no-shared-socket", message, setting.origin, cure)
+    for index, setting in enumerate(shared):
+        if index not in used:
+            message = f"shared-socket = {setting.value}: nothing is served on it"
+            cure = f"add http = ={index} (or socket), or remove it"
+            context.warn("unused-shared-socket", message, setting.origin, cure)
+    return filled
+
+
+def _tuning(context: Context) -> SocketTuning:
+    said = context.said
+
+    def number(name: str) -> int:
+        return said.number(name) if said.given(name) else 0
+
+    return SocketTuning(
+        keepalive=said.flag("so-keepalive"),
+        reuse_port=said.flag("reuse-port"),
+        freebind=said.flag("freebind"),
+        fast_open=number("tcp-fastopen"),
+        send_buffer_bytes=number("socket-sndbuf"),
+        receive_buffer_bytes=number("socket-rcvbuf"),
+    )
 
 
 def _listener(context: Context, protocol: Protocol, setting: Setting, address: Address, backlog: int) -> ListenerPlan:
@@ -52,6 +96,7 @@ def _listener(context: Context, protocol: Protocol, setting: Setting, address: A
         mode=context.said.number("chmod-socket") if is_unix and context.said.given("chmod-socket") else None,
         owner=context.said.text("chown-socket") if is_unix else None,
         origin=str(setting.origin),
+        tuning=_tuning(context) if address.family in ("inet", "inet6") else SocketTuning(),
     )
 
 
@@ -66,7 +111,10 @@ def _address(context: Context, setting: Setting, needs_port: bool = False) -> Ad
             context.warn(
                 "bare-word-address", message, setting.origin, f"write ./{text}, or {text}:8000 if a host is meant"
             )
-        return parse_address(text, context.chdir)
+        address = parse_address(text, context.chdir)
+        if address.family == "unix" and context.said.flag("abstract-socket"):
+            return parse_address("@" + text.strip(), context.chdir)
+        return address
     except AddressError as error:
         message = f"{setting.option.name} = {setting.value}: {error}"
         context.error("bad-address", message, setting.origin, error.cure)

@@ -20,6 +20,24 @@ StopReason = Literal["drained", "stopped", "orphaned"]
 
 
 @dataclass(frozen=True, slots=True)
+class SocketTuning:
+    """What is asked of the kernel for a TCP socket, and for the connections that come from it."""
+
+    keepalive: bool = False
+    """SO_KEEPALIVE: silent connections are looked after."""
+    reuse_port: bool = False
+    """SO_REUSEPORT: other processes of the same user may bind the address too."""
+    freebind: bool = False
+    """IP_FREEBIND: the address need not be there yet."""
+    fast_open: int = 0
+    """TCP_FASTOPEN: how many connections may bring data before they are complete; 0 for none."""
+    send_buffer_bytes: int = 0
+    """SO_SNDBUF; 0 leaves it to the kernel, which adapts it."""
+    receive_buffer_bytes: int = 0
+    """SO_RCVBUF, in the same way."""
+
+
+@dataclass(frozen=True, slots=True)
 class ListenerPlan:
     """A socket that the master binds before anything is imported."""
 
@@ -37,6 +55,7 @@ class ListenerPlan:
     owner: str | None
     """`user[:group]` of a unix socket."""
     origin: str
+    tuning: SocketTuning = SocketTuning()
 
     @property
     def is_unix(self) -> bool:
@@ -372,6 +391,8 @@ class EnginePlan:
     response: ResponsePlan = ResponsePlan()
     file_wrapper: bool = True
     """`wsgi.file_wrapper` stands in the environ."""
+    proxy_protocol: bool = False
+    """Connections of trusted proxies to HTTP listeners may begin with a header of the PROXY protocol."""
     max_requests_delta: int = 0
     """How many more requests each worker serves than the one before it, so that they do not end all at once."""
 
@@ -468,6 +489,7 @@ class Plan:
 PARTS: dict[type, dict[str, type]] = {
     AppPlan: {"mounts": MountPlan, "python": PythonPlan},
     EnginePlan: {"static": StaticPlan, "mounting": MountingPlan, "response": ResponsePlan, "log": RequestLogPlan},
+    ListenerPlan: {"tuning": SocketTuning},
     StaticPlan: {"maps": StaticMapPlan, "expires": ExpiryPlan},
     LogStreamPlan: {"loggers": LoggerPlan, "encoders": EncoderPlan},
     LogPlan: {"server": LogStreamPlan, "requests": LogStreamPlan},
