@@ -98,6 +98,6 @@ def check_pattern(pattern: str, /) -> str | None:
     """Tell what is wrong with a regular expression of the configuration, in a clause; None if nothing is."""
 
 def inspect(
-    protocol: Literal["http", "uwsgi", "chunked"], data: bytes, limits: dict[str, int] | None = None
+    protocol: Literal["http", "uwsgi", "chunked", "proxy"], data: bytes, limits: dict[str, int] | None = None
 ) -> dict[str, Any]:
     """Parse `data` as a peer would send it and tell what the engine makes of it, without serving anything."""

@@ -13,11 +13,12 @@ from penstock._engine import catalogue, inspect
 CASES = Path(__file__).parent / "cases"
 LIMITS: dict[str, int] = json.loads((CASES / "http1/limits.json").read_text())
 
-Protocol = Literal["http", "uwsgi", "chunked"]
+Protocol = Literal["http", "uwsgi", "chunked", "proxy"]
 KINDS: tuple[tuple[Protocol, str, str], ...] = (
     ("http", "http1", "http"),
     ("uwsgi", "uwsgi", "bin"),
     ("chunked", "chunked", "bin"),
+    ("proxy", "proxy", "bin"),
 )
 
 
@@ -52,6 +53,8 @@ def test_a_valid_case_means_what_is_written_beside_it(protocol: Protocol, path: 
     assert result["step"] == "done"
     if protocol == "chunked":
         assert (result["body"].decode("latin-1"), result["used"]) == (expected["data"], expected["used"])
+    elif protocol == "proxy":
+        assert (result["client"], result["used"]) == (expected["client"], expected["used"])
     elif protocol == "uwsgi":
         assert latin1(result["vars"]) == expected["vars"]
         for name in ("modifier1", "modifier2", "content_length", "used"):

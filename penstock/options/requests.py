@@ -39,6 +39,13 @@ OPTIONS = (
         note="a client that leaves is never the application's error",
     ),
     Option(
+        name="enable-proxy-protocol",
+        type="flag",
+        help="take the client's address from the PROXY protocol (v1, v2) of trusted-proxies, on HTTP listeners",
+        verdict="differs",
+        note="only peers of trusted-proxies are believed, and version 2 is understood too",
+    ),
+    Option(
         name="header-limit",
         type="bytes",
         check=at_least(256),
@@ -59,6 +66,17 @@ OPTIONS = (
         help="accept chunked request bodies",
         verdict="not-needed",
         note="always done",
+    ),
+    Option(
+        name="http-enable-proxy-protocol",
+        type="integer",
+        optional_argument=True,
+        default=0,
+        check=at_least(0),
+        words=_ON_OFF,
+        help="the same as enable-proxy-protocol",
+        verdict="differs",
+        note="only peers of trusted-proxies are believed, and both versions are understood whatever the value",
     ),
     Option(
         name="http-headers-timeout",

@@ -52,6 +52,7 @@ def engine(context: Context, processes: int, app: AppPlan) -> EnginePlan:
         file_wrapper=not said.flag("wsgi-disable-file-wrapper"),
         log=log.request_log(context),
         response=responses.responses(context),
+        proxy_protocol=said.flag("enable-proxy-protocol") or bool(said.number("http-enable-proxy-protocol")),
         max_requests_delta=said.number("max-requests-delta"),
     )
 

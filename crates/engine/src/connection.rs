@@ -3,17 +3,20 @@
 //! Sans-IO but for sending `100 Continue`: `ingest` is given bytes and answers with a verdict; the event loop reads,
 //! writes and keeps time. A connection holds no buffer while it is idle.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use wire::detect::{self, Guess};
 use wire::http1::{self, Chunked, Framing, HeadScan};
+use wire::proxy;
 use wire::uwsgi;
 use wire::{Error, Limits, Step};
 
 use crate::budget::Budget;
 use crate::exchange::{Exchange, Parts, Report, Spares, TargetParts};
+use crate::forwarded::{self, TrustedProxies};
 use crate::plan::ListenerProtocol;
 use crate::socket::{Socket, WritePolicy};
 use crate::spool::{self, Spool, SpooledBody};
@@ -56,6 +59,10 @@ pub struct Connection {
     pub listener: usize,
     pub peer: Peer,
     pub trusted: bool,
+    /// A header of the PROXY protocol may come first.
+    pub awaits_proxy: bool,
+    /// `peer` is what such a header said.
+    pub is_proxied: bool,
     pub state: State,
     /// Bytes that belong to no exchange yet, from `start` on.
     pub buffer: Vec<u8>,
@@ -83,6 +90,8 @@ pub struct Intake {
     pub body_memory_bytes: usize,
     pub body_memory: Arc<Budget>,
     pub spool_dir: Arc<Path>,
+    /// Who is believed, for clients that the PROXY protocol names.
+    pub proxies: TrustedProxies,
 }
 
 /// Why a request is not served; `status` 0 closes without an answer.
@@ -158,7 +167,8 @@ fn wrong_protocol(guess: Guess, listener: ListenerProtocol) -> Option<Refusal> {
         }
         (_, Guess::ProxyV1 | Guess::ProxyV2) => (
             "proxy-protocol",
-            "the PROXY protocol was sent to a socket that does not expect it: turn it off in the load balancer",
+            "the PROXY protocol was sent to a socket that does not expect it, or by a peer that is not believed: use \
+             enable-proxy-protocol and name the balancer in trusted-proxies, or turn it off in the balancer",
         ),
         _ => return None,
     };
@@ -174,6 +184,8 @@ impl Connection {
             listener,
             peer,
             trusted,
+            awaits_proxy: false,
+            is_proxied: false,
             state: State::Idle,
             buffer: Vec::new(),
             start: 0,
@@ -249,6 +261,9 @@ impl Connection {
         if matches!(self.state, State::Body(_)) {
             return self.body(data, intake);
         }
+        if self.awaits_proxy {
+            return self.proxy_header(data, protocol, intake, spares);
+        }
         let fresh = self.buffer.is_empty();
         if !fresh {
             self.buffer.extend_from_slice(data);
@@ -264,6 +279,42 @@ impl Connection {
             self.buffer = if fresh { data.to_vec() } else { buffer };
         }
         verdict
+    }
+
+    /// Takes the header of the PROXY protocol, and then what stands behind it.
+    #[cold]
+    fn proxy_header(
+        &mut self,
+        data: &[u8],
+        protocol: ListenerProtocol,
+        intake: &Intake,
+        spares: &mut Spares,
+    ) -> Verdict {
+        self.buffer.extend_from_slice(data);
+        let buffer = std::mem::take(&mut self.buffer);
+        self.state = State::Head;
+        let used = match proxy::parse(&buffer) {
+            Ok(Step::NeedMore) => {
+                self.buffer = buffer;
+                return Verdict::More;
+            }
+            Ok(Step::Done(header, used)) => {
+                if let proxy::Header::Client(client) = header {
+                    self.name_client(client, intake);
+                }
+                used
+            }
+            Err(error) => return Verdict::Refuse(error.into()),
+        };
+        self.awaits_proxy = false;
+        if used == buffer.len() { Verdict::More } else { self.ingest(&buffer[used..], protocol, intake, spares) }
+    }
+
+    /// The connection is this client's from here on, and trusted only if the client is.
+    pub fn name_client(&mut self, client: SocketAddr, intake: &Intake) {
+        self.peer = Peer::Inet(client);
+        self.trusted = intake.proxies.trusts(forwarded::Peer::Ip(client.ip()));
+        self.is_proxied = true;
     }
 
     fn http(&mut self, input: &[u8], fresh: bool, intake: &Intake, spares: &mut Spares) -> Verdict {

@@ -6,7 +6,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use wire::http1::{self, Chunked, Framing};
-use wire::{Error, Limits, Span, Step, uwsgi};
+use wire::{Error, Limits, Span, Step, proxy, uwsgi};
 
 pub fn inspect<'py>(
     py: Python<'py>,
@@ -47,8 +47,22 @@ pub fn inspect<'py>(
                 Err(error) => refused(&result, error)?,
             }
         }
+        "proxy" => match proxy::parse(data) {
+            Ok(Step::Done(header, used)) => {
+                done(&result, used)?;
+                let client = match header {
+                    proxy::Header::Client(client) => Some(client.to_string()),
+                    proxy::Header::Absent | proxy::Header::Unknown => None,
+                };
+                result.set_item("client", client)?;
+            }
+            Ok(Step::NeedMore) => result.set_item("step", "need-more")?,
+            Err(error) => refused(&result, error)?,
+        },
         other => {
-            return Err(PyValueError::new_err(format!("unknown protocol {other:?}: expected http, uwsgi or chunked")));
+            return Err(PyValueError::new_err(format!(
+                "unknown protocol {other:?}: expected http, uwsgi, chunked or proxy"
+            )));
         }
     }
     Ok(result)

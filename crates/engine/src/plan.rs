@@ -99,6 +99,7 @@ pub struct EnginePlan {
     pub mounting: MountingPlan,
     pub response: ResponsePlan,
     pub file_wrapper: bool,
+    pub proxy_protocol: bool,
     pub log: RequestLogPlan,
     pub max_requests_delta: u64,
 }

@@ -839,6 +839,7 @@ mod tests {
                 mounting: crate::plan::MountingPlan::default(),
                 response: ResponsePlan::default(),
                 file_wrapper: true,
+                proxy_protocol: false,
                 log: RequestLogPlan::default(),
                 max_requests_delta: 0,
             },

@@ -202,6 +202,14 @@ errors! {
     UwsgiDuplicateContentLength = "uwsgi-duplicate-content-length", 400, Proxy,
         "CONTENT_LENGTH is given twice with different values";
 
+    // --- PROXY protocol
+    /// proxy-protocol.txt 2.1: the line has a family, two addresses of it and two ports, single spaces, 107 bytes at most.
+    ProxyBadLine = "proxy-bad-line", 400, Proxy, "the line of the PROXY protocol is malformed";
+    /// proxy-protocol.txt 2.2: version 2, a command and a family that are known, and room for the addresses.
+    ProxyBadHeader = "proxy-bad-header", 400, Proxy, "the binary header of the PROXY protocol is malformed";
+    /// Addresses take 216 bytes; what follows is limited.
+    ProxyTooLong = "proxy-too-long", 400, Proxy, "the binary header of the PROXY protocol is longer than 4096 bytes";
+
     // --- what the app returned
     /// PEP 3333, RFC 9110 15: three digits from 200 to 599 and a reason.
     ResponseBadStatus = "response-bad-status", 500, App,

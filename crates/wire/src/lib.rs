@@ -1,6 +1,6 @@
 //! Sans-IO protocols: bytes in, values out.
 //!
-//! What lives here: everything that decides what a peer's bytes mean (HTTP/1, uwsgi) and whether an app's answer may go
+//! What lives here: everything that decides what a peer's bytes mean (HTTP/1, uwsgi, the PROXY protocol) and whether an app's answer may go
 //! out. What must not: a clock, a socket, a log, Python, or any state that outlives one message. The event loop, the
 //! fuzzers, the corpora under `tests/cases` and `inspect()` all call the same functions.
 //!
@@ -15,6 +15,7 @@ mod bytes;
 pub mod detect;
 mod error;
 pub mod http1;
+pub mod proxy;
 pub mod response;
 pub mod uwsgi;
 

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::{env, fs};
 use wire::http1::{self, Framing, Head};
-use wire::{Error, Limits, Step, response, uwsgi};
+use wire::{Error, Limits, Step, proxy, response, uwsgi};
 
 /// What follows a message on a kept-alive connection.
 const NEXT: &[u8] = b"GET /next HTTP/1.1\r\nHost: next.example\r\n\r\n";
@@ -258,6 +258,49 @@ fn invalid_packets() {
     }
 }
 
+// --- the PROXY protocol
+
+#[test]
+fn valid_proxy_headers() {
+    for case in cases("proxy/valid", "bin") {
+        let name = case.path.display();
+        let whole = proxy::parse(&case.bytes);
+        let Ok(Step::Done(header, used)) = whole else {
+            panic!("{name}: {whole:?}");
+        };
+        let client = match header {
+            proxy::Header::Client(client) => json(client.to_string().as_bytes()),
+            proxy::Header::Unknown => "null".to_owned(),
+            proxy::Header::Absent => panic!("{name} has no header"),
+        };
+        let mut description = Description::new();
+        description.add("client", client);
+        description.add("used", used);
+        expect(&case, &description.finish());
+        assert_eq!(proxy::parse(&with_next(&case.bytes)), whole, "{name} with more behind");
+        for len in 0..used {
+            assert_eq!(proxy::parse(&case.bytes[..len]), Ok(Step::NeedMore), "{name}, {len} bytes");
+        }
+    }
+}
+
+#[test]
+fn invalid_proxy_headers() {
+    for case in cases("proxy/invalid", "bin") {
+        let name = case.path.display();
+        for bytes in [case.bytes.clone(), with_next(&case.bytes)] {
+            let code = proxy::parse(&bytes).err().map(|error| error.code());
+            assert_eq!(code, Some(case.code()), "{name}");
+        }
+        for len in 0..case.bytes.len() {
+            match proxy::parse(&case.bytes[..len]) {
+                Ok(Step::NeedMore) => {}
+                other => assert_eq!(other.err().map(|error| error.code()), Some(case.code()), "{name}, {len} bytes"),
+            }
+        }
+    }
+}
+
 // --- what apps return
 
 /// The escapes of a case's text: `\r`, `\n`, `\t`, `\0`, `\xHH`.
@@ -321,8 +364,13 @@ fn invalid_responses() {
 
 #[test]
 fn every_error_has_a_case() {
-    let directories =
-        [("http1/invalid", "http"), ("chunked/invalid", "bin"), ("uwsgi/invalid", "bin"), ("response/invalid", "txt")];
+    let directories = [
+        ("http1/invalid", "http"),
+        ("chunked/invalid", "bin"),
+        ("uwsgi/invalid", "bin"),
+        ("proxy/invalid", "bin"),
+        ("response/invalid", "txt"),
+    ];
     let cases: Vec<Case> = directories.iter().flat_map(|(directory, extension)| cases(directory, extension)).collect();
     let covered: BTreeSet<&str> = cases.iter().map(Case::code).collect();
     let errors: BTreeSet<&str> = Error::ALL.iter().map(Error::code).collect();
@@ -334,9 +382,13 @@ fn every_error_has_a_case() {
 
 #[test]
 fn every_valid_case_has_an_expectation_and_the_reverse() {
-    for (directory, extension) in
-        [("http1/valid", "http"), ("chunked/valid", "bin"), ("uwsgi/valid", "bin"), ("response/valid", "txt")]
-    {
+    for (directory, extension) in [
+        ("http1/valid", "http"),
+        ("chunked/valid", "bin"),
+        ("uwsgi/valid", "bin"),
+        ("proxy/valid", "bin"),
+        ("response/valid", "txt"),
+    ] {
         for expectation in cases(directory, "json") {
             let case = expectation.path.with_extension(extension);
             assert!(case.exists(), "{} is missing", case.display());

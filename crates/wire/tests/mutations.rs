@@ -138,6 +138,13 @@ fn chunked_bodies() {
 }
 
 #[test]
+fn proxy_headers() {
+    run(&[("proxy/valid", "bin"), ("proxy/invalid", "bin")], 13, |bytes, seed, _| {
+        invariants::proxy_header(bytes, seed)
+    });
+}
+
+#[test]
 fn uwsgi_packets() {
     run(&[("uwsgi/valid", "bin"), ("uwsgi/invalid", "bin")], 8, invariants::uwsgi_packet);
 }

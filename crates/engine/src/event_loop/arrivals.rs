@@ -9,7 +9,7 @@ use crate::connection::Connection;
 use crate::plan::ListenerProtocol;
 use crate::poller::{Interest, Poller};
 use crate::socket::Socket;
-use crate::sys;
+use crate::sys::{self, Peer};
 use crate::worker::Shared;
 
 impl EventLoop {
@@ -56,12 +56,18 @@ impl EventLoop {
     pub(super) fn accept_up_to(&mut self, shared: &Shared, index: usize, most: usize) -> bool {
         let Some(listener) = self.listeners.get(index).filter(|listener| listener.fd >= 0) else { return false };
         let (fd, is_tcp) = (listener.fd, !listener.is_unix);
+        let takes_proxy_headers = shared.plan.engine.proxy_protocol && listener.protocol == ListenerProtocol::Http;
         for _ in 0..most {
             match sys::accept(fd) {
                 Ok((connection, peer)) => {
                     let trusted = shared.trusts(peer);
                     let socket = Arc::new(Socket::new(connection, is_tcp, self.poller.handle(), &shared.store));
-                    let key = self.insert(shared, |key| Connection::new(key, socket, index, peer, trusted));
+                    let awaits_proxy = trusted && takes_proxy_headers;
+                    let key = self.insert(shared, |key| {
+                        let mut connection = Connection::new(key, socket, index, peer, trusted);
+                        connection.awaits_proxy = awaits_proxy;
+                        connection
+                    });
                     self.again.push_back(key);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -117,7 +123,12 @@ impl EventLoop {
             Ok(_) => return true,
             Err(_) => return false,
         };
-        let (protocol, name) = match text[..length].split_first() {
+        // Behind a NUL: what the PROXY protocol said, or nothing if it has yet to say it.
+        let (text, client) = match memchr::memchr(0, &text[..length]) {
+            Some(end) => (&text[..end], Some(&text[end + 1..length])),
+            None => (&text[..length], None),
+        };
+        let (protocol, name) = match text.split_first() {
             Some((b'h', name)) => (ListenerProtocol::Http, name),
             Some((b'u', name)) => (ListenerProtocol::Uwsgi, name),
             _ => return true,
@@ -128,12 +139,16 @@ impl EventLoop {
             .position(|listener| listener.protocol == protocol && listener.name.as_bytes() == name)
             .or_else(|| self.listeners.iter().position(|listener| listener.protocol == protocol));
         let (Some(listener), Ok(peer)) = (listener, sys::peer_name(fd.as_raw_fd())) else { return true };
+        let proxied = client.and_then(|client| std::str::from_utf8(client).ok()?.parse().ok());
+        let peer = proxied.map_or(peer, Peer::Inet);
         let trusted = shared.trusts(peer);
         let socket = Arc::new(Socket::new(fd, !self.listeners[listener].is_unix, self.poller.handle(), &shared.store));
         let key = self.insert(shared, |key| {
             let mut connection = Connection::new(key, socket, listener, peer, trusted);
             // It has been served before: its patience is that of a kept connection.
             connection.served = 1;
+            connection.is_proxied = proxied.is_some();
+            connection.awaits_proxy = client.is_some() && proxied.is_none();
             connection
         });
         self.again.push_back(key);
@@ -148,6 +163,12 @@ impl EventLoop {
         let listener = &self.listeners[connection.listener];
         let mut text = vec![if listener.protocol == ListenerProtocol::Http { b'h' } else { b'u' }];
         text.extend_from_slice(listener.name.as_bytes());
+        if let (true, Peer::Inet(client)) = (connection.is_proxied, connection.peer) {
+            text.push(0);
+            text.extend_from_slice(client.to_string().as_bytes());
+        } else if connection.awaits_proxy {
+            text.push(0);
+        }
         if sys::send_descriptor(self.handoff_send, &text, connection.socket.fd()).is_err() {
             return false;
         }

@@ -221,6 +221,7 @@ impl EventLoop {
                 body_memory_bytes: engine.body_memory_bytes,
                 body_memory: Budget::new(engine.body_memory_total_bytes),
                 spool_dir: std::path::Path::new(&engine.spool_dir).into(),
+                proxies: shared.proxies.clone(),
             },
             spares: Spares::default(),
             policy: shared.policy,

@@ -4,7 +4,7 @@
 
 use super::deliveries::{read_chunked, read_head};
 use wire::http1::{self, Framing, Underscores, Version};
-use wire::{Limits, Step, detect, response, uwsgi};
+use wire::{Limits, Step, detect, proxy, response, uwsgi};
 
 fn is_token(bytes: &[u8]) -> bool {
     const SPECIAL: &[u8] = b"!#$%&'*+-.^_`|~";
@@ -111,6 +111,18 @@ pub fn http1_chunked(bytes: &[u8], seed: usize, limits: &Limits) {
         let trailer = limits.trailer_bytes as u64;
         assert!(framing <= limits.chunk_overhead_bytes + trailer + 8 * data.len() as u64);
         assert!(used.is_none_or(|used| bytes[..used].ends_with(b"\r\n")));
+    }
+}
+
+/// What was judged is not judged anew when more comes, and a header lies within what was shown.
+pub fn proxy_header(bytes: &[u8], seed: usize) {
+    let whole = proxy::parse(bytes);
+    let part = proxy::parse(&bytes[..seed % (bytes.len() + 1)]);
+    assert!(part == whole || part == Ok(Step::NeedMore));
+    match whole {
+        Ok(Step::Done(proxy::Header::Absent, used)) => assert_eq!(used, 0),
+        Ok(Step::Done(_, used)) => assert!(used >= 15 && used <= bytes.len()),
+        _ => {}
     }
 }
 
