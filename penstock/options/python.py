@@ -189,6 +189,14 @@ OPTIONS = (
         note="one that fails counts as an application that does not load",
     ),
     Option(
+        name="start_response-nodelay",
+        type="flag",
+        tier=3,
+        help="send the head of a response when start_response is called",
+        verdict="not-needed",
+        note="PEP 3333 wants it to leave with the first piece of the body, so that an error can still replace it",
+    ),
+    Option(
         name="unenv",
         type="text",
         metavar="NAME",

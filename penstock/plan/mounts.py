@@ -57,6 +57,7 @@ def mounting(context: Context, app: AppPlan) -> MountingPlan:
         count=first_id + len(points),
         first_id=first_id,
         fallback_id=fallback_id,
+        points=tuple(points),
     )
 
 

@@ -342,6 +342,8 @@ class MountingPlan:
     """Id of the first mounted application: 1 where there is one beside the mounted ones, else 0."""
     fallback_id: int
     """Who answers where no mountpoint fits; -1 for nobody, which is 404."""
+    points: tuple[str, ...] = ()
+    """The mountpoints, in the order of their ids."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,3 +228,18 @@ def test_the_same_application_twice_is_imported_once(apps: Path) -> None:
     with Penstock(*HTTP, "--chdir", apps, *paths) as server:
         assert ask(server, "/a/x") == ["shop", "/a", "/x"] and ask(server, "/b/x") == ["shop", "/b", "/x"]
         assert server.log.count("imported here") == 1
+
+
+@pytest.mark.option("mount", "manage-script-name", "static-map")
+def test_files_are_found_under_the_mountpoint(apps: Path) -> None:
+    (apps / "files").mkdir()
+    (apps / "files" / "a.css").write_text("styles")
+    maps = ("--static-map", "/static=files", "--static-map", "/shop/own=files")
+    paths = ("--chdir", apps, "--mount", "/shop=shop.py", *maps)
+    with Penstock(*HTTP, *paths, "--manage-script-name") as server:
+        for found in ("/shop/static/a.css", "/static/a.css", "/shop/own/a.css"):
+            assert get(server.http, found).body == b"styles", found
+        assert ask(server, "/shop/static/b.css") == ["shop", "/shop", "/static/b.css"]
+        assert ask(server, "/shopping/static/a.css") == 404
+    with Penstock(*HTTP, *paths) as server:
+        assert ask(server, "/shop/static/a.css") == ["shop", "", "/shop/static/a.css"]

@@ -3,6 +3,8 @@
 //! A mountpoint is a path without a slash at its end. It fits the paths that are equal to it and those that go on with a
 //! slash behind it: `/shop` fits `/shop` and `/shop/cart`, never `/shopping`. The longest that fits counts.
 
+use crate::plan::MountingPlan;
+
 /// How the mountpoints are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chosen {
@@ -20,8 +22,17 @@ pub struct Mounts {
 }
 
 impl Mounts {
-    pub fn new(points: Vec<Vec<u8>>, by_path: bool, by_script_name: bool) -> Self {
-        Self { points, by_path, by_script_name }
+    pub fn new(plan: &MountingPlan) -> Self {
+        let points = plan.points.iter().map(|point| point.clone().into_bytes()).collect();
+        Self { points, by_path: plan.by_path, by_script_name: plan.by_script_name }
+    }
+
+    /// How much of `path` is the mountpoint of the application that it chooses; 0 where it chooses none.
+    pub fn cut(&self, path: &[u8]) -> usize {
+        match self.choose(path, b"") {
+            Chosen::ByPath(place) => self.points[place].len(),
+            Chosen::ByScriptName(_) | Chosen::Nobody => 0,
+        }
     }
 
     pub fn choose(&self, path: &[u8], script_name: &[u8]) -> Chosen {
@@ -48,10 +59,9 @@ pub fn begins(path: &[u8], point: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const POINTS: [&[u8]; 5] = [b"/shop", b"/shop/admin", b"", b"/caf\xc3\xa9", b"/s"];
-
     fn mounts(by_path: bool, by_script_name: bool) -> Mounts {
-        Mounts::new(POINTS.iter().map(|point| point.to_vec()).collect(), by_path, by_script_name)
+        let points = ["/shop", "/shop/admin", "", "/caf\u{e9}", "/s"].map(str::to_owned).to_vec();
+        Mounts::new(&MountingPlan { by_path, by_script_name, points, ..MountingPlan::default() })
     }
 
     #[test]
@@ -85,6 +95,13 @@ mod tests {
         for name in [&b""[..], b"/", b"/other", b"/shop/x", b"shop"] {
             assert_eq!(mounts(false, true).choose(b"/shop", name), Chosen::Nobody, "{}", name.escape_ascii());
         }
+    }
+
+    #[test]
+    fn what_is_cut_off_a_path() {
+        assert_eq!(mounts(true, true).cut(b"/shop/cart"), 5);
+        assert_eq!(mounts(true, true).cut(b"/shopping"), 0);
+        assert_eq!(mounts(false, true).cut(b"/shop/cart"), 0);
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub struct MountingPlan {
     pub count: usize,
     pub first_id: i32,
     pub fallback_id: i32,
+    pub points: Vec<String>,
 }
 
 #[derive(FromPyObject, Clone, Debug, Default)]

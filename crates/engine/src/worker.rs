@@ -19,6 +19,7 @@ use crate::access_log::{Line, Via};
 use crate::event_loop::{EventLoop, Next};
 use crate::exchange::{Exchange, Parsed};
 use crate::forwarded::{self, IpText, TrustedProxies};
+use crate::mounts::Mounts;
 use crate::plan::WorkerPlan;
 use crate::request_log::{Logs, Times};
 use crate::response::{DateLine, Ending};
@@ -113,6 +114,7 @@ impl AppThread {
 pub struct Shared {
     pub plan: WorkerPlan,
     pub static_map: StaticMap,
+    pub mounts: Mounts,
     /// None where no option says anything about every response.
     pub response_options: Option<Arc<ResponseOptions>>,
     pub proxies: TrustedProxies,
@@ -168,6 +170,7 @@ impl Shared {
             policy,
             store: Store::new(&plan.engine),
             static_map,
+            mounts: Mounts::new(&plan.engine.mounting),
             response_options: ResponseOptions::new(&plan.engine.response),
             proxies,
             board,

@@ -86,7 +86,7 @@ impl WsgiApp {
         exchange.report.vars = vars;
         let callable = match &self.mounted {
             None => &self.callable,
-            Some(mounted) => mounted.choose(py, exchange, &environ)?.unwrap_or(&self.callable),
+            Some(mounted) => mounted.choose(py, &shared.mounts, exchange, &environ)?.unwrap_or(&self.callable),
         };
         let result = callable.bind(py).call1((environ, &callbacks.start_response));
         if shared.is_forked() {

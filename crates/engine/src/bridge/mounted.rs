@@ -10,7 +10,6 @@ use crate::mounts::{Chosen, Mounts};
 use crate::plan::WorkerPlan;
 
 pub struct Mounted {
-    mounts: Mounts,
     apps: Vec<MountedApp>,
     first_id: i32,
     fallback_id: i32,
@@ -26,7 +25,6 @@ struct MountedApp {
 impl Mounted {
     pub fn new(py: Python<'_>, plan: &WorkerPlan, apps: Vec<(String, Py<PyAny>)>) -> Self {
         let mounting = &plan.engine.mounting;
-        let points = apps.iter().map(|(point, _)| point.clone().into_bytes()).collect();
         let apps = apps
             .into_iter()
             .map(|(point, callable)| MountedApp {
@@ -35,37 +33,33 @@ impl Mounted {
                 point_bytes: point.len(),
             })
             .collect();
-        Self {
-            mounts: Mounts::new(points, mounting.by_path, mounting.by_script_name),
-            apps,
-            first_id: mounting.first_id,
-            fallback_id: mounting.fallback_id,
-        }
+        Self { apps, first_id: mounting.first_id, fallback_id: mounting.fallback_id }
     }
 
     /// The app that the request is for, if it is one of the mounted; its SCRIPT_NAME and PATH_INFO are set.
     pub fn choose(
         &self,
         py: Python<'_>,
+        mounts: &Mounts,
         exchange: &mut Exchange,
         environ: &Bound<'_, PyDict>,
     ) -> PyResult<Option<&Py<PyAny>>> {
-        let place = match self.mounts.choose(exchange.path(), exchange.var(b"SCRIPT_NAME")) {
-            Chosen::Nobody => {
-                exchange.report.app = self.fallback_id;
-                return Ok(None);
-            }
-            Chosen::ByScriptName(place) => place,
-            Chosen::ByPath(place) => {
-                let app = &self.apps[place];
-                let rest = latin1(py, &exchange.path()[app.point_bytes..]);
-                environ.set_item(intern!(py, "SCRIPT_NAME"), &app.script_name)?;
-                environ.set_item(intern!(py, "PATH_INFO"), rest)?;
-                place
-            }
+        let (place, is_cut) = match mounts.choose(exchange.path(), exchange.var(b"SCRIPT_NAME")) {
+            Chosen::ByPath(place) => (place, true),
+            Chosen::ByScriptName(place) => (place, false),
+            Chosen::Nobody => (usize::MAX, false),
         };
+        let Some(app) = self.apps.get(place) else {
+            exchange.report.app = self.fallback_id;
+            return Ok(None);
+        };
+        if is_cut {
+            let rest = latin1(py, &exchange.path()[app.point_bytes..]);
+            environ.set_item(intern!(py, "SCRIPT_NAME"), &app.script_name)?;
+            environ.set_item(intern!(py, "PATH_INFO"), rest)?;
+        }
         // The number of mounts is bounded by what a person writes.
         exchange.report.app = self.first_id + i32::try_from(place).unwrap_or(i32::MAX - self.first_id);
-        Ok(Some(&self.apps[place].callable))
+        Ok(Some(&app.callable))
     }
 }

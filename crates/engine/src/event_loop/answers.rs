@@ -12,7 +12,7 @@ use crate::request_log::Times;
 use crate::response::Response;
 use crate::scoreboard::Finished;
 use crate::socket::WritePolicy;
-use crate::static_files::{self, Conditions};
+use crate::static_files::{self, Conditions, Lookup};
 use crate::sys::{self, Peer};
 use crate::worker::Shared;
 
@@ -161,6 +161,43 @@ impl EventLoop {
 /// A header of a request over HTTP, or the variable that a front end made of it.
 fn header_or_var<'a>(exchange: &'a Exchange, name: &[u8], var: &[u8]) -> Option<&'a [u8]> {
     exchange.header(name).or_else(|| Some(exchange.var(var)).filter(|value| !value.is_empty()))
+}
+
+/// The file that a request is for. Under a mountpoint the rest of the path counts, as for the application there; then
+/// the whole of it.
+pub fn look_up<'a>(shared: &'a Shared, exchange: &Exchange) -> Lookup<'a> {
+    let cut = shared.mounts.cut(exchange.path());
+    if cut > 0 {
+        let found = shared.static_map.lookup(&Mounted { exchange, cut });
+        if !matches!(found, Lookup::Missing) {
+            return found;
+        }
+    }
+    shared.static_map.lookup(exchange)
+}
+
+/// A request as the application at its mountpoint sees it.
+struct Mounted<'a> {
+    exchange: &'a Exchange,
+    cut: usize,
+}
+
+impl static_files::Request for Mounted<'_> {
+    fn path(&self) -> &[u8] {
+        &self.exchange.path()[self.cut..]
+    }
+
+    fn uri(&self) -> &[u8] {
+        self.exchange.uri()
+    }
+
+    fn document_root(&self) -> Option<&[u8]> {
+        static_files::Request::document_root(self.exchange)
+    }
+
+    fn accept_encoding(&self) -> Option<&[u8]> {
+        static_files::Request::accept_encoding(self.exchange)
+    }
 }
 
 impl static_files::Request for Exchange {

@@ -553,7 +553,7 @@ impl EventLoop {
         }
         self.away += 1;
         if !shared.static_map.is_empty() && static_files::serves(exchange.method()) {
-            match shared.static_map.lookup(&*exchange) {
+            match answers::look_up(shared, &exchange) {
                 Lookup::Missing => {}
                 Lookup::Refused(text) => self.note(shared, &text),
                 Lookup::Unavailable(text) => {
