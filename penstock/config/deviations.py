@@ -107,7 +107,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
     ),
     Deviation(
         "unknown-magic",
-        "% with an unknown letter vanishes",
+        "% with an unknown letter, or at the end of a line, vanishes",
         "it stays, with a warning",
         "dates such as %Y-%m and percent-encoded text were damaged",
         "magic_unknown",
@@ -280,6 +280,27 @@ DEVIATIONS: tuple[Deviation, ...] = (
         "its objects are read one after the other",
         "an object can not repeat a key, which blocks need",
         "json_objects",
+    ),
+    Deviation(
+        "flag-with-value",
+        "a flag of the command line takes no value",
+        "--vacuum=false switches it off, as in a file",
+        "it says what is meant",
+        "command_line_flag_value",
+    ),
+    Deviation(
+        "optional-value-in-next-word",
+        "--chmod-socket 660 is the mode 666 and a configuration file called 660",
+        "a word that looks like the value is taken for it",
+        "the mode was lost, and the message was about a file",
+        "command_line_next_word",
+    ),
+    Deviation(
+        "assignment-without-equals",
+        "set, set-ph and env without an equals sign stop the start, or are passed on as they are",
+        "they are left out, with a warning",
+        "the message did not name the line",
+        "set_without_equals",
     ),
     Deviation(
         "xml-app",

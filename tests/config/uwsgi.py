@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -50,10 +51,14 @@ def show_config(
         errors="surrogateescape",
     ) as process:
         assert process.stdout is not None
+        # A placeholder that contains itself keeps it busy for ever.
+        watchdog = threading.Timer(20, process.kill)
+        watchdog.start()
         for line in process.stdout:
             lines.append(line.rstrip("\n"))
             if lines[-1] == _END:
                 break
+        watchdog.cancel()
         process.kill()
     if _END not in lines:
         return None, lines
