@@ -31,7 +31,9 @@ app = api = application
 def create_app():
     return application
 """
-_PATH = re.compile(r"(?<![\w.~:%)/*-])/(?=(?:srv|var|run|opt|data|home|app|code|etc|tmp|usr|www)/|app\b|code\b)")
+_PATH = re.compile(
+    r"(?:(?<![\w.~:%)/*-])|(?<=\bfile:))/(?=(?:srv|var|run|opt|data|home|app|code|etc|tmp|usr|www)/|app\b|code\b)"
+)
 _ADDRESS = re.compile(
     r"((?:^|[\s{<\"'-])(?:http|http-socket|socket|uwsgi-socket|stats|UWSGI_HTTP_SOCKET|UWSGI_SOCKET)[\"']?\s*[=:>\s]\s*[\"']?)"
     r"(?:[0-9.]*|\[::\])?:[0-9]{2,5}\b"
@@ -80,6 +82,7 @@ def provide(case: Realistic, settings: Settings) -> None:
     for name, every in settings.settings.items():
         for one in every:
             value = str(one.value).partition("=")[2] if one.option.type == "mapping" else str(one.value)
+            value = value.removeprefix("file:")
             if value.startswith(below) and one.option.type in ("path", "address", "mapping", "text"):
                 is_directory = name in ("chdir", "pythonpath", "static-map", "spooler")
                 (Path(value) if is_directory else Path(value).parent).mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,8 @@ def ready_to_start(name: str, root: Path) -> tuple[Realistic, str | None]:
     here = replace(Surroundings.here(), cwd=str(case.cwd))
     settings = read(Sources(parse_argv(case.argv), case.environ, here, FileReader(str(case.cwd))))
     provide(case, settings)
-    return case, settings.text("logto")
+    loggers = [text.removeprefix("file:") for text in settings.texts("logger") if text.startswith("file:")]
+    return case, settings.text("logto") or next(iter(loggers), None)
 
 
 def test_enough_of_them_are_started() -> None:
