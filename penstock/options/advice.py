@@ -46,9 +46,11 @@ def is_reachable(address: Value) -> bool:
     return found.is_unspecified or found.is_global
 
 
-def _is_local(address: Value) -> bool:
+def _is_for_nginx(address: Value) -> bool:
+    """Whether only something on this machine that knows the address can be meant to use it."""
     host = str(address).strip().rpartition(":")[0].strip("[]")
-    return is_unix(address) or host in ("localhost", "::1") or host.startswith("127.")
+    is_local = host in ("localhost", "::1") or host.startswith("127.")
+    return is_unix(address) or (is_local and _port(address) != 0)
 
 
 def _port(address: Value) -> int:
@@ -171,7 +173,7 @@ ADVICE: tuple[Rule, ...] = (
         also=("http-socket",),
         broken=lambda said: (
             bool(_serves(said, "http", "http-socket"))
-            and all(map(_is_local, _serves(said, "http", "http-socket")))
+            and all(map(_is_for_nginx, _serves(said, "http", "http-socket")))
             and not said.values("socket")
         ),
         why="if nginx on this machine is in front, a unix socket that speaks uwsgi costs less and needs no "
