@@ -199,6 +199,29 @@ class MemoryMeasured:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkersReload:
+    """Somebody wants every worker to be replaced, within the generation that serves."""
+
+    source: str
+    chain: bool = False
+    """One at a time, and no further after one that fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodeChanged:
+    """A worker saw that a file of a module has changed (`py-auto-reload`)."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class SleepRequested:
+    """Somebody wants no workers until the next connection."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class LoadMeasured:
     """A second has passed, and the load was looked at."""
 
@@ -243,6 +266,9 @@ Event: TypeAlias = (
     | WorkerExited
     | RequestStuck
     | MemoryMeasured
+    | WorkersReload
+    | CodeChanged
+    | SleepRequested
     | LoadMeasured
     | WorkersRequested
     | ConnectionWaiting

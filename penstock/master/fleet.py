@@ -45,6 +45,8 @@ class Rules:
     harakiri_s: int
     drain_timeout_s: float
     min_worker_lifetime_s: float
+    lazy: bool = False
+    """Whether each worker imports the app itself."""
     app: str = ""
     """What is imported, in words: `module shop.wsgi`."""
     exit_on_reload: bool = False
@@ -64,6 +66,7 @@ class Rules:
             drain_timeout_s=plan.drain_timeout_s,
             min_worker_lifetime_s=plan.engine.min_worker_lifetime_s,
             app=plan.app.description,
+            lazy=plan.lazy_apps,
             exit_on_reload=plan.exit_on_reload,
             recycling=plan.recycling,
             scaling=plan.scaling,
@@ -115,6 +118,8 @@ class WorkerHandle:
     """0 until the generation's process has reported the fork."""
     recycle: str = ""
     """Why it asked to be replaced; empty if it did not."""
+    is_urgent: bool = False
+    """Somebody asked for its replacement: its shortest lifetime does not count."""
     replaces: int = -1
     """Slot of the worker of the same id that leaves when this one is ready; -1 for none."""
     verdict: Literal["", "failed", "harakiri", "mercy", "evil", "cheap"] = ""
@@ -167,6 +172,8 @@ class Fleet:
     """Who waits for the reload after it."""
     replacement_failures: int = 0
     """Generations lost in a row soon after they had been started as a replacement."""
+    is_chain: bool = False
+    """A chain reload is going on: workers are replaced one at a time."""
     scaling: Scaling = Scaling()
     """How many workers there should be."""
     ending_since: float = 0.0

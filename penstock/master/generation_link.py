@@ -145,6 +145,7 @@ def start_document(plan: Plan, listeners: Sequence[BoundListener], is_reload: bo
         "engine": to_json_value(plan.engine),
         "lazy_apps": plan.lazy_apps,
         "titles": to_json_value(plan.titles),
+        "asking": to_json_value(plan.asking),
         # Where a generation serves already, one without an app is never better.
         "need_app": plan.need_app or is_reload,
         "processes": plan.processes,

@@ -25,6 +25,7 @@ from penstock.master import control, log
 from penstock.master import events as ev
 from penstock.master.daemon import Starter
 from penstock.master.errors import StartError
+from penstock.master.fifo import MasterFifo
 from penstock.master.fleet import Fleet, Rules, WorkerHandle, slots_for, to_json
 from penstock.master.generation_link import GenerationLink, WorkerLink, memory_file, start_document
 from penstock.master.load import LOAD_INTERVAL_S, LiveWorker, LoadMeter, handed_over
@@ -95,6 +96,13 @@ class Master:
         self._touch_rotate = TouchWatch(given.plan.log.touch_rotate)
         self._next_touch = self._clock() + INTERVAL_S
         self._next_harakiri = self._clock()
+        asking = given.plan.asking
+        self._touch_workers = TouchWatch(asking.touch_workers), TouchWatch(asking.touch_chain)
+        self._next_touch_workers = self._clock() + INTERVAL_S
+        self._code_seen: set[tuple[str, str]] = set()
+        """Changes of code that some worker has told: each of them sees the same file."""
+        self._fifo = MasterFifo(asking.fifos, log.write)
+        self._watch_fifo()
         self._next_memory = self._clock()
         self._load = LoadMeter()
         self._next_load = self._clock() + LOAD_INTERVAL_S
@@ -148,6 +156,8 @@ class Master:
             deadlines.append(self._next_touch)
         if self._watches_requests():
             deadlines.append(self._next_harakiri)
+        if any(self._touch_workers):
+            deadlines.append(self._next_touch_workers)
         if self._plan.recycling.looks_at_memory:
             deadlines.append(self._next_memory)
         if self._plan.scaling.needs_load:
@@ -165,6 +175,11 @@ class Master:
         if self._watches_requests() and now >= self._next_harakiri:
             self._next_harakiri = now + HARAKIRI_INTERVAL_S
             self._look_for_stuck_requests()
+        if any(self._touch_workers) and now >= self._next_touch_workers:
+            self._next_touch_workers = now + INTERVAL_S
+            for chain, watch in enumerate(self._touch_workers):
+                for path in watch.changed():
+                    self.take(ev.WorkersReload(f"{path} has been touched", chain=bool(chain)))
         if self._plan.recycling.looks_at_memory and now >= self._next_memory:
             self._next_memory = now + self._plan.recycling.memory_interval_s
             self._look_at_memory()
@@ -177,6 +192,26 @@ class Master:
         deadline = self.fleet.next_deadline()
         if deadline is not None and deadline <= self._clock():
             self.take(ev.Tick())
+
+    def _watch_fifo(self) -> None:
+        if self._fifo.fileno() >= 0:
+            self._selector.register(self._fifo.fileno(), selectors.EVENT_READ, self._fifo_ready)
+
+    def _fifo_ready(self, mask: int) -> None:
+        before = self._fifo.fileno()
+        commands = self._fifo.read()
+        if self._fifo.fileno() != before:
+            self._selector.unregister(before)
+            self._watch_fifo()
+        for event in commands:
+            self.take(event)
+
+    def _code_changed(self, told: str) -> None:
+        """Take what one worker says of a file: `TIME PATH`. The others say the same."""
+        time_ns, _, path = told.partition(" ")
+        if (time_ns, path) not in self._code_seen:
+            self._code_seen.add((time_ns, path))
+            self.take(ev.CodeChanged(path))
 
     def _look_at_memory(self) -> None:
         known = [one for one in self.fleet.workers if one.pid]
@@ -360,6 +395,8 @@ class Master:
                     self.take(ev.WorkerReady(link.number, worker.slot))
                 case "failed":
                     self.take(ev.WorkerFailed(link.number, worker.slot, rest))
+                case "code":
+                    self._code_changed(rest)
                 case "recycle":
                     self.take(ev.WorkerRecycle(link.number, worker.slot, rest))
                 case other:
@@ -587,6 +624,8 @@ class Master:
         self._touch_reopen.watch(link.plan.log.touch_reopen)
         self._touch_rotate.watch(link.plan.log.touch_rotate)
         LOG.prefix = link.plan.log.prefix
+        self._touch_workers[0].watch(link.plan.asking.touch_workers)
+        self._touch_workers[1].watch(link.plan.asking.touch_chain)
         self._prune_listeners()
 
     def _forget(self, number: int) -> None:
@@ -622,6 +661,7 @@ class Master:
         """Give the rest back. The pid file is gone by now, so clients that wait for the end may be told."""
         if self._control is not None:
             self._control.close()
+        self._fifo.close()
         for link in self._links.values():
             link.close()
         os.close(self._lifeline_read)

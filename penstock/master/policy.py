@@ -167,6 +167,13 @@ class _Turn(Recycling, Workforce):
                 self.worker_exited(event)
             case ev.RequestStuck():
                 self.request_stuck(event)
+            case ev.WorkersReload(source, chain):
+                self.reload_workers(source, chain)
+            case ev.CodeChanged(path):
+                self.log(f"[py-auto-reload] {path} has changed: reloading")
+                self.reload("py-auto-reload", ())
+            case ev.SleepRequested(source):
+                self.sleep(source)
             case ev.LoadMeasured(load):
                 self.load_measured(load)
             case ev.WorkersRequested():
@@ -606,6 +613,7 @@ class _Turn(Recycling, Workforce):
             return
         handle = replace(handle, verdict="failed")
         self.put_worker(handle)
+        self.break_chain(handle)
         reason = f"worker {handle.worker} (pid: {handle.pid}) could not import the app"
         if one.state == "ready" and self.fleet.mode == "reloading":
             self.fail_reload(one, reason, event.traceback)
@@ -673,6 +681,8 @@ class _Turn(Recycling, Workforce):
             return
         if any(other.state in ("starting", "ready") for other in others) and gone.replaces < 0:
             return
+        if gone.state == "starting":
+            self.break_chain(gone)
         record = self.fleet.record(gone.worker)
         too_large = gone.verdict == "evil"
         surprise = gone.state in ("starting", "ready") or too_large

@@ -76,13 +76,14 @@ class Recycling(Turn):
         one = fleet.serving()
         if one is None or not one.pid or fleet.mode not in ("serving", "reloading"):
             return
+        limit = 1 if fleet.is_chain else recycled_at_once(one.rules.processes)
         under_way = {handle.replaces for handle in fleet.workers_of(one.number) if handle.state == "starting"} - {-1}
         for handle in fleet.workers_of(one.number):
-            if len(under_way) >= recycled_at_once(one.rules.processes):
+            if len(under_way) >= limit:
                 return
             if not handle.recycle or handle.state != "ready" or handle.slot in under_way:
                 continue
-            if handle.spawned_at + fleet.rules.min_worker_lifetime_s > self.now:
+            if not handle.is_urgent and handle.spawned_at + fleet.rules.min_worker_lifetime_s > self.now:
                 continue
             if self.is_expected(handle.worker):
                 # Its last replacement died; the back-off decides when the next one is tried.
@@ -90,3 +91,31 @@ class Recycling(Turn):
             if not self.spawn(one, handle.worker, replaces=handle.slot):
                 return
             under_way.add(handle.slot)
+        if fleet.is_chain and not under_way and not any(one.is_urgent for one in self.fleet.workers):
+            self.log("chain reloading complete")
+            self.fleet = replace(self.fleet, is_chain=False)
+
+    def reload_workers(self, source: str, chain: bool) -> None:
+        """Have every worker replaced, whatever its age."""
+        one = self.fleet.serving()
+        if one is None or not one.pid or self.fleet.mode not in ("serving", "reloading"):
+            self.log(f"{source}: workers can not be replaced now")
+            return
+        how = "one after the other" if chain else "the replacements first"
+        self.log(f"*** {source}: every worker is replaced, {how} ***")
+        if not one.rules.lazy:
+            self.log(f"{source} starts workers with the code that is loaded: touch-reload and SIGHUP load new code")
+        for handle in self.fleet.workers_of(one.number):
+            if handle.state == "ready":
+                self.put_worker(replace(handle, recycle=handle.recycle or source, is_urgent=True))
+        self.fleet = replace(self.fleet, is_chain=chain)
+
+    def break_chain(self, failed: WorkerHandle) -> None:
+        """A replacement of a chain reload is none: leave the workers that are still to be replaced as they are."""
+        if not self.fleet.is_chain or failed.replaces < 0:
+            return
+        self.log(f"*** the chain reload ends: worker {failed.worker} could not be replaced, the others stay ***")
+        for handle in self.fleet.workers:
+            if handle.is_urgent:
+                self.put_worker(replace(handle, recycle="", is_urgent=False))
+        self.fleet = replace(self.fleet, is_chain=False)

@@ -109,6 +109,16 @@ class Workforce(Turn):
         elif reason:
             self.change(one, before.wanted, reason)
 
+    def sleep(self, source: str) -> None:
+        """Have no workers until somebody connects."""
+        one, now = self.fleet.serving(), self.fleet.scaling
+        if one is None or self.fleet.mode not in ("serving", "reloading") or now.is_asleep:
+            self.log(f"{source}: workers can not be sent away now")
+            return
+        self.log(f"{source}: workers are sent away")
+        self.fleet = replace(self.fleet, scaling=replace(now, wanted=0, is_asleep=True))
+        self.settle(one)
+
     def change(self, one: Generation, before: int, reason: str) -> None:
         """Say that the number has changed, or why it has not, and bring it about."""
         wanted = self.fleet.scaling.wanted

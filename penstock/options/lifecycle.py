@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock.options.option import Option, not_empty
+from penstock.options.option import Option, at_least, not_empty
 
 TITLE = "Starting and stopping"
 
@@ -25,6 +25,18 @@ OPTIONS = (
         note="requests in flight are finished first",
     ),
     Option(
+        name="master-fifo",
+        type="path",
+        metavar="FILE",
+        repeatable=True,
+        tier=1,
+        applies="restart",
+        check=not_empty,
+        help="make a FIFO in which each letter is a command for the master",
+        verdict="differs",
+        note="R and W lose no request; what is not there is logged",
+    ),
+    Option(
         name="pidfile",
         type="path",
         metavar="FILE",
@@ -36,6 +48,35 @@ OPTIONS = (
         note="removed at every orderly stop; a living instance is not overwritten",
     ),
     Option(
+        name="py-auto-reload",
+        aliases=("py-autoreload", "python-auto-reload", "python-autoreload"),
+        type="seconds",
+        default=0,
+        tier=1,
+        check=at_least(0),
+        help="for development: reload when a file of an imported module has changed, looking so often; 0 for never",
+        verdict="differs",
+        note="code that does not import leaves the old one serving",
+    ),
+    Option(
+        name="py-auto-reload-ignore",
+        type="text",
+        metavar="MODULE",
+        repeatable=True,
+        check=not_empty,
+        help="do not look at the file of this module for py-auto-reload",
+    ),
+    Option(
+        name="touch-chain-reload",
+        type="path",
+        metavar="FILE",
+        repeatable=True,
+        check=not_empty,
+        help="replace the workers one after the other when this file is touched, created or removed",
+        verdict="differs",
+        note="ends at the first that can not be replaced; new code needs lazy-apps, as in uWSGI",
+    ),
+    Option(
         name="touch-reload",
         type="path",
         metavar="FILE",
@@ -43,6 +84,17 @@ OPTIONS = (
         tier=1,
         check=not_empty,
         help="reload when this file is touched, created or removed",
+    ),
+    Option(
+        name="touch-workers-reload",
+        type="path",
+        metavar="FILE",
+        repeatable=True,
+        tier=1,
+        check=not_empty,
+        help="replace the workers when this file is touched, created or removed",
+        verdict="differs",
+        note="the replacements are started first; new code needs lazy-apps, as in uWSGI",
     ),
     Option(
         name="vacuum",

@@ -105,3 +105,19 @@ class TitlesPlan:
     def of(self, kind: Literal["generation", "worker"], number: int) -> tuple[str, ...]:
         """Make the words of another process's title."""
         return (f"{self.prefix}{self.name or f'penstock {kind} {number}'}{self.append}",)
+
+
+@dataclass(frozen=True, slots=True)
+class AskingPlan:
+    """What asks the master for something, beside signals and the control socket. Paths are absolute."""
+
+    touch_workers: tuple[str, ...] = ()
+    """Files of `touch-workers-reload`."""
+    touch_chain: tuple[str, ...] = ()
+    """Files of `touch-chain-reload`."""
+    fifos: tuple[str, ...] = ()
+    """`master-fifo`: the first of them is read, until a digit chooses another one."""
+    code_interval_s: float = 0.0
+    """`py-auto-reload`: how often each worker looks at the files of its modules; 0 for never."""
+    code_ignored: tuple[str, ...] = ()
+    """Modules whose files are not looked at."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from penstock.plan.context import Context
-from penstock.plan.process_types import Algorithm, RecyclingPlan, ScalingPlan, TitlesPlan
+from penstock.plan.process_types import Algorithm, AskingPlan, RecyclingPlan, ScalingPlan, TitlesPlan
 from penstock.values import replace
 
 MEGABYTE = 1 << 20
@@ -86,3 +86,19 @@ def titles(context: Context) -> TitlesPlan:
     )
     is_plain = made == TitlesPlan() and not said.flag("auto-procname")
     return made if is_plain else replace(made, shows_arguments=False)
+
+
+def asking(context: Context) -> AskingPlan:
+    """What asks the master for something."""
+    said = context.said
+
+    def paths(name: str) -> tuple[str, ...]:
+        return tuple(context.after_chdir(path) for path in said.texts(name))
+
+    return AskingPlan(
+        touch_workers=paths("touch-workers-reload"),
+        touch_chain=paths("touch-chain-reload"),
+        fifos=paths("master-fifo")[:10],
+        code_interval_s=float(said.number("py-auto-reload")),
+        code_ignored=said.texts("py-auto-reload-ignore"),
+    )

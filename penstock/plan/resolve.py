@@ -84,6 +84,7 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
         recycling=processes.recycling(context),
         scaling=processes.scaling(context, count),
         titles=processes.titles(context),
+        asking=processes.asking(context),
     )
     if said.flag("no-server"):
         plan = _only_loading(plan)

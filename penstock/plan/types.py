@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
-from penstock.plan.process_types import RecyclingPlan, ScalingPlan, TitlesPlan
+from penstock.plan.process_types import AskingPlan, RecyclingPlan, ScalingPlan, TitlesPlan
 from penstock.values import asdict, dataclass
 
 Protocol = Literal["http", "uwsgi"]
@@ -486,6 +486,7 @@ class Plan:
     titles: TitlesPlan = TitlesPlan()
     only_loads: bool = False
     """`no-server`: end when the applications have been imported."""
+    asking: AskingPlan = AskingPlan()
 
 
 PARTS: dict[type, dict[str, type]] = {
@@ -505,6 +506,7 @@ PARTS: dict[type, dict[str, type]] = {
         "titles": TitlesPlan,
         "log": LogPlan,
         "stats_form": StatsFormPlan,
+        "asking": AskingPlan,
     },
 }
 """Which fields are plans themselves, or tuples of them."""

@@ -12,7 +12,7 @@ import os
 import socket
 from typing import Any
 
-from penstock.plan.process_types import TitlesPlan
+from penstock.plan.process_types import AskingPlan, TitlesPlan
 from penstock.plan.types import AppPlan, EnginePlan, ListenerHandle, from_json_value
 from penstock.values import dataclass
 
@@ -95,6 +95,7 @@ class Start:
     engine: EnginePlan
     listeners: tuple[ListenerHandle, ...]
     titles: TitlesPlan
+    asking: AskingPlan
     lazy_apps: bool
     need_app: bool
     processes: int
@@ -136,6 +137,7 @@ def read_start(message: dict[str, Any], descriptors: list[int]) -> Start:
         app=from_json_value(AppPlan, plan["app"]),
         engine=from_json_value(EnginePlan, plan["engine"]),
         listeners=tuple(listeners),
+        asking=from_json_value(AskingPlan, plan["asking"]),
         titles=from_json_value(TitlesPlan, plan["titles"]),
         lazy_apps=plan["lazy_apps"],
         need_app=plan["need_app"],

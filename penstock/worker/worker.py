@@ -20,7 +20,7 @@ from types import FunctionType
 from typing import NoReturn
 
 from penstock._engine import Engine
-from penstock.worker import signals
+from penstock.worker import code_watch, signals
 from penstock.worker.channel import shorten
 from penstock.worker.exceptions import make_handler
 from penstock.worker.generation import Assignment, import_apps, leave
@@ -82,6 +82,9 @@ def _serve(assignment: Assignment) -> int:
         for number in range(1, plan.engine.threads)
     ]
     tracebacker = Tracebacker(f"{python.tracebacker}{plan.worker_id}") if python.tracebacker else None
+    asking = assignment.start.asking
+    if asking.code_interval_s:
+        code_watch.watch(asking.code_interval_s, asking.code_ignored, lambda text: tell_master(plan.control_fd, text))
     tell_master(plan.control_fd, "ready")
     for thread in threads:
         thread.daemon = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from penstock.master import actions as act
 from penstock.master import events as ev
 from penstock.plan.process_types import RecyclingPlan
-from tests.master.world import KILLED, World, of, only, told
+from tests.master.world import EXIT_22, KILLED, World, of, only, told
 
 MB = 1 << 20
 
@@ -93,3 +93,60 @@ def test_exit_on_reload_ends_the_instance_and_lets_requests_end() -> None:
     assert only(asked, act.AnswerReload).ok is False
     assert only(world.exit_all(1), act.Exit).status == 0
     assert "exit-on-reload" in world.log
+
+
+def test_workers_reload_replaces_all_whatever_their_age() -> None:
+    world = World(processes=8).serve()
+    asked = world.send(ev.WorkersReload("x has been touched"))
+    assert [one.worker for one in of(asked, act.SpawnWorker)] == [1, 2], "a quarter at a time"
+    assert "starts workers with the code that is loaded" in world.log
+    for _ in range(4):
+        world.ready(1)
+    assert sorted(one.worker for one in world.fleet.workers if one.state == "ready") == list(range(1, 9))
+    assert sum(one.state == "draining" for one in world.fleet.workers) == 8
+
+
+def test_chain_goes_one_by_one_to_its_end() -> None:
+    world = World(processes=8, lazy=True).serve()
+    asked = world.send(ev.WorkersReload("chain reload", chain=True))
+    for worker in range(1, 9):
+        assert only(asked, act.SpawnWorker).worker == worker
+        old = next(one for one in world.fleet.workers if one.worker == worker and one.state == "ready")
+        asked = world.ready(1)
+        world.exits(next(one for one in world.fleet.workers if one.slot == old.slot and one.state == "draining"))
+    assert "chain reloading complete" in world.log and not world.fleet.is_chain
+    assert "code that is loaded" not in world.log
+
+
+def test_chain_ends_at_the_first_that_can_not_be_replaced() -> None:
+    world = World(processes=3, lazy=True).serve()
+    world.send(ev.WorkersReload("chain reload", chain=True))
+    world.ready(1)
+    world.spawned(1)
+    failing = next(one for one in world.fleet.workers if one.state == "starting")
+    world.send(ev.WorkerFailed(1, failing.slot, "Traceback"))
+    assert "the chain reload ends: worker 2 could not be replaced" in world.log
+    world.exits(failing, EXIT_22)
+    assert of(world.advance(60), act.SpawnWorker) == []
+    assert sorted(one.worker for one in world.fleet.workers if one.state == "ready") == [1, 2, 3]
+
+
+def test_chain_ends_when_a_replacement_dies() -> None:
+    world = World(processes=2).serve()
+    world.send(ev.WorkersReload("chain reload", chain=True))
+    world.spawned(1)
+    world.exits(next(one for one in world.fleet.workers if one.state == "starting"), KILLED)
+    assert not world.fleet.is_chain and of(world.advance(60), act.SpawnWorker) == []
+
+
+def test_workers_are_not_reloaded_while_the_instance_ends() -> None:
+    world = World().serve()
+    world.send(ev.Signal("SIGTERM"))
+    assert of(world.send(ev.WorkersReload("fifo")), act.SpawnWorker) == []
+    assert "can not be replaced now" in world.log
+
+
+def test_changed_code_is_a_reload() -> None:
+    world = World().serve()
+    only(world.send(ev.CodeChanged("/srv/views.py")), act.StartGeneration)
+    assert "[py-auto-reload] /srv/views.py has changed" in world.log

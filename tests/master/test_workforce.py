@@ -185,3 +185,12 @@ def test_die_on_idle_ends_the_instance() -> None:
     world.now += 1
     assert len(told(look(world, CALM), "drain")) == 2
     assert only(world.exit_all(1), act.Exit).status == 0
+
+
+def test_workers_are_sent_away_by_hand() -> None:
+    world = World().serve()
+    asked = world.send(ev.SleepRequested("master-fifo"))
+    assert len(told(asked, "rest")) == 2 and only(asked, act.WatchListeners).watched
+    world.send(ev.SleepRequested("master-fifo"))
+    assert "can not be sent away now" in world.log
+    assert spawned(world.send(ev.ConnectionWaiting())) == [1, 2]

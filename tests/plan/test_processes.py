@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from penstock.plan.process_types import RecyclingPlan, ScalingPlan
+from penstock.plan.process_types import AskingPlan, RecyclingPlan, ScalingPlan
 from tests.plan.test_resolve import SERVE, plan, refusal
 
 MB = 1 << 20
@@ -97,3 +99,13 @@ def test_titles_that_are_set() -> None:
     assert made.of_master(("x",)) == ("eu-boss!",) and made.of("worker", 1) == ("eu-shop!",)
     assert plan("--procname-prefix-spaced", "[a.com]").titles.of("worker", 1) == ("[a.com] penstock worker 1",)
     assert plan("--procname", "shop").titles.of_master(()) == ("shop",)
+
+
+def test_what_asks_the_master(tmp_path: Path) -> None:
+    made = plan(
+        *("--touch-workers-reload", "w", "--touch-chain-reload", "/c", "--master-fifo", "f"),
+        *("--py-autoreload", "2", "--py-auto-reload-ignore", "settings"),
+        cwd=tmp_path,
+    ).asking
+    assert made == AskingPlan((f"{tmp_path}/w",), ("/c",), (f"{tmp_path}/f",), 2.0, ("settings",))
+    assert plan().asking == AskingPlan()

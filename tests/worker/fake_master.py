@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import penstock
-from penstock.plan.process_types import TitlesPlan
+from penstock.plan.process_types import AskingPlan, TitlesPlan
 from penstock.plan.types import (
     AppPlan,
     EnginePlan,
@@ -110,7 +110,8 @@ class FakeMaster:
         plan = {
             "app": to_json_value(app), "engine": to_json_value(engine or engine_plan()),
             "listeners": [{"protocol": "http", "name": "127.0.0.1:0", "server_port": "0", "is_unix": False}],
-            "titles": to_json_value(TitlesPlan()), "lazy_apps": False, "need_app": True,
+            "titles": to_json_value(TitlesPlan()), "asking": to_json_value(AskingPlan()),
+            "lazy_apps": False, "need_app": True,
             "master_pid": os.getpid(), "is_reload": False, "processes": 2, **changes,
         }  # fmt: skip
         memfd = os.memfd_create("plan")

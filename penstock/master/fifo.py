@@ -1,0 +1,105 @@
+"""The master's FIFO: one letter is one command, as in uWSGI.
+
+It is made with mode 0600 by the user that the instance runs as. The master holds both ends, so that a writer that comes
+and goes is never an end of file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Sequence
+
+from penstock.master import events as ev
+
+MODE = 0o600
+
+COMMANDS: dict[str, ev.Event] = {
+    "+": ev.WorkersRequested(1, "master-fifo"),
+    "-": ev.WorkersRequested(-1, "master-fifo"),
+    "c": ev.WorkersReload("chain reload", chain=True),
+    "C": ev.SleepRequested("master-fifo"),
+    "p": ev.Signal("SIGTSTP"),
+    "q": ev.StopRequested(),
+    "Q": ev.StopRequested(now=True),
+    "r": ev.ReloadRequested("master-fifo"),
+    "R": ev.ReloadRequested("master-fifo"),
+    "s": ev.Signal("SIGUSR1"),
+    "w": ev.WorkersReload("reload of the workers"),
+    "W": ev.WorkersReload("reload of the workers"),
+}
+"""R and W are gentle here too: nothing is gained by cutting requests."""
+
+NOT_HERE = {
+    "E": "an Emperor",
+    "B": "a broodlord",
+    "S": "subscriptions",
+    "f": "a second master",
+    "P": "another pid file",
+}
+"""Commands of uWSGI for what Penstock does not have."""
+
+
+class MasterFifo:
+    """The FIFOs of `master-fifo`, of which one at a time is read."""
+
+    def __init__(self, paths: Sequence[str], log: Callable[[str], None]) -> None:
+        """Make them; one that can not be made is said and left out."""
+        self._log = log
+        self._fds: list[int] = []
+        self._paths: list[str] = []
+        self._active = 0
+        for path in paths:
+            try:
+                self._fds.append(_make(path))
+                self._paths.append(path)
+            except OSError as error:
+                log(f"*** the master-fifo {path} can not be made: {error.strerror} ***")
+
+    def fileno(self) -> int:
+        """Return the descriptor of the one that is read; -1 if there is none."""
+        return self._fds[self._active] if self._fds else -1
+
+    def read(self) -> list[ev.Event]:
+        """Take the commands that have come. A digit chooses another FIFO, which is told by `fileno`."""
+        try:
+            letters = os.read(self.fileno(), 4096).decode("latin-1")
+        except BlockingIOError:
+            return []
+        found: list[ev.Event] = []
+        for letter in letters:
+            if letter.isascii() and letter.isdigit() and int(letter) < len(self._fds):
+                self._active = int(letter)
+                self._log(f"active master fifo is now {self._paths[self._active]}")
+            elif letter in COMMANDS:
+                found.append(COMMANDS[letter])
+            elif letter in NOT_HERE:
+                self._log(f"master-fifo: {letter} is ignored, there is no {NOT_HERE[letter].split(' ', 1)[1]} here")
+            elif not letter.isspace():
+                self._log(f"master-fifo: {letter!r} is no command and is ignored")
+        return found
+
+    def close(self) -> None:
+        """Remove them, if they are still ours."""
+        for path, fd in zip(self._paths, self._fds, strict=True):
+            with contextlib.suppress(OSError):
+                if os.path.samestat(os.lstat(path), os.fstat(fd)):
+                    os.unlink(path)
+            os.close(fd)
+        self._fds, self._paths = [], []
+
+
+def _make(path: str) -> int:
+    """Make a FIFO, in place of an older one, and open both of its ends.
+
+    Raises:
+        OSError: it can not be made; a file that is no FIFO is never replaced.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISFIFO(os.lstat(path).st_mode):
+            raise FileExistsError(None, "there is a file of that name that is no FIFO")
+        os.unlink(path)
+    os.mkfifo(path, MODE)
+    os.chmod(path, MODE)
+    return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
