@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from penstock.master import events as ev
 
@@ -44,9 +44,15 @@ NOT_HERE = {
 class MasterFifo:
     """The FIFOs of `master-fifo`, of which one at a time is read."""
 
-    def __init__(self, paths: Sequence[str], log: Callable[[str], None]) -> None:
-        """Make them; one that can not be made is said and left out."""
+    def __init__(
+        self, paths: Sequence[str], log: Callable[[str], None], others: Mapping[str, Callable[[], None]] | None = None
+    ) -> None:
+        """Make them; one that can not be made is said and left out.
+
+        `others` is what is done at once at letters that mean nothing to the policy.
+        """
         self._log = log
+        self._others = others or {}
         self._fds: list[int] = []
         self._paths: list[str] = []
         self._active = 0
@@ -74,6 +80,8 @@ class MasterFifo:
                 self._log(f"active master fifo is now {self._paths[self._active]}")
             elif letter in COMMANDS:
                 found.append(COMMANDS[letter])
+            elif letter in self._others:
+                self._others[letter]()
             elif letter in NOT_HERE:
                 self._log(f"master-fifo: {letter} is ignored, there is no {NOT_HERE[letter].split(' ', 1)[1]} here")
             elif not letter.isspace():

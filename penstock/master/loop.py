@@ -101,7 +101,9 @@ class Master:
         self._next_touch_workers = self._clock() + INTERVAL_S
         self._code_seen: set[tuple[str, str]] = set()
         """Changes of code that some worker has told: each of them sees the same file."""
-        self._fifo = MasterFifo(asking.fifos, log.write)
+        self._fifo = MasterFifo(
+            asking.fifos, log.write, {"l": lambda: self.reopen_logs(is_asked=True), "L": self.rotate_logs}
+        )
         self._watch_fifo()
         self._next_memory = self._clock()
         self._load = LoadMeter()

@@ -38,6 +38,14 @@ def test_what_is_no_command_is_said(tmp_path: Path) -> None:
     fifo.close()
 
 
+def test_letters_that_are_none_of_the_policys_business(tmp_path: Path) -> None:
+    done = list[str]()
+    fifo = MasterFifo([str(tmp_path / "fifo")], done.append, {"l": lambda: done.append("reopened")})
+    write(tmp_path / "fifo", "l")
+    assert fifo.read() == [] and done == ["reopened"]
+    fifo.close()
+
+
 def test_digits_choose_a_fifo(tmp_path: Path) -> None:
     paths, said = [tmp_path / "a", tmp_path / "b"], list[str]()
     fifo = MasterFifo([str(path) for path in paths], said.append)
