@@ -46,6 +46,11 @@ OPTIONS = (
         note="its own interpreter is started, so it may be another Python version than Penstock's",
     ),
     Option(
+        name="honour-stdin",
+        type="flag",
+        help="let the application read standard input, for instance for pdb",
+    ),
+    Option(
         name="module",
         aliases=("wsgi",),
         short="w",

@@ -32,6 +32,7 @@ def app(context: Context) -> AppPlan:
         options=tuple((entry.key, entry.value) for entry in said.entries if entry.key),
         mounts=mounts.mounts(context),
         python=interpreter.interpreter(context),
+        keeps_input=said.flag("honour-stdin"),
     )
 
 

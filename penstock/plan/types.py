@@ -137,6 +137,8 @@ class AppPlan:
     mounts: tuple[MountPlan, ...]
     """Applications beside, or instead of, the one that `kind` and `target` name."""
     python: PythonPlan = PythonPlan()
+    keeps_input: bool = False
+    """Standard input stays what it was at the start, instead of being empty."""
 
     @property
     def description(self) -> str:

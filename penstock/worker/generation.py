@@ -74,7 +74,7 @@ def serve(channel: Channel) -> int | Assignment:
         start = read_start(message, descriptors)
         titles.set_title(start.titles.of("generation", start.generation), titles.NAMES["generation"])
         LOG.prefix = start.engine.log.prefix
-        surroundings.take_streams(start.log_fd)
+        surroundings.take_streams(start.log_fd, keeps_input=start.app.keeps_input)
         # Also for the workers: code in C that crashes one leaves the line of Python that called it.
         faulthandler.enable(start.log_fd)
         failures = FailureLog(start.is_reload)

@@ -34,11 +34,12 @@ def prepare(start: Start) -> None:
         sys.executable = python.executable
 
 
-def take_streams(log_fd: int) -> None:
+def take_streams(log_fd: int, *, keeps_input: bool) -> None:
     """Point standard output and error at the log, a whole line at a time, and standard input at nothing."""
-    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    os.dup2(null, 0)
-    os.close(null)
+    if not keeps_input:
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        os.dup2(null, 0)
+        os.close(null)
     for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
         if stream is not None:
             stream.flush()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from penstock.plan.python import can_be_run, why_not
+from tests.plan.test_resolve import plan
 
 
 @pytest.fixture
@@ -63,3 +64,7 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python").symlink_to("python")
     assert "does not exist" in why_not(str(tmp_path), "alice")[0]
+
+
+def test_standard_input_may_be_kept() -> None:
+    assert [plan(*argv).app.keeps_input for argv in ((), ("--honour-stdin",))] == [False, True]
