@@ -70,7 +70,6 @@ OPTIONS = (
     Option(
         name="no-server",
         type="flag",
-        applies="restart",
         help="load the application and end with status 0, to test a configuration",
         verdict="differs",
         note="an application that does not load ends it with status 22, with need-app = false too",

@@ -87,4 +87,6 @@ def test_layout_of_the_engine_has_every_cell() -> None:
     assert {each.name for each in fields(ThreadRow)} <= set(layout.thread_fields)
     made = Scoreboard(layout, slots=4, threads=3)
     assert made.worker(3) == WorkerRow() and len(made.threads_of(3)) == 3
+    put(made, 3, "worker", "app_requests", struct.pack("=16Q", *range(16)))
+    assert made.worker(3) == WorkerRow(app_requests=tuple(range(16)))
     made.close()

@@ -16,6 +16,7 @@ from penstock.observe.stats import (
     dump_lines,
     to_text,
 )
+from penstock.values import replace
 
 TOP = [
     "version",
@@ -93,6 +94,19 @@ def test_fields_and_their_order_are_uwsgis() -> None:
     assert list(made["workers"][0]) == WORKER
     assert list(made["workers"][0]["apps"][0]) == APP
     assert [list(core) for core in made["workers"][0]["cores"]] == [CORE, CORE]
+
+
+def test_several_apps_have_their_own_numbers() -> None:
+    row = WorkerRow(requests=9, app_requests=(4, 3), app_exceptions=(0, 1))
+    some = WorkerView(10, True, row, ())
+    gone = Ended().plus(row, ())
+    shown = replace(view(some, ended=gone), mountpoints=("", "/shop", "/new"))
+    apps = document(shown)["workers"][0]["apps"]
+    assert [(app["id"], app["mountpoint"], app["startup_time"]) for app in apps] == [
+        (0, "", 2), (1, "/shop", 0), (2, "/new", 0),
+    ]  # fmt: skip
+    assert [app["requests"] for app in apps] == [8, 6, 0]
+    assert [app["exceptions"] for app in apps] == [0, 2, 0]
 
 
 def test_listen_queue_is_the_longest() -> None:

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 pub const MAGIC: u64 = u64::from_le_bytes(*b"PENSTOCK");
 
 /// Changes with every change of a field's place or meaning.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Longest request line that is kept, in bytes.
 pub const LINE_BYTES: usize = 200;
@@ -551,13 +551,29 @@ mod tests {
                     + match field.kind {
                         "u32" => 4,
                         "u64" => 8,
-                        kind => kind.strip_prefix("bytes").unwrap().parse().unwrap(),
+                        kind => match kind.strip_prefix("u64x") {
+                            Some(count) => 8 * count.parse::<usize>().unwrap(),
+                            None => kind.strip_prefix("bytes").unwrap().parse().unwrap(),
+                        },
                     };
             }
             assert!(end <= size);
             assert_eq!(size % 64, 0);
         }
         assert_eq!(LineText::KIND, format!("bytes{LINE_BYTES}"));
+        assert_eq!(AppCounts::KIND, format!("u64x{APPS_COUNTED}"));
+    }
+
+    #[test]
+    fn apps_without_a_counter_of_their_own_share_the_last() {
+        let board = Board::private(1).unwrap();
+        let worker = board.worker(0);
+        for (app, failed) in [(0, false), (1, true), (15, false), (16, true), (4711, false)] {
+            worker.count_app(app, failed);
+        }
+        let counts = |counts: &AppCounts| [0, 1, 2, 15].map(|app| counts.0[app].load(Ordering::Relaxed));
+        assert_eq!(counts(&worker.app_requests), [1, 1, 0, 3]);
+        assert_eq!(counts(&worker.app_exceptions), [0, 1, 0, 1]);
     }
 
     #[test]
