@@ -26,7 +26,7 @@ _CODE = frozenset({".env", ".git", "db.sqlite3", "manage.py", "settings.py", "ws
 """Names that tell that a directory is a project, or holds its secrets."""
 _ENVIRONMENTS = ("venv", ".venv", "env", "virtualenv")
 _SECRET = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY|PRIVATE_KEY|DATABASE_URL", re.IGNORECASE)
-_FILES = ("pidfile", "logto", "daemonize")
+_FILES = ("pidfile", "logto", "daemonize", "logto2")
 _LISTENING = ("http", "http-socket", "socket", "stats")
 
 
@@ -51,7 +51,8 @@ def _files(context: Context) -> None:
     """Pid file and logs are opened in the directory of the start, before anything else."""
     for name in _FILES:
         path = context.at_start(name)
-        if path is None:
+        if path is None or (name == "logto" and ":" in path):
+            # A log that is sent to HOST:PORT is no file.
             continue
         origin = context.said.origin(name)
         what = f"{name} = {context.said.text(name)}"

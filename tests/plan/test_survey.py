@@ -68,11 +68,17 @@ def test_nothing_is_said_about_a_good_configuration(project: Path) -> None:
     assert codes(project, "--http", ":0", "--wsgi-file", "shop/wsgi.py", "--touch-reload", "none") == []
 
 
-@pytest.mark.parametrize("option", ["pidfile", "logto", "daemonize", "socket", "http", "http-socket", "stats"])
+@pytest.mark.parametrize(
+    "option", ["pidfile", "logto", "logto2", "daemonize", "socket", "http", "http-socket", "stats"]
+)
 def test_a_directory_that_is_missing(project: Path, option: str) -> None:
     (found,) = look(project, *GOOD, f"--{option}", "/no/where/x.y")
     assert (found.level, found.code) == ("error", "no-directory")
     assert "/no/where" in found.message and "mkdir -p /no/where" in found.cure
+
+
+def test_a_log_that_is_sent_is_no_file(project: Path) -> None:
+    assert codes(project, "--http", ":0", "--module", "shop.wsgi", "--logto", "/no/where:514") == []
 
 
 def test_below_run_a_directory_comes_with_the_service(project: Path) -> None:
