@@ -162,7 +162,7 @@ SETTINGS: tuple[Setting, ...] = (
     _differs(
         "accesslog",
         "disable-logging",
-        "requests are logged unless disable-logging is set, and into the same log as everything else",
+        "requests are logged unless disable-logging is set; req-logger gives them a file of their own",
         "--access-logfile",
     ),
     _not_needed(
@@ -232,11 +232,11 @@ SETTINGS: tuple[Setting, ...] = (
     _differs(
         "proxy_protocol",
         "http-enable-proxy-protocol",
-        "every connection has to begin with it then",
+        "only peers of trusted-proxies are believed",
         "--proxy-protocol",
         takes="perhaps",
     ),
-    _differs("proxy_allow_ips", "", "let the firewall decide who may connect", "--proxy-allow-from"),
+    _differs("proxy_allow_ips", "", "add them to trusted-proxies", "--proxy-allow-from"),
     _carried("protocol", "socket", "--protocol", note="with uwsgi the addresses become socket instead of http"),
     _differs(
         "uwsgi_allow_ips",
