@@ -71,6 +71,8 @@ class Belongings:
     clock: Callable[[], float] = time.monotonic
     logs: Logs | None = None
     """None: the log is descriptor 2, and nothing is done about it."""
+    when_ready: Callable[[], None] = lambda: None
+    """What is done when the instance is ready, before anybody is told."""
 
 
 class Master:
@@ -477,6 +479,7 @@ class Master:
                 log.write("\n".join(dump_lines(self.view())))
             case act.AnnounceReady():
                 self._log(self._ready_line())
+                self._given.when_ready()
                 self._given.starter.ready()
             case act.AnnounceFailure(status, text):
                 self._given.starter.failed(status, text)

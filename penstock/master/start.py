@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import socket
 import sys
 import time
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import penstock
-from penstock.master import control, daemon, log, privileges, processes
+from penstock.master import control, daemon, limits, log, privileges, processes
 from penstock.master.control_path import make_directory
 from penstock.master.errors import StartError
 from penstock.master.logs import Logs
@@ -58,6 +59,7 @@ def start(
 class _Made:
     """What has been made so far, to be taken back if the start fails."""
 
+    more_pid_files: list[PidFile]
     pid_file: PidFile | None = None
     listeners: tuple[BoundListener, ...] = ()
     stats: BoundListener | None = None
@@ -70,8 +72,21 @@ class _Made:
         if self.control is not None:
             self.control[0].close()
             self.control[1].unlink(missing_ok=True)
-        if self.pid_file is not None:
-            self.pid_file.release()
+        self.release_pid_files()
+
+    def write_safe(self, paths: tuple[str, ...]) -> None:
+        """Write the pid files of an instance that is ready; one that can not be written does not end it."""
+        for path in paths:
+            try:
+                self.more_pid_files.append(PidFile.claim(path))
+            except StartError as error:
+                log.write(f"*** {error} ***")
+
+    def release_pid_files(self) -> None:
+        """Remove every pid file."""
+        for one in (*((self.pid_file,) if self.pid_file is not None else ()), *self.more_pid_files):
+            one.release()
+        self.pid_file, self.more_pid_files = None, []
 
 
 def _start(
@@ -109,7 +124,7 @@ def _run(
     logs: Logs,
     identity: privileges.Identity | None,
 ) -> int:
-    made = _Made()
+    made = _Made([])
     with SignalReader() as signals:
         try:
             given = _prepare(plan, reread, catalogue, boot, starter, made, logs, identity)
@@ -122,8 +137,7 @@ def _run(
         try:
             return master.run(signals)
         finally:
-            if made.pid_file is not None:
-                made.pid_file.release()
+            made.release_pid_files()
             master.close()
 
 
@@ -151,7 +165,12 @@ def _prepare(
         log.write(f"writing pidfile to {plan.pidfile}")
         made.pid_file = PidFile.claim(plan.pidfile)
     layout = _layout(catalogue)
-    log.write(f"detected max file descriptor number: {privileges.raise_file_limit()}")
+    for line in limits.apply(plan.limits):
+        log.write(line)
+    if plan.limits.open_files:
+        log.write(f"max file descriptor number: {resource.getrlimit(resource.RLIMIT_NOFILE)[0]}")
+    else:
+        log.write(f"detected max file descriptor number: {privileges.raise_file_limit()}")
     made.listeners = bind_all(plan.listeners, owner)
     for index, listener in enumerate(made.listeners):
         log.write(listener.bound_line(index))
@@ -162,6 +181,9 @@ def _prepare(
     for line in privileges.drop(identity):
         log.write(line)
     logs.open_late()
+    if plan.pidfile2 is not None:
+        log.write(f"writing pidfile to {plan.pidfile2}")
+        made.more_pid_files.append(PidFile.claim(plan.pidfile2))
     if not processes.become_subreaper():
         log.write("*** WARNING: this kernel can not make the master a subreaper: orphaned workers are found later ***")
     log.write(_mode_line(plan))
@@ -178,6 +200,7 @@ def _prepare(
         made.control,
         boot,
         logs=logs,
+        when_ready=lambda: made.write_safe(plan.safe_pidfiles),
     )
 
 

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from penstock.options.option import Option, at_least, between
+from penstock.options.option import Option, Value, at_least, between
 
 TITLE = "Workers"
 
+
+def is_nice(value: Value) -> str | None:
+    """Accept a whole number from -20 to 19."""
+    try:
+        return None if -20 <= int(str(value)) <= 19 else "must be from -20 to 19"
+    except ValueError:
+        return "must be a whole number from -20 to 19"
+
+
 OPTIONS = (
+    Option(
+        name="cpu-affinity",
+        type="integer",
+        default=0,
+        tier=3,
+        check=at_least(0),
+        help="bind each worker to this many CPUs; 0 for all of them",
+    ),
     Option(
         name="enable-threads",
         short="T",
@@ -58,6 +75,25 @@ OPTIONS = (
         help="import the application in each worker instead of once for all",
     ),
     Option(
+        name="limit-as",
+        type="integer",
+        default=0,
+        tier=2,
+        metavar="MB",
+        applies="restart",
+        check=at_least(0),
+        help="most address space of each process; 0 for no limit",
+    ),
+    Option(
+        name="limit-nproc",
+        type="integer",
+        default=0,
+        tier=2,
+        applies="restart",
+        check=at_least(0),
+        help="most processes of the user; 0 for no limit",
+    ),
+    Option(
         name="master",
         short="M",
         type="flag",
@@ -67,6 +103,15 @@ OPTIONS = (
         help="supervise the workers",
         verdict="not-needed",
         note="Penstock always supervises its workers",
+    ),
+    Option(
+        name="max-fd",
+        type="integer",
+        default=0,
+        tier=2,
+        applies="restart",
+        check=at_least(0),
+        help="most files that each process may have open; as many as the system allows unless it is set",
     ),
     Option(
         name="max-requests",
@@ -126,6 +171,15 @@ OPTIONS = (
         help="end the workers when the master dies",
         verdict="not-needed",
         note="workers always end with their master",
+    ),
+    Option(
+        name="prio",
+        type="text",
+        metavar="N",
+        tier=3,
+        applies="restart",
+        check=is_nice,
+        help="priority of the processes, from -20 (first) to 19 (last), as nice takes it",
     ),
     Option(
         name="processes",

@@ -121,3 +121,19 @@ class AskingPlan:
     """`py-auto-reload`: how often each worker looks at the files of its modules; 0 for never."""
     code_ignored: tuple[str, ...] = ()
     """Modules whose files are not looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsPlan:
+    """What the kernel shall allow the processes; 0 leaves a limit as it is."""
+
+    address_space_bytes: int = 0
+    """Of each process (`limit-as`)."""
+    processes: int = 0
+    """Of the user (`limit-nproc`)."""
+    open_files: int = 0
+    """Of each process (`max-fd`)."""
+    nice: int | None = None
+    """The priority of every process (`prio`)."""
+    cpus_per_worker: int = 0
+    """How many CPUs each worker is bound to (`cpu-affinity`)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from penstock.plan.context import Context
-from penstock.plan.process_types import Algorithm, AskingPlan, RecyclingPlan, ScalingPlan, TitlesPlan
+from penstock.plan.process_types import Algorithm, AskingPlan, LimitsPlan, RecyclingPlan, ScalingPlan, TitlesPlan
 from penstock.values import replace
 
 MEGABYTE = 1 << 20
@@ -102,3 +102,22 @@ def asking(context: Context) -> AskingPlan:
         code_interval_s=float(said.number("py-auto-reload")),
         code_ignored=said.texts("py-auto-reload-ignore"),
     )
+
+
+def limits(context: Context) -> LimitsPlan:
+    """What the kernel shall allow the processes."""
+    said = context.said
+    nice = said.text("prio")
+    return LimitsPlan(
+        address_space_bytes=said.number("limit-as") * MEGABYTE,
+        processes=said.number("limit-nproc"),
+        open_files=said.number("max-fd"),
+        nice=int(nice) if nice is not None else None,
+        cpus_per_worker=said.number("cpu-affinity"),
+    )
+
+
+def safe_pidfiles(context: Context) -> tuple[str, ...]:
+    """Pid files that are written when the instance is ready."""
+    paths = [context.said.text(name) for name in ("safe-pidfile", "safe-pidfile2")]
+    return tuple(context.after_chdir(path) for path in paths if path is not None)

@@ -85,6 +85,9 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
         scaling=processes.scaling(context, count),
         titles=processes.titles(context),
         asking=processes.asking(context),
+        limits=processes.limits(context),
+        pidfile2=context.after_chdir(path) if (path := said.text("pidfile2")) is not None else None,
+        safe_pidfiles=processes.safe_pidfiles(context),
     )
     if said.flag("no-server"):
         plan = _only_loading(plan)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
-from penstock.plan.process_types import AskingPlan, RecyclingPlan, ScalingPlan, TitlesPlan
+from penstock.plan.process_types import AskingPlan, LimitsPlan, RecyclingPlan, ScalingPlan, TitlesPlan
 from penstock.values import asdict, dataclass
 
 Protocol = Literal["http", "uwsgi"]
@@ -489,6 +489,11 @@ class Plan:
     only_loads: bool = False
     """`no-server`: end when the applications have been imported."""
     asking: AskingPlan = AskingPlan()
+    limits: LimitsPlan = LimitsPlan()
+    pidfile2: str | None = None
+    """Written when the master has become the user that it runs as."""
+    safe_pidfiles: tuple[str, ...] = ()
+    """Written when the instance is ready."""
 
 
 PARTS: dict[type, dict[str, type]] = {
@@ -509,6 +514,7 @@ PARTS: dict[type, dict[str, type]] = {
         "log": LogPlan,
         "stats_form": StatsFormPlan,
         "asking": AskingPlan,
+        "limits": LimitsPlan,
     },
 }
 """Which fields are plans themselves, or tuples of them."""

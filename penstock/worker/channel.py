@@ -96,6 +96,7 @@ class Start:
     listeners: tuple[ListenerHandle, ...]
     titles: TitlesPlan
     asking: AskingPlan
+    cpus_per_worker: int
     lazy_apps: bool
     need_app: bool
     processes: int
@@ -137,6 +138,7 @@ def read_start(message: dict[str, Any], descriptors: list[int]) -> Start:
         app=from_json_value(AppPlan, plan["app"]),
         engine=from_json_value(EnginePlan, plan["engine"]),
         listeners=tuple(listeners),
+        cpus_per_worker=plan["cpus_per_worker"],
         asking=from_json_value(AskingPlan, plan["asking"]),
         titles=from_json_value(TitlesPlan, plan["titles"]),
         lazy_apps=plan["lazy_apps"],

@@ -384,6 +384,7 @@ class _Forker:
                 os.close(handle.pidfd)
         start = self._start
         titles.set_title(start.titles.of("worker", worker), titles.NAMES["worker"])
+        bind_to_cpus(worker, start.cpus_per_worker)
         plan = WorkerPlan(
             engine=start.engine,
             worker_id=worker,
@@ -421,6 +422,17 @@ class _Forker:
                     "status": status,
                 }
             )
+
+
+def bind_to_cpus(worker: int, count: int) -> None:
+    """Bind this process to so many of the CPUs that it may use, each worker to those after the one before it."""
+    usable = sorted(os.sched_getaffinity(0))
+    if not count or count >= len(usable):
+        return
+    mine = {usable[((worker - 1) * count + number) % len(usable)] for number in range(count)}
+    with contextlib.suppress(OSError):
+        os.sched_setaffinity(0, mine)
+        say(f"mapping worker {worker} to CPUs: {' '.join(map(str, sorted(mine)))}")
 
 
 def _open_pidfd(pid: int) -> int | None:

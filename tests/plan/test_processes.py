@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from penstock.plan.process_types import AskingPlan, RecyclingPlan, ScalingPlan
+from penstock.options.processes import is_nice
+from penstock.plan.process_types import AskingPlan, LimitsPlan, RecyclingPlan, ScalingPlan
 from tests.plan.test_resolve import SERVE, plan, refusal
 
 MB = 1 << 20
@@ -109,3 +110,20 @@ def test_what_asks_the_master(tmp_path: Path) -> None:
     ).asking
     assert made == AskingPlan((f"{tmp_path}/w",), ("/c",), (f"{tmp_path}/f",), 2.0, ("settings",))
     assert plan().asking == AskingPlan()
+
+
+def test_limits_and_priority() -> None:
+    made = plan(
+        *("--limit-as", "512", "--limit-nproc", "50", "--max-fd", "1000", "--prio", "-5", "--cpu-affinity", "2")
+    ).limits
+    assert made == LimitsPlan(512 * MB, 50, 1000, -5, 2) and plan().limits == LimitsPlan()
+
+
+@pytest.mark.parametrize("text", ["20", "-21", "high"])
+def test_priority_is_what_nice_takes(text: str) -> None:
+    assert "from -20 to 19" in str(is_nice(text)) and is_nice("19") is None and is_nice("-20") is None
+
+
+def test_pid_files_beside_the_first(tmp_path: Path) -> None:
+    made = plan("--pidfile2", "two", "--safe-pidfile", "three", "--safe-pidfile2", "/four", cwd=tmp_path)
+    assert (made.pidfile2, made.safe_pidfiles) == (f"{tmp_path}/two", (f"{tmp_path}/three", "/four"))

@@ -110,7 +110,7 @@ class FakeMaster:
         plan = {
             "app": to_json_value(app), "engine": to_json_value(engine or engine_plan()),
             "listeners": [{"protocol": "http", "name": "127.0.0.1:0", "server_port": "0", "is_unix": False}],
-            "titles": to_json_value(TitlesPlan()), "asking": to_json_value(AskingPlan()),
+            "titles": to_json_value(TitlesPlan()), "asking": to_json_value(AskingPlan()), "cpus_per_worker": 0,
             "lazy_apps": False, "need_app": True,
             "master_pid": os.getpid(), "is_reload": False, "processes": 2, **changes,
         }  # fmt: skip

@@ -1,0 +1,42 @@
+"""Limits, priority and CPUs of the processes, and pid files beside the first one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import APPS, Penstock
+
+CASES = ("--http", "127.0.0.1:0", "--wsgi-file", str(APPS / "cases.py"))
+
+
+def limit(pid: int, name: str) -> str:
+    """The soft limit `name` of a process, as /proc says it."""
+    lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    return next(line for line in lines if line.startswith(name))[26:].split()[0]
+
+
+@pytest.mark.option("limit-as", "limit-nproc", "max-fd", "prio", "cpu-affinity")
+def test_limits_reach_the_workers() -> None:
+    limits = ("--limit-as", "4096", "--limit-nproc", "20000", "--max-fd", "512", "--prio", "3", "--cpu-affinity", "1")
+    with Penstock(*CASES, *limits, "--processes", "2") as instance:
+        for pid in instance.workers():
+            assert limit(pid, "Max address space") == str(4096 << 20)
+            assert limit(pid, "Max processes") == "20000" and limit(pid, "Max open files") == "512"
+            assert os.getpriority(os.PRIO_PROCESS, pid) == 3
+        cpus = [os.sched_getaffinity(pid) for pid in instance.workers()]
+        usable = os.sched_getaffinity(0)
+        if len(usable) > 1:
+            assert all(len(one) == 1 for one in cpus) and len(set.union(*cpus)) == 2
+        else:
+            assert cpus == [usable, usable]
+
+
+@pytest.mark.option("pidfile2", "safe-pidfile", "safe-pidfile2")
+def test_pid_files(short_dir: Path) -> None:
+    paths = {name: short_dir / name for name in ("pidfile", "pidfile2", "safe-pidfile", "safe-pidfile2")}
+    with Penstock(*CASES, *(word for name, path in paths.items() for word in (f"--{name}", path))) as instance:
+        assert {path.read_text() for path in paths.values()} == {f"{instance.pid}\n"}
+    assert not any(path.exists() for path in paths.values())
