@@ -804,8 +804,12 @@ def mountpoints(plan: Plan) -> tuple[str, ...]:
 def fixed_parts(plan: Plan) -> dict[str, object]:
     """Take what a reload can not change out of a plan: option -> what it came to."""
     fixed: dict[str, object] = {
-        name: getattr(plan, name) for name in ("pidfile", "daemonize", "logto", "uid", "gid", "umask")
+        name: getattr(plan, name) for name in ("pidfile", "pidfile2", "daemonize", "logto", "uid", "gid", "umask")
     }
+    fixed |= {"safe-pidfile": plan.safe_pidfiles[:1], "safe-pidfile2": plan.safe_pidfiles[1:]}
+    limits = plan.limits
+    fixed |= {"limit-as": limits.address_space_bytes, "limit-nproc": limits.processes, "max-fd": limits.open_files}
+    fixed |= {"prio": limits.nice, "master-fifo": plan.asking.fifos}
     fixed |= fixed_log_parts(plan.log)
     # Where it was written may change.
     fixed["stats"] = plan.stats and replace(plan.stats, mode=None, owner=None, name="", origin="")
