@@ -15,11 +15,12 @@ from typing import Literal
 from penstock.commands import COMMANDS, find
 from penstock.options.option import Option
 from penstock.options.table import OPTIONS
+from penstock.values import dataclass
 
 SUMMARY = "print a script that lets the shell complete options and commands"
 USAGE = "bash|zsh|fish"
 
-Kind = Literal["nothing", "words", "files", "directories", "options"]
+Kind = Literal["nothing", "words", "files", "directories"]
 
 _HOW_TO = {
     "bash": 'eval "$(penstock completion bash)"   in ~/.bashrc',
@@ -53,20 +54,28 @@ def value_of(option: Option) -> tuple[Kind, tuple[str, ...]]:
     return ("directories" if option.placeholder == "DIR" else "files"), ()
 
 
-def arguments_of(command: str) -> tuple[Kind, tuple[str, ...], tuple[str, ...]]:
-    """What may stand behind a command, and its flags, from its usage: `[--wait] PIDFILE`, `bash|zsh|fish`."""
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """What may stand behind a command."""
+
+    words: tuple[str, ...]
+    """Words, flags of the command among them."""
+    files: bool
+    options: bool
+    """Options as a start has them, with their dashes and values."""
+
+
+def arguments_of(command: str) -> Arguments:
+    """Read the usage of a command: `[--wait] PIDFILE`, `bash|zsh|fish`, `FILE | OPTION ...`, `OPTION [FILE ...]`."""
     usage = find(command).USAGE
-    flags = tuple(re.findall(r"--[a-z][a-z-]*", usage))
-    for word in reversed(re.sub(r"[\[\]]", " ", usage).split()):
-        if "|" in word and word.islower():
-            return "words", tuple(word.split("|")), flags
-        if word.rstrip(".").endswith(("FILE", "PATH", "CONFIG")):
-            return "files", (), flags
-        if word == "DIR":
-            return "directories", (), flags
-        if word == "OPTION":
-            return "options", (), flags
-    return "nothing", (), flags
+    words = usage.replace("[", " ").replace("]", " ").split()
+    alternatives = [word for word in words if re.fullmatch(r"[a-z]+(\|[a-z]+)+", word)]
+    offers = [choice for word in alternatives for choice in word.split("|")]
+    offers += [word for word in words if word.startswith("--")]
+    if words[:1] == ["OPTION"]:
+        offers += [name for option in offered() for name in option.names]
+    files = any(word.endswith("FILE") for word in words)
+    return Arguments(tuple(offers), files, options="| OPTION" in usage and words[0] != "OPTION")
 
 
 def _names(kind: Kind) -> Iterator[str]:
@@ -106,15 +115,15 @@ def bash() -> Iterator[str]:
     yield "    if ((COMP_CWORD > 1)); then"
     yield "        case ${COMP_WORDS[1]} in"
     for command in COMMANDS:
-        kind, words, flags = arguments_of(command)
-        offers = " ".join((*words, *flags))
-        words_of = f"compgen -W '{offers}' -- \"$current\""
-        if kind == "options":
-            words_of = 'compgen -W "${options//--/}" -- "$current"'
-        files = {"files": "compgen -f", "directories": "compgen -d"}.get(kind, "")
-        more = f'; {files} -- "$current"' if files else ""
-        named = "compopt -o filenames; " if files else ""
-        yield f"            {command}) {named}COMPREPLY=($({words_of}{more})); return ;;"
+        behind = arguments_of(command)
+        behind_words = " ".join(behind.words)
+        if behind.options:
+            yield f'            {command}) options="$options {behind_words}" ;;'
+            continue
+        yield f"            {command})"
+        if behind.files:
+            yield '                compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))'
+        yield f"                COMPREPLY+=($(compgen -W '{behind_words}' -- \"$current\")); return ;;"
     yield "        esac"
     yield "    fi"
     yield "    if [[ $current == -* ]]; then"
@@ -145,11 +154,9 @@ def zsh() -> Iterator[str]:
     yield "_penstock_rest() {"
     yield "    case $line[1] in"
     for command in COMMANDS:
-        kind, words, flags = arguments_of(command)
-        if kind == "options":
-            words = tuple(name for option in offered() for name in option.names)
-        parts = [f"compadd -- {' '.join((*words, *flags))}"] if words or flags else []
-        parts += {"files": ["_files"], "directories": ["_files -/"]}.get(kind, [])
+        behind = arguments_of(command)
+        parts = [f"compadd -- {' '.join(behind.words)}"] if behind.words else []
+        parts += ["_files"] if behind.files else []
         yield f"        {command}) {'; '.join(parts) or ':'} ;;"
     yield "        *) _files ;;"
     yield "    esac"
@@ -194,25 +201,24 @@ def _zsh_specs(option: Option) -> Iterator[str]:
 def fish() -> Iterator[str]:
     """For fish, with what each option does."""
     yield "# penstock: completion for fish"
-    yield "function __fish_penstock_serves"
-    yield f"    not __fish_seen_subcommand_from {' '.join(COMMANDS)}"
+    alone = [command for command in COMMANDS if not arguments_of(command).options]
+    yield "function __fish_penstock_takes_options"
+    yield f"    not __fish_seen_subcommand_from {' '.join(alone)}"
     yield "end"
     yield "complete -c penstock -e"
     for command in COMMANDS:
-        kind, words, flags = arguments_of(command)
+        behind = arguments_of(command)
         text = _single(find(command).SUMMARY, "fish")
         yield f"complete -c penstock -n __fish_use_subcommand -a {command} -d {text}"
-        behind = f"-n '__fish_seen_subcommand_from {command}'"
-        if kind == "options":
-            words = tuple(name for option in offered() for name in option.names)
-        if kind != "files":
-            yield f"complete -c penstock {behind} -f"
-        if words:
-            yield f"complete -c penstock {behind} -a '{' '.join(words)}'"
-        if kind == "directories":
-            yield f"complete -c penstock {behind} -a '(__fish_complete_directories)'"
+        condition = f"complete -c penstock -n '__fish_seen_subcommand_from {command}'"
+        if not behind.files:
+            yield f"{condition} -f"
+        flags = [word.removeprefix("--") for word in behind.words if word.startswith("--")]
+        plain = [word for word in behind.words if not word.startswith("--")]
+        if plain:
+            yield f"{condition} -a '{' '.join(plain)}'"
         for flag in flags:
-            yield f"complete -c penstock {behind} -l {flag[2:]}"
+            yield f"{condition} -l {flag}"
     for option in offered():
         kind, words = value_of(option)
         value = {
@@ -227,7 +233,7 @@ def fish() -> Iterator[str]:
         for name in option.names:
             short = f" -s {option.short}" if option.short and name == option.name else ""
             text = _single(option.help, "fish")
-            yield f"complete -c penstock -n __fish_penstock_serves -l {name}{short}{value} -d {text}"
+            yield f"complete -c penstock -n __fish_penstock_takes_options -l {name}{short}{value} -d {text}"
 
 
 def _single(text: str, shell: str = "zsh") -> str:

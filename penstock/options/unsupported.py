@@ -106,11 +106,11 @@ def rows() -> tuple[Unsupported, ...]:
 
 @cache
 def _by_name() -> dict[str, Unsupported]:
-    return {name: row for row in rows() for name in row.names}
+    return {name: row for row in rows() for name in (*row.names, *([row.short] if row.short else []))}
 
 
 def find(name: str) -> Unsupported | None:
-    """Look up an option that is not supported, by any of its names."""
+    """Look up an option that is not supported, by any of its names or its letter."""
     return _by_name().get(name)
 
 

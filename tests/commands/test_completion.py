@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from penstock.commands import COMMANDS
-from penstock.commands.completion import SHELLS, arguments_of, offered, run
+from penstock.commands.completion import SHELLS, Arguments, arguments_of, offered, run
 
 ENVIRON = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "TERM": "dumb", "LC_ALL": "C.UTF-8"}
 
@@ -146,6 +146,10 @@ def test_options_commands_and_values(shell: str, script: Callable[[str], Path], 
     assert complete("penstock help proce") == ["processes"]
     assert "site.ini" in complete("penstock reload si")
     assert complete("penstock reload --w") == ["--wait"]
+    assert set(complete("penstock check --js")) == {"--js", "--json"}
+    assert "--processes" in complete("penstock check site.ini --proc")
+    assert [word.rstrip("/") for word in complete("penstock check --chdir si")] == ["sitedir"]
+    assert "site.ini" in complete("penstock explain processes si")
     assert "site.ini" in complete("penstock si")
 
 
@@ -175,9 +179,13 @@ def test_zsh(line: str, completed: str, script: Callable[[str], Path], folder: P
 
 
 def test_every_command_is_offered_what_its_usage_says() -> None:
-    assert arguments_of("reload") == ("files", (), ("--wait",))
-    assert arguments_of("completion")[:2] == ("words", ("bash", "zsh", "fish"))
-    assert arguments_of("version") == ("nothing", (), ())
+    assert arguments_of("reload") == Arguments(("--wait",), files=True, options=False)
+    assert arguments_of("completion") == Arguments(("bash", "zsh", "fish"), files=False, options=False)
+    assert arguments_of("version") == Arguments((), files=False, options=False)
+    check = arguments_of("check")
+    assert check.files and check.options and "--json" in check.words and "processes" not in check.words
+    explain = arguments_of("explain")
+    assert explain.files and not explain.options and "processes" in explain.words
 
 
 def test_through_the_command_itself() -> None:

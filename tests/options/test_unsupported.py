@@ -46,6 +46,10 @@ def test_what_can_not_be_left_out_stops_the_start(name: str) -> None:
     assert row is not None and row.family.effect == "stops"
 
 
+def test_a_letter_is_a_name_too() -> None:
+    assert find("Q") is find("spooler") is not None
+
+
 TEXT = """\
 # names
 @Cooking\tlater\tignored\tnobody cooks\tgo out
