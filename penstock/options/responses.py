@@ -9,7 +9,9 @@ from penstock.options.option import Option, Value, at_least, not_empty
 TITLE = "Responses"
 
 _TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
-_FRAMING = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding"})
+_FRAMING = frozenset({"content-length", "transfer-encoding"})
+OF_THE_CONNECTION = frozenset({"connection", "keep-alive"})
+"""Headers that people add for a server without keep-alive; here they follow what the connection does."""
 
 
 def is_header(value: Value) -> str | None:

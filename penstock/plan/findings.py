@@ -62,6 +62,13 @@ ROWS: tuple[Row, ...] = (
         'write for example json {"time":${unix},"message":"${msg}"}',
     ),
     Row(
+        "header-of-the-connection",
+        "warning",
+        "add-header",
+        "a header that tells what becomes of the connection is the server's to set, and is not added",
+        "remove it; http-keepalive = 0 closes every connection after its response",
+    ),
+    Row(
         "log-format-no-json",
         "warning",
         "log-format",

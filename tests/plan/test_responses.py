@@ -51,6 +51,14 @@ def test_what_is_wrong_is_said(argument: str, words: str) -> None:
         plan(argument)
 
 
+@pytest.mark.parametrize("header", ["Connection: close", "connection: keep-alive", "Keep-Alive: timeout=5"])
+def test_what_becomes_of_the_connection_is_not_a_header_to_add(header: str) -> None:
+    """Public configurations have it, for a server that keeps no connection anyway: they start all the same."""
+    made = plan("--add-header", header, "--add-header", "X-A: b")
+    assert made.engine.response.added_headers == (("X-A", "b"),)
+    assert any(f"add-header = {header}: is ignored" in note and "http-keepalive = 0" in note for note in made.notes)
+
+
 def test_a_page_that_is_not_there_is_said() -> None:
     assert any("error-page-500 = /none" in note for note in plan("--error-page-500", "/none").notes)
 
