@@ -66,16 +66,20 @@ class Arguments:
 
 
 def arguments_of(command: str) -> Arguments:
-    """Read the usage of a command: `[--wait] PIDFILE`, `bash|zsh|fish`, `FILE | OPTION ...`, `OPTION [FILE ...]`."""
+    """Read the usage of a command: `[--wait] PIDFILE`, `bash|zsh|fish`, `OPTION [FILE ...]`, `[--json] OPTION ...`.
+
+    OPTION in the first place is the bare name that the command is about; further on options stand as for a start.
+    """
     usage = find(command).USAGE
     words = usage.replace("[", " ").replace("]", " ").split()
     alternatives = [word for word in words if re.fullmatch(r"[a-z]+(\|[a-z]+)+", word)]
     offers = [choice for word in alternatives for choice in word.split("|")]
     offers += [word for word in words if word.startswith("--")]
-    if words[:1] == ["OPTION"]:
+    is_about_one = words[:1] == ["OPTION"]
+    if is_about_one:
         offers += [name for option in offered() for name in option.names]
     files = any(word.endswith("FILE") for word in words)
-    return Arguments(tuple(offers), files, options="| OPTION" in usage and words[0] != "OPTION")
+    return Arguments(tuple(offers), files, options="OPTION" in words and not is_about_one)
 
 
 def _names(kind: Kind) -> Iterator[str]:
