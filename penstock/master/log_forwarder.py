@@ -61,6 +61,10 @@ class Stream:
             encoded = log_encoders.encode(message, name, self._encoders)
             target.send(encoded if self._encoders else encoded + b"\n")
 
+    def complain(self, text: str) -> None:
+        """Say something about the log itself, where no logger is in the way."""
+        self._raw.send(text.encode("utf-8", "backslashreplace"))
+
     def flush(self) -> bool:
         """Let every target write what it has kept; tell whether nothing is kept any more."""
         is_done = True
@@ -157,4 +161,8 @@ class Forwarder:
 
 def _take_all(stream: Stream, messages: list[bytes]) -> None:
     for message in messages:
-        stream.take(message)
+        try:
+            stream.take(message)
+        except Exception as error:
+            # Whatever it is: without this thread every process would come to stand at a full pipe.
+            stream.complain(f"a log line could not be passed on: {error!r}")
