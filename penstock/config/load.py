@@ -95,14 +95,14 @@ def _in_reading_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 def _convert_all(entries: Sequence[Entry], findings: list[Finding]) -> dict[str, tuple[Setting, ...]]:
     """Turn every pair that is an option into its value, under the option's own name."""
     settings: dict[str, list[Setting]] = {}
-    for entry in entries:
+    for place, entry in enumerate(entries):
         option = BY_NAME.get(entry.key)
         if option is None:
             continue
         value, found = convert(option, entry.key, entry.value, entry.origin)
         findings += found
         if value is not None:
-            settings.setdefault(option.name, []).append(Setting(option, value, entry.origin))
+            settings.setdefault(option.name, []).append(Setting(option, value, entry.origin, place))
     return {name: tuple(said) for name, said in settings.items()}
 
 

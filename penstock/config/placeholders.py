@@ -26,9 +26,6 @@ LARGEST_VALUE = 1 << 18
 LOG_FORMATS = frozenset({"log-format", "logformat"})
 """In these `%(name)` is first of all a variable of the log line."""
 
-LOG_ENCODERS = frozenset({"log-encoder", "log-req-encoder"})
-"""In these `${name}` is a variable of the encoder."""
-
 _BRACES = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 """A variable as the shell writes it."""
 _OPERATORS = frozenset({"+", "-", "*", "/"})
@@ -148,8 +145,8 @@ class _Expander:
     # The three passes
 
     def _environment_pass(self, entry: Entry, value: str) -> str:
-        has_variables = entry.key in BY_NAME and entry.key not in LOG_ENCODERS
-        braces = _BRACES.search(value) if has_variables else None
+        option = BY_NAME.get(entry.key)
+        braces = _BRACES.search(value) if option is not None and not option.has_variables else None
         if braces is not None:
             self._warn(
                 entry,

@@ -36,6 +36,8 @@ class Setting:
     option: Option
     value: Value
     origin: Origin
+    place: int = 0
+    """Counts the pairs, of whatever option, in the order in which they are applied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,10 @@ class Settings:
     def every(self, *names: str) -> tuple[Setting, ...]:
         """The settings of an option with their origins, in order."""
         return tuple(setting for name in names for setting in self.settings.get(BY_NAME[name].name, ()))
+
+    def in_order(self, *names: str) -> tuple[Setting, ...]:
+        """The settings of several options in the order in which they were written, for options that make one list."""
+        return tuple(sorted(self.every(*names), key=lambda setting: setting.place))
 
     def origin(self, name: str) -> Origin:
         """Where the value that counts was written."""

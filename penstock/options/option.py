@@ -78,6 +78,8 @@ class Option:
     optional_argument: bool = False
     """The value may be left out on the command line although the option is not a flag."""
     metavar: str = ""
+    has_variables: bool = False
+    """`${NAME}` in its value is a variable of its own, and no slip."""
     words: tuple[tuple[str, int], ...] = ()
     """Words that are accepted for a number, in lower case; -1 stands for "ask the machine"."""
     role: Role = "setting"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from penstock.plan import log, mounts, responses, static
+from penstock.plan import log, mounts, responses, routes, static
 from penstock.plan.context import Context
 from penstock.plan.types import AppPlan, EnginePlan
 
@@ -24,6 +24,7 @@ OWN_PROXIES = ("unix", "127.0.0.0/8", "::1/128")
 def engine(context: Context, processes: int, app: AppPlan) -> EnginePlan:
     """Limits and behaviour that are the same for every worker."""
     said = context.said
+    rules = routes.routes(context)
     return EnginePlan(
         threads=said.number("threads"),
         multiprocess=processes > 1,
@@ -35,6 +36,7 @@ def engine(context: Context, processes: int, app: AppPlan) -> EnginePlan:
         body_memory_bytes=_body_memory(context),
         body_memory_total_bytes=said.number("post-buffering-total"),
         spool_dir=context.existing_dir("spool-dir", context.machine.temp_dir),
+        routes=rules,
         response_buffer_bytes=said.number("response-buffer"),
         response_buffer_total_bytes=max(said.number("response-buffer-total"), said.number("response-buffer")),
         response_spool_bytes=said.number("response-spool"),
@@ -47,9 +49,9 @@ def engine(context: Context, processes: int, app: AppPlan) -> EnginePlan:
         min_worker_lifetime_s=float(said.number("min-worker-lifetime")),
         drain_timeout_s=float(said.number("worker-reload-mercy")),
         trusted_proxies=_trusted_proxies(context),
-        static=static.static_files(context),
         mounting=mounts.mounting(context, app),
         file_wrapper=not said.flag("wsgi-disable-file-wrapper"),
+        static=static.static_files(context, is_needed=routes.serves_files(rules)),
         log=log.request_log(context),
         response=responses.responses(context),
         proxy_protocol=said.flag("enable-proxy-protocol") or bool(said.number("http-enable-proxy-protocol")),

@@ -26,6 +26,13 @@ ROWS: tuple[Row, ...] = (
     Row("bad-logger", "error", "logger", "the argument of a logger can not be used", "correct it as the message says"),
     Row("bad-pattern", "error", "", "a regular expression can not be used", "correct it at the place that is named"),
     Row(
+        "bad-rule",
+        "error",
+        "route",
+        "a rule of route or one of its kin can not be carried out as it is written",
+        "correct it: docs/guides/routing.md lists actions and conditions",
+    ),
+    Row(
         "bare-word-address",
         "warning",
         "socket",

@@ -33,12 +33,12 @@ _SERVE_MODES: dict[str, Literal["x-accel-redirect", "x-sendfile"]] = {
 }
 
 
-def static_files(context: Context) -> StaticPlan:
-    """What is served as it lies on disk."""
+def static_files(context: Context, *, is_needed: bool = False) -> StaticPlan:
+    """What is served as it lies on disk. `is_needed`: something else serves files, and wants to know how."""
     said = context.said
     maps = _maps(context)
     docroot = said.flag("check-static-docroot")
-    if not maps and not docroot:
+    if not maps and not docroot and not is_needed:
         _warn_of_nothing_served(context)
         return StaticPlan()
     return StaticPlan(

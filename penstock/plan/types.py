@@ -330,6 +330,40 @@ class LogPlan:
     touch_rotate: tuple[str, ...] = ()
 
 
+Template = tuple[tuple[str, str], ...]
+"""A text that is put together for each request, in pieces (kind, what): (`text`, as it stands), (`group`, its number),
+(`var`, name), or a function of `penstock.plan.routes` with its argument."""
+
+
+@dataclass(frozen=True, slots=True)
+class RulePlan:
+    """One rule of `route` and its kin: when it is meant, and what it does."""
+
+    place: str
+    """Where it was written, for the log."""
+    condition: str
+    """Empty: always."""
+    is_negated: bool
+    operands: tuple[Template, ...]
+    constant: str
+    """What the condition compares with: a regular expression, or a range of addresses."""
+    action: str
+    arguments: tuple[Template, ...]
+    target: int
+    """Of `goto`: the number of the rule that is next."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoutesPlan:
+    """The rules of each stage, in order."""
+
+    request: tuple[RulePlan, ...]
+    response: tuple[RulePlan, ...]
+    """Tried when the head of a response is complete and before it leaves."""
+    last: tuple[RulePlan, ...]
+    """Tried when a request is over."""
+
+
 @dataclass(frozen=True, slots=True)
 class MountingPlan:
     """How the engine chooses one of several applications. Ids count the applications as the log and statistics do."""
@@ -368,6 +402,7 @@ class EnginePlan:
     body_memory_total_bytes: int
     """What the bodies of all requests of a worker may take in memory; beyond it smaller ones are spooled too."""
     spool_dir: str
+    routes: RoutesPlan
     response_buffer_bytes: int
     """What is kept of one response in memory for a slow client before it is spooled."""
     response_buffer_total_bytes: int
@@ -498,8 +533,15 @@ class Plan:
 
 PARTS: dict[type, dict[str, type]] = {
     AppPlan: {"mounts": MountPlan, "python": PythonPlan},
-    EnginePlan: {"static": StaticPlan, "mounting": MountingPlan, "response": ResponsePlan, "log": RequestLogPlan},
     ListenerPlan: {"tuning": SocketTuning},
+    EnginePlan: {
+        "static": StaticPlan,
+        "mounting": MountingPlan,
+        "routes": RoutesPlan,
+        "response": ResponsePlan,
+        "log": RequestLogPlan,
+    },
+    RoutesPlan: {"request": RulePlan, "response": RulePlan, "last": RulePlan},
     StaticPlan: {"maps": StaticMapPlan, "expires": ExpiryPlan},
     LogStreamPlan: {"loggers": LoggerPlan, "encoders": EncoderPlan},
     LogPlan: {"server": LogStreamPlan, "requests": LogStreamPlan},

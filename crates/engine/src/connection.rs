@@ -428,6 +428,7 @@ impl Connection {
             keep_alive,
             more_follows: false,
             started_us: 0,
+            routed: None,
             report: Report::default(),
         })
     }

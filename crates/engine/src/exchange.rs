@@ -7,8 +7,10 @@ use wire::http1::{Head, Version};
 use wire::uwsgi::Packet;
 
 use crate::log_format::Variable;
+use crate::mounts;
 use crate::plan::ListenerProtocol;
 use crate::response::{Ending, Framing, Response};
+use crate::routing::Routed;
 use crate::socket::{Gone, Socket};
 use crate::spool::SpooledBody;
 use crate::sys::Peer;
@@ -176,6 +178,8 @@ pub struct Exchange {
     /// The client's next request has begun to arrive.
     pub more_follows: bool,
     pub started_us: u64,
+    /// What rules changed of the request and want of its response.
+    pub routed: Option<Box<Routed>>,
     pub report: Report,
 }
 
@@ -196,6 +200,24 @@ impl Exchange {
                 .map_or(b"", |(_, value)| value.of(&self.bytes)),
             Parsed::Http(_) => b"",
         }
+    }
+
+    /// The path without the SCRIPT_NAME that it begins with, where the front end wants that (modifier 30).
+    pub fn cut_path(&self) -> Option<&[u8]> {
+        match &self.parsed {
+            Parsed::Uwsgi(packet) if packet.modifier1 == 30 => {
+                let (script, path) = (self.var(b"SCRIPT_NAME"), self.var(b"PATH_INFO"));
+                let script = script.strip_suffix(b"/").unwrap_or(script);
+                // A location of nginx fits /shopping too where it is written /shop.
+                (!script.is_empty() && mounts::begins(path, script)).then(|| &path[script.len()..])
+            }
+            _ => None,
+        }
+    }
+
+    /// What a rule has set a variable to.
+    pub fn changed(&self, name: &[u8]) -> Option<&[u8]> {
+        self.routed.as_ref()?.var(name)
     }
 
     /// The first HTTP header of this name, in any case.
@@ -256,6 +278,15 @@ impl Exchange {
         }
     }
 
+    /// What rules want of the headers goes with the response.
+    pub fn hand_edits_to(&mut self, response: &mut Response) {
+        if let Some(routed) = &mut self.routed
+            && let Some(edits) = routed.edits.take()
+        {
+            response.edit(edits);
+        }
+    }
+
     /// Ends the response and keeps what the log and the connection need to know; returns the working buffers.
     pub fn take_report(&mut self, mut response: Response, app_failed: bool) -> (Vec<u8>, Vec<u8>) {
         let ending = response.finish(app_failed);
@@ -273,6 +304,13 @@ impl Exchange {
             vars: self.report.vars,
             app: self.report.app,
         };
+        if let Some(routed) = &mut self.routed
+            && let Some(edits) = response.take_edits()
+        {
+            routed.lines.extend(edits.lines);
+            routed.complaints.extend(edits.complaints);
+            routed.is_unlogged |= edits.is_unlogged;
+        }
         response.into_scratch()
     }
 

@@ -268,6 +268,11 @@ fn without_zone(text: &str) -> &str {
     }
 }
 
+/// `on...` and `1...` mean yes, as uWSGI reads HTTPS.
+pub fn is_on(value: &[u8]) -> bool {
+    value.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"on")) || value.first() == Some(&b'1')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,6 +21,7 @@ mod poller;
 mod request_log;
 mod response;
 mod response_options;
+mod routing;
 mod scoreboard;
 mod socket;
 mod spool;

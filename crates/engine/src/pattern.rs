@@ -4,6 +4,12 @@
 //! bytes: `.` is one byte, classes know ASCII only, and a pattern that is written with other characters means their UTF-8.
 //! A pattern without look-around and back references is matched in linear time; one with them gives up after a bounded
 //! number of steps, so that no path of a client's choice can hold the loop.
+//!
+//! What Perl and the crate write alike and mean differently is translated: `$` and `\Z` also stand before one newline at
+//! the end (a rule that forbids `^/admin$` must not miss `/admin%0A`, which an app whose own patterns end alike takes for
+//! the same page), `\h` is a blank, and a class knows no operators.
+
+use std::borrow::Cow;
 
 use fancy_regex::{BytesMode, Regex, RegexBuilder};
 
@@ -16,9 +22,22 @@ const COMPILED_BYTES: usize = 1 << 20;
 /// Instructions of the rest.
 const PROGRAM_MOST: usize = 20_000;
 
+/// Each step back may look at the whole subject: a longer one is not compared with a pattern that needs them.
+const BACKTRACKED_BYTES: usize = 8192;
+
 /// A compiled regular expression.
 #[derive(Debug)]
-pub struct Pattern(Regex);
+pub struct Pattern {
+    regex: Regex,
+    may_backtrack: bool,
+}
+
+/// A comparison that was given up: whether the pattern is found is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GivenUp;
+
+/// Where the groups of a pattern were found; the first is the whole.
+pub type Groups = Vec<Option<(usize, usize)>>;
 
 impl Pattern {
     /// The error says what is wrong with `text`, in a clause.
@@ -26,7 +45,8 @@ impl Pattern {
         if text.len() > LONGEST_BYTES {
             return Err(format!("it has {} bytes, and {LONGEST_BYTES} are allowed", text.len()));
         }
-        let built = RegexBuilder::new(text)
+        let text = translated(text);
+        let built = RegexBuilder::new(&text)
             .bytes_mode(BytesMode::Ascii)
             .backtrack_limit(BACKTRACKS_MOST)
             .delegate_size_limit(COMPILED_BYTES)
@@ -34,7 +54,8 @@ impl Pattern {
             .max_prog_size(PROGRAM_MOST)
             .build();
         // An error of the inner parser has several lines, the last of which says what is wrong.
-        built.map(Self).map_err(|error| {
+        let may_backtrack = may_backtrack(&text);
+        built.map(|regex| Self { regex, may_backtrack }).map_err(|error| {
             let text = error.to_string();
             let line = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
             line.trim().trim_start_matches("error: ").trim_end_matches('.').to_owned()
@@ -43,8 +64,110 @@ impl Pattern {
 
     /// Whether the pattern is found somewhere in `subject`. A comparison that is given up finds nothing.
     pub fn matches(&self, subject: &[u8]) -> bool {
-        self.0.is_match(subject).unwrap_or(false)
+        self.decide(subject).unwrap_or(false)
     }
+
+    /// As `matches`, for a caller who must not take one that was given up for a no.
+    pub fn decide(&self, subject: &[u8]) -> Result<bool, GivenUp> {
+        self.bounded(subject)?;
+        self.regex.is_match(subject).map_err(|_| GivenUp)
+    }
+
+    /// The groups of the first place where the pattern is found.
+    pub fn groups(&self, subject: &[u8]) -> Result<Option<Groups>, GivenUp> {
+        self.bounded(subject)?;
+        let found = self.regex.captures(subject).map_err(|_| GivenUp)?;
+        Ok(found.map(|captures| captures.iter().map(|group| group.map(|one| (one.start(), one.end()))).collect()))
+    }
+
+    fn bounded(&self, subject: &[u8]) -> Result<(), GivenUp> {
+        if self.may_backtrack && subject.len() > BACKTRACKED_BYTES { Err(GivenUp) } else { Ok(()) }
+    }
+}
+
+/// Whether a pattern has anything that can not be matched in linear time; in doubt it has.
+fn may_backtrack(text: &str) -> bool {
+    const SIGNS: [&str; 13] = ["(?=", "(?!", "(?<=", "(?<!", "(?>", "(?(", "++", "*+", "?+", "}+", "\\k", "\\g", "\\K"];
+    let refers_back = text.as_bytes().windows(2).any(|pair| pair[0] == b'\\' && pair[1].is_ascii_digit());
+    refers_back || SIGNS.iter().any(|sign| text.contains(sign))
+}
+
+/// Perl's meaning in the crate's words. What is wrong stays as it is, for the crate to say so.
+fn translated(text: &str) -> Cow<'_, str> {
+    const END: &str = r"(?:\n?\z)";
+    if !text.contains(['$', '[', '\\']) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    let mut rest = text.char_indices();
+    let mut is_class = false;
+    // For each open parenthesis, whether it looks behind, where `$` has to stay what it is: it must have no width.
+    let mut open: Vec<bool> = Vec::new();
+    let has_lines = has_line_flag(text);
+    while let Some((at, one)) = rest.next() {
+        let after = &text[at + one.len_utf8()..];
+        match one {
+            '\\' => {
+                let Some((_, escaped)) = rest.next() else {
+                    out.push('\\');
+                    break;
+                };
+                match escaped {
+                    'h' if is_class => out.push_str(r" \t"),
+                    'h' => out.push_str(r"[ \t]"),
+                    'H' if !is_class => out.push_str(r"[^ \t]"),
+                    'Z' if !is_class => out.push_str(END),
+                    _ => out.extend(['\\', escaped]),
+                }
+            }
+            '[' if is_class && !after.starts_with(':') => out.push_str(r"\["),
+            '[' if is_class => {
+                // The name of a class ends at its own bracket.
+                let name = &after[..after.find(":]").map_or(0, |end| end + 2)];
+                out.push('[');
+                out.push_str(name);
+                for _ in name.chars() {
+                    rest.next();
+                }
+            }
+            '&' | '~' if is_class => out.extend(['\\', one]),
+            ']' if is_class => {
+                is_class = false;
+                out.push(']');
+            }
+            '[' => {
+                is_class = true;
+                out.push('[');
+                if after.starts_with('^') {
+                    out.push('^');
+                    rest.next();
+                }
+                if after.trim_start_matches('^').starts_with(']') && !after.starts_with("^^") {
+                    out.push_str(r"\]");
+                    rest.next();
+                }
+            }
+            '(' if !is_class => {
+                open.push(after.starts_with("?<=") || after.starts_with("?<!"));
+                out.push('(');
+            }
+            ')' if !is_class => {
+                open.pop();
+                out.push(')');
+            }
+            '$' if !is_class && !has_lines && !open.contains(&true) => out.push_str(END),
+            _ => out.push(one),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Whether `(?m)` is switched on anywhere: there `$` is the end of a line.
+fn has_line_flag(text: &str) -> bool {
+    text.split("(?").skip(1).any(|flags| {
+        let length = flags.find(|one: char| !one.is_ascii_alphabetic()).unwrap_or(flags.len());
+        flags[..length].contains('m')
+    })
 }
 
 #[cfg(test)]
@@ -101,6 +224,62 @@ mod tests {
         }
         assert!(Pattern::new(&"a".repeat(LONGEST_BYTES)).is_ok());
         assert!(Pattern::new(&"a".repeat(LONGEST_BYTES + 1)).is_err());
+    }
+
+    #[test]
+    fn what_perl_means_by_it() {
+        for (pattern, subject, expected) in [
+            (r"^/admin$", &b"/admin\n"[..], true),
+            (r"^/admin$", b"/admin\n\n", false),
+            (r"^/admin$", b"/admin\nx", false),
+            (r"^/admin\Z", b"/admin\n", true),
+            (r"^/admin\z", b"/admin\n", false),
+            (r"(?m)a$", b"a\nb", true),
+            (r"a$|b", b"cb", true),
+            (r"^a\$b[$]$", b"a$b$", true),
+            (r"(?<!x)$", b"y", true),
+            (r"^a\hb$", b"a b", true),
+            (r"^a\hb$", b"aab", false),
+            (r"^a[\h-]b$", b"a-b", true),
+            (r"^\H$", b" ", false),
+            (r"^[a&&b]$", b"&", true),
+            (r"^[[]$", b"[", true),
+            (r"^[]a]$", b"]", true),
+            (r"^[^]a]$", b"]", false),
+            (r"^[^^]$", b"^", false),
+            (r"^[[:digit:]x]+$", b"1x", true),
+            (r"^[a~~b]$", b"~", true),
+        ] {
+            assert_eq!(matches(pattern, subject), expected, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn groups_are_places_in_the_subject() {
+        let groups = |pattern: &str, subject: &[u8]| Pattern::new(pattern).expect(pattern).groups(subject);
+        assert_eq!(groups(r"^/(a)|(b)", b"xb"), Ok(Some(vec![Some((1, 2)), None, Some((1, 2))])));
+        assert_eq!(groups(r"/(\xff.)", b"a/\xff\xfe"), Ok(Some(vec![Some((1, 4)), Some((2, 4))])));
+        assert_eq!(groups("a", b"b"), Ok(None));
+    }
+
+    #[test]
+    fn what_was_given_up_is_no_answer() {
+        let pattern = Pattern::new(r"^(?:a|aa)+(?<=a)b").expect("a pattern");
+        assert_eq!(pattern.decide(&[&[b'a'; 300][..], b"b"].concat()), Ok(true));
+        assert_eq!(pattern.decide(&[b'a'; 300]), Err(GivenUp));
+        assert_eq!(pattern.groups(&[b'a'; 300]), Err(GivenUp));
+        assert_eq!(Pattern::new("(?=.*x)y").expect("a pattern").decide(&[b'a'; BACKTRACKED_BYTES + 1]), Err(GivenUp));
+        assert_eq!(Pattern::new("^(a+)+$").expect("a pattern").decide(&[b'a'; 60_000]), Ok(true));
+    }
+
+    #[test]
+    fn the_longest_subject_takes_no_second() {
+        for text in ["(?=.*x)y", "(?!.*a$)b", r"(.*)x\1y", "(?:.*,){8}(?!x)z"] {
+            let pattern = Pattern::new(text).expect("a pattern");
+            let begun = Instant::now();
+            let _ = pattern.decide(&[b'a'; BACKTRACKED_BYTES]);
+            assert!(begun.elapsed() < Duration::from_secs(5), "{text}: {:?}", begun.elapsed());
+        }
     }
 
     #[test]

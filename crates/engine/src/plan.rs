@@ -71,6 +71,28 @@ pub struct RequestLogPlan {
     pub big_bytes: u64,
 }
 
+/// Pieces of a text that is put together for each request: (kind, what).
+pub type TemplatePlan = Vec<(String, String)>;
+
+#[derive(FromPyObject, Clone, Debug, Default)]
+pub struct RulePlan {
+    pub place: String,
+    pub condition: String,
+    pub is_negated: bool,
+    pub operands: Vec<TemplatePlan>,
+    pub constant: String,
+    pub action: String,
+    pub arguments: Vec<TemplatePlan>,
+    pub target: usize,
+}
+
+#[derive(FromPyObject, Clone, Debug, Default)]
+pub struct RoutesPlan {
+    pub request: Vec<RulePlan>,
+    pub response: Vec<RulePlan>,
+    pub last: Vec<RulePlan>,
+}
+
 #[derive(FromPyObject, Clone, Debug)]
 pub struct EnginePlan {
     pub threads: usize,
@@ -83,6 +105,7 @@ pub struct EnginePlan {
     pub body_memory_bytes: usize,
     pub body_memory_total_bytes: u64,
     pub spool_dir: String,
+    pub routes: RoutesPlan,
     pub response_buffer_bytes: usize,
     pub response_buffer_total_bytes: u64,
     pub response_spool_bytes: u64,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use wire::http1::Version;
 
 use crate::response_options::ResponseOptions;
+use crate::routing::Edits;
 use crate::socket::{Gone, SharedBytes, Socket, WritePolicy};
 
 /// What the request asks of its response's framing.
@@ -88,6 +89,8 @@ pub struct Response {
     surplus_bytes: u64,
     gone: Option<Gone>,
     options: Option<Arc<ResponseOptions>>,
+    /// What rules want of the headers.
+    edits: Option<Box<Edits>>,
 }
 
 /// A body up to this size is copied behind its head and sent without the interpreter's lock; a larger one is sent from
@@ -123,6 +126,7 @@ impl Response {
             surplus_bytes: 0,
             gone: None,
             options: None,
+            edits: None,
         }
     }
 
@@ -130,6 +134,16 @@ impl Response {
     pub fn under(mut self, options: &Option<Arc<ResponseOptions>>) -> Self {
         self.options.clone_from(options);
         self
+    }
+
+    /// Changes the headers by what rules want, whoever gives them.
+    pub fn edit(&mut self, edits: Box<Edits>) {
+        self.edits = Some(edits);
+    }
+
+    /// Gives back what the rules had to say.
+    pub fn take_edits(&mut self) -> Option<Box<Edits>> {
+        self.edits.take()
     }
 
     pub fn status(&self) -> u16 {
@@ -265,6 +279,9 @@ impl Response {
 
     /// Completes the head with what the server owes, and puts it into `pending`.
     fn seal(&mut self) {
+        if self.edits.is_some() {
+            self.carry_edits_out();
+        }
         self.phase = Phase::Streaming;
         self.framing.keep_alive &= !self.socket.closes_after_this();
         let bodiless = bodiless(self.status);
@@ -304,6 +321,39 @@ impl Response {
         self.head.extend_from_slice(b"\r\n");
         self.header_bytes = self.head.len() as u64;
         self.pending.append(&mut self.head);
+    }
+
+    /// Leaves headers out and adds some. Framing is not theirs to change: the plan refuses such rules.
+    #[cold]
+    fn carry_edits_out(&mut self) {
+        let Some(mut edits) = self.edits.take() else { return };
+        let changes = edits.of(self.status);
+        for name in &changes.dropped {
+            self.drop_header(name);
+        }
+        for (name, value) in &changes.added {
+            // It was checked when it was made.
+            let _ = self.header(name, value);
+        }
+        self.edits = Some(edits);
+    }
+
+    /// Takes every header of this name out of the rendered head; its first line is the status.
+    fn drop_header(&mut self, name: &[u8]) {
+        let is_named = |line: &[u8]| {
+            line.split_at_checked(name.len())
+                .is_some_and(|(start, rest)| start.eq_ignore_ascii_case(name) && rest.starts_with(b": "))
+        };
+        let mut kept = Vec::with_capacity(self.head.len());
+        for (number, line) in self.head.split_inclusive(|byte| *byte == b'\n').enumerate() {
+            if number > 0 && is_named(line) {
+                self.header_count -= 1;
+            } else {
+                kept.extend_from_slice(line);
+            }
+        }
+        self.head = kept;
+        self.has_date &= !name.eq_ignore_ascii_case(b"date");
     }
 
     /// The part of `piece` that may be sent under the announced length.

@@ -40,6 +40,15 @@ pub enum SpooledBody {
     File(File, u64),
 }
 
+impl SpooledBody {
+    pub fn length(&self) -> u64 {
+        match self {
+            Self::Memory(data, _) => data.len() as u64,
+            Self::File(_, length) => *length,
+        }
+    }
+}
+
 impl Default for SpooledBody {
     fn default() -> Self {
         Self::Memory(Vec::new(), None)

@@ -24,6 +24,7 @@ use crate::plan::WorkerPlan;
 use crate::request_log::{Logs, Times};
 use crate::response::{DateLine, Ending};
 use crate::response_options::ResponseOptions;
+use crate::routing::{Facts, Router};
 use crate::scoreboard::{Board, Finished, ThreadBoard, WorkerState};
 use crate::socket::WritePolicy;
 use crate::static_files::StaticMap;
@@ -117,6 +118,8 @@ pub struct Shared {
     pub mounts: Mounts,
     /// None where no option says anything about every response.
     pub response_options: Option<Arc<ResponseOptions>>,
+    /// None where there are no rules.
+    pub router: Option<Arc<Router>>,
     pub proxies: TrustedProxies,
     pub policy: WritePolicy,
     /// Where unsent responses are kept.
@@ -150,6 +153,8 @@ impl Shared {
         let engine = &plan.engine;
         let proxies = TrustedProxies::parse(&engine.trusted_proxies).map_err(invalid)?;
         let static_map = StaticMap::new(&engine.static_files).map_err(invalid)?;
+        let facts = Facts { worker_id: plan.worker_id, pid: std::process::id() };
+        let router = Router::new(&engine.routes, &engine.static_files, facts).map_err(invalid)?.map(Arc::new);
         let (board, slot) = if plan.scoreboard_fd >= 0 {
             // SAFETY: the plan's descriptor is open for as long as this call lasts; the master's plan promises it.
             let fd = unsafe { BorrowedFd::borrow_raw(plan.scoreboard_fd) };
@@ -172,6 +177,7 @@ impl Shared {
             static_map,
             mounts: Mounts::new(&plan.engine.mounting),
             response_options: ResponseOptions::new(&plan.engine.response),
+            router,
             proxies,
             board,
             slot,
@@ -282,9 +288,14 @@ impl Shared {
     }
 
     /// Writes the request line of a finished exchange, if it is to have one.
-    pub fn log_exchange(&self, exchange: &Exchange, core: usize, times: Times, is_static: bool) {
+    pub fn log_exchange(&self, exchange: &mut Exchange, core: usize, times: Times, is_static: bool) {
         let log = &self.plan.engine.log;
         let notes = if is_static { None } else { self.logs.take_notes(core) };
+        if let Some(router) = &self.router
+            && !self.conclude_routes(router, exchange)
+        {
+            return;
+        }
         if !log.enabled && !log.asks_for(&exchange.report, times.elapsed_us) {
             let is_wanted = notes.as_ref().is_some_and(|notes| notes.is_wanted);
             if !is_wanted {
@@ -305,6 +316,7 @@ impl Shared {
         {
             (address, is_forwarded) = (text, true);
         }
+        let user = exchange.changed(b"REMOTE_USER").unwrap_or(user);
         let requests = self.requests.load(Ordering::Relaxed);
         let line = Line {
             pid: self.pid,
@@ -761,7 +773,9 @@ impl Drop for Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{EnginePlan, ListenerHandle, ListenerProtocol, RequestLogPlan, ResponsePlan, StaticPlan};
+    use crate::plan::{
+        EnginePlan, ListenerHandle, ListenerProtocol, RequestLogPlan, ResponsePlan, RoutesPlan, StaticPlan,
+    };
     use crate::response::Response;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
@@ -826,6 +840,7 @@ mod tests {
                 body_memory_bytes: 1 << 20,
                 body_memory_total_bytes: 8 << 20,
                 spool_dir: "/tmp".to_owned(),
+                routes: RoutesPlan::default(),
                 response_buffer_bytes: 1 << 20,
                 response_buffer_total_bytes: 8 << 20,
                 response_spool_bytes: 0,

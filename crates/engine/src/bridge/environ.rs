@@ -15,10 +15,9 @@ use wire::http1::Underscores;
 use crate::boundary::{FileWrapper, RequestBody};
 use crate::exchange::{Exchange, Parsed};
 use crate::forwarded;
-use crate::mounts;
 use crate::plan::{ListenerProtocol, WorkerPlan};
 use crate::response::push_decimal;
-use crate::spool::SpooledBody;
+use crate::routing::Routed;
 use crate::sys::Peer;
 use crate::worker::Shared;
 
@@ -371,10 +370,7 @@ impl Environs {
     ) -> PyResult<(Bound<'py, PyDict>, u32)> {
         let environ = self.templates[exchange.listener].bind(py).copy()?;
         let body = std::mem::take(&mut exchange.body);
-        let body_bytes = match &body {
-            SpooledBody::Memory(data, _) => data.len() as u64,
-            SpooledBody::File(_, length) => *length,
-        };
+        let body_bytes = body.length();
         if body_bytes > 0 {
             environ.set_item(intern!(py, "wsgi.input"), Bound::new(py, RequestBody::new(body))?)?;
         }
@@ -385,8 +381,24 @@ impl Environs {
             Parsed::Http(_) => fill_from_http(py, &environ, exchange, shared, body_bytes, kept)?,
             Parsed::Uwsgi(_) => fill_from_uwsgi(py, &environ, exchange, kept)?,
         };
-        Ok((environ, vars))
+        match &exchange.routed {
+            Some(routed) => Ok((environ.clone(), vars + apply_rules(py, &environ, routed)?)),
+            None => Ok((environ, vars)),
+        }
     }
+}
+
+/// Sets what rules have set; tells how many variables were added, counted as uWSGI does.
+#[cold]
+fn apply_rules(py: Python<'_>, environ: &Bound<'_, PyDict>, routed: &Routed) -> PyResult<u32> {
+    let before = environ.len();
+    for (name, value) in &routed.vars {
+        environ.set_item(latin1(py, name), latin1(py, value))?;
+    }
+    if let Some(scheme) = routed.var(b"UWSGI_SCHEME").and_then(forwarded::scheme) {
+        environ.set_item(intern!(py, "wsgi.url_scheme"), scheme)?;
+    }
+    Ok(2 * u32::try_from(environ.len() - before).unwrap_or(0))
 }
 
 fn fill_from_http(
@@ -445,7 +457,7 @@ fn fill_from_http(
                 continue;
             }
             Role::ForwardedProto if exchange.trusted => scheme = forwarded::scheme(value),
-            Role::ForwardedSsl if exchange.trusted => https = is_on(value),
+            Role::ForwardedSsl if exchange.trusted => https = forwarded::is_on(value),
             _ => {}
         }
         let Some(key) = &name.key else { continue };
@@ -500,10 +512,10 @@ fn fill_from_uwsgi(py: Python<'_>, environ: &Bound<'_, PyDict>, exchange: &Excha
         (name, place) = kept.vars.get(py, key.of(bytes), place);
         match name.role {
             Role::Replaced => continue,
-            Role::Https => secure = is_on(value),
+            Role::Https => secure = forwarded::is_on(value),
             Role::Scheme => scheme = forwarded::scheme(value),
             Role::ForwardedProto if exchange.trusted && scheme.is_none() => scheme = forwarded::scheme(value),
-            Role::ForwardedSsl if exchange.trusted => secure = secure || is_on(value),
+            Role::ForwardedSsl if exchange.trusted => secure = secure || forwarded::is_on(value),
             _ => {}
         }
         if let Some(key) = &name.key {
@@ -514,13 +526,8 @@ fn fill_from_uwsgi(py: Python<'_>, environ: &Bound<'_, PyDict>, exchange: &Excha
     if scheme == Some("https") || (scheme.is_none() && secure) {
         environ.set_item(intern!(py, "wsgi.url_scheme"), intern!(py, "https"))?;
     }
-    if packet.modifier1 == 30 {
-        let (script, path) = (exchange.var(b"SCRIPT_NAME"), exchange.var(b"PATH_INFO"));
-        let script = script.strip_suffix(b"/").unwrap_or(script);
-        // A location of nginx fits /shopping too where it is written /shop.
-        if !script.is_empty() && mounts::begins(path, script) {
-            environ.set_item(intern!(py, "PATH_INFO"), latin1(py, &path[script.len()..]))?;
-        }
+    if let Some(path) = exchange.cut_path() {
+        environ.set_item(intern!(py, "PATH_INFO"), latin1(py, path))?;
     }
     Ok(vars)
 }
@@ -537,9 +544,4 @@ fn set_default<'py>(
         let found = ffi::PyDict_SetDefault(environ.as_ptr(), key.as_ptr(), value.as_ptr());
         Ok(Bound::from_borrowed_ptr_or_err(environ.py(), found)?.cast_into_unchecked())
     }
-}
-
-/// `on...` and `1...` mean yes, as uWSGI reads HTTPS.
-fn is_on(value: &[u8]) -> bool {
-    value.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"on")) || value.first() == Some(&b'1')
 }

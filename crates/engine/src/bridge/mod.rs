@@ -153,7 +153,7 @@ impl App for WsgiApp {
     fn serve(&self, exchange: &mut Exchange, thread: &mut AppThread, shared: &Shared) {
         let date = thread.date.at(thread.begun_epoch_us / 1_000_000);
         let protocol = shared.plan.listeners[exchange.listener].protocol;
-        let response = Response::new(
+        let mut response = Response::new(
             Arc::clone(&exchange.socket),
             shared.policy,
             exchange.framing(protocol),
@@ -161,6 +161,7 @@ impl App for WsgiApp {
             std::mem::take(&mut thread.scratch),
         )
         .under(&shared.response_options);
+        exchange.hand_edits_to(&mut response);
         let answered = Python::attach(|py| {
             self.respond(py, exchange, shared, thread.index, response).unwrap_or_else(|error| {
                 // Only memory that is out keeps the callbacks from being made; the response went with the attempt.

@@ -44,7 +44,13 @@ impl Mounted {
         exchange: &mut Exchange,
         environ: &Bound<'_, PyDict>,
     ) -> PyResult<Option<&Py<PyAny>>> {
-        let (place, is_cut) = match mounts.choose(exchange.path(), exchange.var(b"SCRIPT_NAME")) {
+        let path = exchange.changed(b"PATH_INFO").unwrap_or_else(|| exchange.path());
+        let chosen = match exchange.changed(b"SCRIPT_NAME") {
+            // A rule has the last word, and it has not been cut off the path.
+            Some(script_name) => mounts.choose(b"", script_name),
+            None => mounts.choose(path, exchange.var(b"SCRIPT_NAME")),
+        };
+        let (place, is_cut) = match chosen {
             Chosen::ByPath(place) => (place, true),
             Chosen::ByScriptName(place) => (place, false),
             Chosen::Nobody => (usize::MAX, false),
@@ -54,7 +60,7 @@ impl Mounted {
             return Ok(None);
         };
         if is_cut {
-            let rest = latin1(py, &exchange.path()[app.point_bytes..]);
+            let rest = latin1(py, &path[app.point_bytes..]);
             environ.set_item(intern!(py, "SCRIPT_NAME"), &app.script_name)?;
             environ.set_item(intern!(py, "PATH_INFO"), rest)?;
         }

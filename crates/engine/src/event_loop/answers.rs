@@ -134,6 +134,7 @@ impl EventLoop {
             std::mem::take(&mut self.file_scratch),
         )
         .under(&shared.response_options);
+        exchange.hand_edits_to(&mut response);
         let reason = wire::response::reason(answer.status);
         let mut fine = response.start(format!("{} {reason}", answer.status).as_bytes(), false).is_ok();
         for (name, value) in &answer.headers {
@@ -148,6 +149,11 @@ impl EventLoop {
             }
         }
         self.file_scratch = exchange.take_report(response, false);
+        self.account(shared, exchange);
+    }
+
+    /// Keeps the books of an exchange that was answered here.
+    pub(super) fn account(&mut self, shared: &Shared, exchange: &mut Exchange) {
         let done = Finished {
             tx_bytes: exchange.report.header_bytes + exchange.report.body_bytes,
             elapsed_us: sys::now_us().saturating_sub(exchange.started_us),

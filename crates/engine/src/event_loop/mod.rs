@@ -8,6 +8,7 @@
 mod answers;
 mod arrivals;
 mod departure;
+mod routes;
 mod slab;
 
 use std::collections::VecDeque;
@@ -552,6 +553,9 @@ impl EventLoop {
             self.turns = 0;
         }
         self.away += 1;
+        if let Some(router) = &shared.router {
+            exchange = self.route(shared, router, exchange)?;
+        }
         if !shared.static_map.is_empty() && static_files::serves(exchange.method()) {
             match answers::look_up(shared, &exchange) {
                 Lookup::Missing => {}
