@@ -89,6 +89,7 @@ OPTIONS = (
         "do not wait for threads at a reload",
         "a reload waits for nothing: the new workers serve before the old ones finish",
     ),
+    _not_needed("pcre-jit", "flag", "compile regular expressions to machine code", "patterns are prepared once"),
     _not_needed("persistent-ipcsem", "flag", "keep the locks between workers at the end", NO_LOCKS),
     _not_needed("plugins-dir", "path", "directory of plugins", NO_PLUGINS, "plugin-dir"),
     _not_needed(
