@@ -28,11 +28,11 @@ class Engine:
     def __new__(
         cls,
         plan: WorkerPlan,
-        app: Callable[..., Any],
+        app: Callable[..., Any] | None,
         mounts: Sequence[tuple[str, Callable[..., Any]]] = (),
         failed: Callable[[BaseException], str | None] | None = None,
     ) -> Engine:
-        """Make it for an app, and for others that answer under the paths of `mounts`; `app` answers the rest.
+        """Make it for an app, and for others that answer under the paths of `mounts`; `app`, or 404, answers the rest.
 
         `failed` is called with each exception that an app lets out. What it returns is the text of the answer 500, if
         nothing has been sent yet; None leaves it at the usual one.

@@ -55,6 +55,9 @@ class ThreadRow:
     since_epoch_us: int = 0
     requests: int = 0
     static_requests: int = 0
+    """Answered with a file."""
+    routed_requests: int = 0
+    """Ended by a rule of route or its kin, with a file or without."""
     read_errors: int = 0
     write_errors: int = 0
     exceptions: int = 0

@@ -118,6 +118,7 @@ def add_threads(some: Sequence[ThreadRow], more: Sequence[ThreadRow]) -> tuple[T
         ThreadRow(
             requests=one.requests + other.requests,
             static_requests=one.static_requests + other.static_requests,
+            routed_requests=one.routed_requests + other.routed_requests,
             read_errors=one.read_errors + other.read_errors,
             write_errors=one.write_errors + other.write_errors,
             exceptions=one.exceptions + other.exceptions,
@@ -253,7 +254,8 @@ def _core(number: int, sums: ThreadRow, live: Sequence[ThreadRow]) -> dict[str, 
         "id": number,
         "requests": sums.requests,
         "static_requests": sums.static_requests,
-        "routed_requests": 0,
+        "routed_requests": sums.routed_requests,
+        # No thread is occupied by sending, so that there are none to pass it to.
         "offloaded_requests": 0,
         "write_errors": sums.write_errors,
         "read_errors": sums.read_errors,

@@ -109,7 +109,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "no-error-page",
         "warning",
-        "error-page-500",
+        "error-page-404",
         "a page for errors does not exist",
         "create it, or correct the path; until then the answer is a line of text",
     ),

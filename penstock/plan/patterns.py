@@ -14,11 +14,14 @@ from penstock.plan.context import Context
 CURE = "correct it; a character that has a meaning in patterns is taken literally behind a backslash: \\."
 
 
-def check(context: Context, setting: Setting, pattern: str) -> bool:
-    """Whether the pattern can be used; if not, that is an error of the setting that it stands in."""
+def check(context: Context, setting: Setting, pattern: str, shown: str = "") -> bool:
+    """Whether the pattern can be used; if not, that is an error of the setting that it stands in.
+
+    `shown`: what is quoted of its value, if not all of it.
+    """
     problem = problem_of(pattern)
     if problem is not None:
-        message = f"{setting.option.name} = {setting.value}: {pattern!r} is no regular expression: {problem}"
+        message = f"{setting.option.name} = {shown or setting.value}: {pattern!r} is no regular expression: {problem}"
         context.error("bad-pattern", message, setting.origin, CURE)
     return problem is None
 

@@ -9,7 +9,7 @@ from penstock.options.responses import OF_THE_CONNECTION
 from penstock.plan.context import Context
 from penstock.plan.types import ResponsePlan
 
-_PAGES = ((500, "error-page-500"),)
+_PAGES = ((403, "error-page-403"), (404, "error-page-404"), (500, "error-page-500"))
 
 
 def responses(context: Context) -> ResponsePlan:

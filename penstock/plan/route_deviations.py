@@ -51,6 +51,13 @@ ROUTE_DEVIATIONS: tuple[Deviation, ...] = (
         "static",
     ),
     Deviation(
+        "error-pages",
+        "return and break answer with their own text, whatever error-page-403, -404 and -500 say",
+        "they answer with the page",
+        "that is what it is for",
+        "pages",
+    ),
+    Deviation(
         "fixpathinfo",
         "fixpathinfo takes as many bytes off PATH_INFO as SCRIPT_NAME has, whatever they are, or gives no answer",
         "it takes SCRIPT_NAME off where PATH_INFO begins with it",

@@ -244,7 +244,12 @@ def _log(argument: str) -> Made:
 
 
 def _basicauth(argument: str) -> Made:
-    realm, comma, credentials = constant(argument, "basicauth").partition(",")
+    try:
+        constant(argument, "basicauth")
+    except RuleError:
+        # What is wrong in it may be the password, which is not to be shown.
+        raise RuleError("basicauth can not hold variables", "write it out, without $ before { or a digit") from None
+    realm, comma, credentials = argument.partition(",")
     user, colon, password = credentials.partition(":")
     if comma and not colon:
         what = "basicauth with a file of passwords is not supported yet"
@@ -436,9 +441,10 @@ def _stage(context: Context, stage: Stage) -> tuple[RulePlan, ...]:
         try:
             when, made = _rule(stage, form, text)
         except RuleError as error:
-            context.error("bad-rule", f"{setting.option.name} = {text}: {error.what}", setting.origin, error.cure)
+            message = f"{setting.option.name} = {_shown(text)}: {error.what}"
+            context.error("bad-rule", message, setting.origin, error.cure)
             continue
-        if when.condition == "regexp" and not patterns.check(context, setting, when.constant):
+        if when.condition == "regexp" and not patterns.check(context, setting, when.constant, _shown(text)):
             continue
         if made.label:
             jumps.append((len(rules), made.label, setting))
@@ -463,6 +469,11 @@ def _stage(context: Context, stage: Stage) -> tuple[RulePlan, ...]:
             context.error("bad-rule", message, setting.origin, cure)
         rules[place] = replace(rules[place], target=target)
     return tuple(rules)
+
+
+def _shown(text: str) -> str:
+    """A rule as messages quote it: a log or a terminal is no place for the password of a rule, misspelt or not."""
+    return re.sub(r"(?i)((?:basi|auth)[\w-]*[\s:]).+", r"\1...", text)
 
 
 def _rule(stage: Stage, form: str, text: str) -> tuple[When, Made]:

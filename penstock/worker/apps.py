@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from penstock.plan.types import AppPlan, MountPlan
 from penstock.values import dataclass, replace
@@ -22,8 +21,8 @@ SETTINGS_VARIABLE = "DJANGO_SETTINGS_MODULE"
 class Apps:
     """What answers requests."""
 
-    fallback: App
-    """Answers where no mountpoint fits."""
+    fallback: App | None
+    """Answers where no mountpoint fits; without one the engine says 404."""
     mounts: tuple[tuple[str, App], ...]
     """(mountpoint, application), in the order of their ids; empty where there is one application only."""
     seconds: tuple[float, ...]
@@ -81,16 +80,9 @@ class Loaded:
 
 def together(loaded: Sequence[Loaded], fallback_id: int) -> Apps:
     """Put them together; `fallback_id` of -1 is nobody."""
-    fallback = next((one.app for one in loaded if one.application.id == fallback_id), not_mounted)
+    fallback = next((one.app for one in loaded if one.application.id == fallback_id), None)
     mounts = tuple((one.application.point, one.app) for one in loaded if one.application.mount)
     return Apps(fallback, mounts, tuple(one.seconds for one in loaded))
-
-
-def not_mounted(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer for a path that belongs to no application."""
-    body = b"Not Found\n"
-    start_response("404 Not Found", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
-    return [body]
 
 
 class OneDjango:

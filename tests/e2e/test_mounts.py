@@ -243,3 +243,31 @@ def test_files_are_found_under_the_mountpoint(apps: Path) -> None:
         assert ask(server, "/shopping/static/a.css") == 404
     with Penstock(*HTTP, *paths) as server:
         assert ask(server, "/shop/static/a.css") == ["shop", "", "/shop/static/a.css"]
+
+
+@pytest.mark.option("mount", "manage-script-name", "route", "route-if", "final-route")
+@pytest.mark.parametrize("way", ["http", "uwsgi"])
+def test_rules_see_the_path_without_its_mountpoint(apps: Path, way: str) -> None:
+    """As in uWSGI: the application is chosen first, and only SCRIPT_NAME chooses another."""
+    rules = {
+        "--route": ("^/shop return:404", "^/refuse return:403", "^/rw rewrite:/admin/z", "^/sn setscriptname:/admin"),
+        "--route-if": ("equal:${SCRIPT_NAME};/shop log:shop at ${PATH_INFO}",),
+        "--final-route": ("^/x log:finished ${PATH_INFO} of ${SCRIPT_NAME}",),
+    }
+    words = [word for option, texts in rules.items() for text in texts for word in (option, text)]
+    with Penstock(*BOTH, "--chdir", apps, *MOUNTED, "--manage-script-name", *words) as server:
+
+        def said(path: str) -> list[str] | int:
+            if way == "http":
+                return ask(server, path)
+            answer = uwsgi_request(server.uwsgi, path)
+            return json.loads(answer.body) if answer.status == 200 else answer.status
+
+        assert said("/shop/refuse") == 403
+        assert said("/shop/rw") == ["shop", "/shop", "/admin/z"]
+        assert said("/shop/sn") == ["admin", "/admin", "/sn"]
+        assert said("/shop/x") == ["shop", "/shop", "/x"]
+        assert said("/shop/shop") == 404
+        assert said("/shop") == ["shop", "/shop", ""]
+        server.wait_log("^shop at /x$")
+        server.wait_log("^finished /x of /shop$")

@@ -85,6 +85,38 @@ def test_a_page_for_what_fails(tmp_path: Path) -> None:
         assert get(instance.http, "/hello").body == b"Hello world"
 
 
+@pytest.mark.option("error-page-403", "error-page-404", "error-page-500", "route", "no-default-app", "mount")
+def test_pages_for_what_the_server_itself_refuses(tmp_path: Path) -> None:
+    for status in (403, 404, 500):
+        (tmp_path / f"{status}.html").write_text(f"<p>page {status}</p>")
+    pages = [word for code in (403, 404, 500) for word in (f"--error-page-{code}", tmp_path / f"{code}.html")]
+    rules = [f"^/r{status} return:{status}" for status in (401, 403, 404, 500)]
+    rules += ["^/b403 break:403 Go away", f"^/file static:{tmp_path}/$1"]
+    options = [*pages, "--add-header", "X-Added: yes", *(word for rule in rules for word in ("--route", rule))]
+    with Penstock(*CASES, *options) as instance:
+        for path, status in {"/r404": 404, "/r403": 403, "/b403": 403, "/r500": 500, "/file": 404}.items():
+            for answer in (get(instance.http, path), uwsgi_request(instance.uwsgi, path)):
+                assert (answer.status, answer.text) == (status, f"<p>page {status}</p>"), path
+                assert (answer.header("content-type"), answer.header("x-added")) == ("text/html", "yes"), path
+        with Connection(instance.http) as connection:
+            assert connection.request("HEAD", "/r404").body == b""
+            assert connection.request("GET", "/r404").text == "<p>page 404</p>"
+        assert get(instance.http, "/r401").text == "Unauthorized"
+        (tmp_path / "404.html").unlink()
+        assert get(instance.http, "/r404").text == "Not Found"
+        assert get(instance.http, "/hello").text == "Hello world"
+    (tmp_path / "404.html").write_text("<p>page 404</p>")
+    mounted = (*LISTEN, "--mount", f"/app={APPS}/cases.py", "--manage-script-name")
+    with Penstock(*mounted, *options) as instance, Connection(instance.http) as connection:
+        answer = connection.request("GET", "/nowhere")
+        assert (answer.status, answer.text, answer.header("content-type")) == (404, "<p>page 404</p>", "text/html")
+        assert answer.header("x-added") == "yes"
+        assert connection.request("GET", "/app/hello").text == "Hello world", "and the connection goes on"
+        assert uwsgi_request(instance.uwsgi, "/nowhere").text == "<p>page 404</p>"
+    with Penstock(*mounted) as instance:
+        assert get(instance.http, "/nowhere").text == "Not Found\n"
+
+
 @pytest.mark.option("disable-sendfile")
 def test_files_are_read_and_sent(tmp_path: Path) -> None:
     contents = bytes(range(256)) * 40960  # 10 MiB: more than the kernel takes at once

@@ -88,7 +88,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def case(name: str, root: Path) -> tuple[list[str], list[list[Any]], dict[str, str]]:
     """Lines of a configuration, requests, and what differs."""
-    text = (CASES / f"{name}.json").read_text().replace("{root}", str(root))
+    text = (CASES / f"{name}.json").read_text().replace("{root}", str(root)).replace("{apps}", str(APPS))
     content = json.loads(text)
     return [*content.get("options", ()), *content["rules"]], content["requests"], content.get("differs", {})
 

@@ -69,6 +69,23 @@ def test_the_counters(short_dir: Path) -> None:
         assert sum(core["requests"] for worker in workers for core in worker["cores"]) == 6
 
 
+@pytest.mark.option("stats", "route", "static-map")
+def test_files_and_what_rules_answered_are_told_apart(short_dir: Path) -> None:
+    (short_dir / "file.txt").write_text("text")
+    rules = ("^/no return:403", f"^/own/(.*) static:{short_dir}/$1", "^/cut break:")
+    options = [word for rule in rules for word in ("--route", rule)]
+    arguments = ("--wsgi-file", APPS / "cases.py", "--static-map", f"/s={short_dir}", "--stats", short_dir / "stats")
+    with Penstock("--http", "127.0.0.1:0", *arguments, *options) as instance:
+        for target, status in (("/no", 403), ("/own/file.txt", 200), ("/own/none", 404), ("/s/file.txt", 200)):
+            assert get(instance.http, target).status == status
+        assert get(instance.http, "/hello").status == 200
+        with connect(instance.http) as connection:
+            connection.sendall(b"GET /cut HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert connection.recv(1) == b""
+        (core,) = read_stats(f"{short_dir}/stats")["workers"][0]["cores"]
+        assert (core["requests"], core["static_requests"], core["routed_requests"]) == (6, 2, 4)
+
+
 def test_a_request_in_progress(short_dir: Path, gate: Gate) -> None:
     from tests.e2e.clients import Connection, request_bytes
 

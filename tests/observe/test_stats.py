@@ -72,7 +72,7 @@ CORE = [
 def worker(pid: int = 10, state: int = ACCEPTING, is_current: bool = True, busy: bool = False) -> WorkerView:
     row = WorkerRow(pid, state, 0, 5, 1, 1000, 2000, 300, 2, 3, 4)
     threads = (
-        ThreadRow(IN_APP if busy else 0, 7, 1_700_000_000_000_000, 3, 1, 2, 4, 1, "GET /"),
+        ThreadRow(IN_APP if busy else 0, 7, 1_700_000_000_000_000, 3, 1, 5, 2, 4, 1, "GET /"),
         ThreadRow(requests=2),
     )
     return WorkerView(pid, is_current, row, threads, 1 << 20, 1 << 30)

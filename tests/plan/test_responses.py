@@ -19,13 +19,14 @@ def test_what_was_said(tmp_path: Path) -> None:
     (tmp_path / "sorry.html").write_text("sorry")
     made = plan(
         "--add-header", "X-A: b: c ", "--add-header", "X-B:", "--del-header", "Server", "--rem-header", "x-powered-by",
-        "--response-headers-limit", "1000", "--error-page-500", "sorry.html", "--disable-sendfile", cwd=tmp_path,
+        "--response-headers-limit", "1000", "--error-page-500", "sorry.html", "--disable-sendfile",
+        "--error-page-404", "sorry.html", "--error-page-403", "sorry.html", cwd=tmp_path,
     )  # fmt: skip
     assert made.engine.response == ResponsePlan(
         added_headers=(("X-A", "b: c"), ("X-B", "")),
         removed_headers=("Server", "x-powered-by"),
         head_limit_bytes=1000,
-        error_pages=((500, f"{tmp_path}/sorry.html"),),
+        error_pages=tuple((status, f"{tmp_path}/sorry.html") for status in (403, 404, 500)),
         files_are_read=True,
     )
 

@@ -163,6 +163,26 @@ def test_conditions(text: str, name: str, operands: int, constant: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ("route", "^/a basicauht:Realm,joe:hunter2"),
+        ("route", "^/a basicauth:Realm,joe:${hunter2"),
+        ("route", "^/a basicauth:Realm,joe:${nothing[hunter2]}"),
+        ("route", '^/a basicauth:A "Realm",joe:hunter2'),
+        ("route", "^/abasicauth:Realm,joe:hunter2"),
+        ("route", "^/( basicauth:Realm,joe:hunter2"),
+        ("route-if", "equal:a basicauth:Realm,joe:hunter2"),
+        ("response-route", "^/a basicauth:Realm,joe:hunter2"),
+        ("route", "^/a basicauth Realm,joe:hunter2"),
+        ("route-run", "basicauth:Realm,:hunter2"),
+    ],
+)
+def test_no_message_shows_a_password(option: str, text: str) -> None:
+    told = str(refusal(f"--{option}", text))
+    assert option in told and "hunter2" not in told
+
+
+@pytest.mark.parametrize(
     ("option", "text", "what", "cure"),
     [
         ("route", "^/a", "there is no action", "with a blank"),

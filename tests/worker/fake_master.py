@@ -20,6 +20,7 @@ from penstock.plan.types import (
     EnginePlan,
     MountingPlan,
     RequestLogPlan,
+    RoutesPlan,
     StaticMapPlan,
     StaticPlan,
     to_json_value,
@@ -53,7 +54,7 @@ def engine_plan(**changes: Any) -> EnginePlan:
         "keepalive_timeout_s": 30.0, "max_requests": 0, "min_worker_lifetime_s": 10.0, "drain_timeout_s": 60.0,
         "trusted_proxies": ("unix",), "static": StaticPlan((StaticMapPlan("/static", "/srv/static"),)),
         "mounting": MountingPlan(False, True, 1, 1, 0),
-        "log": RequestLogPlan(enabled=True),
+        "log": RequestLogPlan(enabled=True), "routes": RoutesPlan((), (), ()),
     }  # fmt: skip
     return EnginePlan(**{**values, **changes})
 

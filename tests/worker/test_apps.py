@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from penstock.plan.types import MountingPlan, MountPlan
-from penstock.worker.apps import applications, not_mounted
+from penstock.worker.apps import applications
 from penstock.worker.loader import AppNotLoaded
 from tests.worker.fake_master import FakeMaster, app_plan, engine_plan, value
 
@@ -43,12 +42,6 @@ def test_a_failure_names_the_mount_and_its_line(project: Path) -> None:
     assert told.advice == ("did you mean b? mount = /a=b",)
 
 
-def test_nobody_answers_with_404() -> None:
-    said: list[Any] = []
-    body = not_mounted({}, lambda status, headers: said.append((status, headers)))
-    assert list(body) == [b"Not Found\n"] and said[0][0] == "404 Not Found"
-
-
 def test_all_of_them_reach_the_engine(master: FakeMaster, project: Path, write: Write) -> None:
     write(HELLO, "other.py")
     mounts = (mount("/a", "shop_site"), mount("/b", "other.py", "file"))
@@ -60,7 +53,7 @@ def test_all_of_them_reach_the_engine(master: FakeMaster, project: Path, write: 
     assert value(control, "{point: app.__module__ for point, app in mounts.items()}") == {
         "/a": "shop_site", "/b": "uwsgi_file_other",
     }  # fmt: skip
-    assert value(control, "app.__name__") == "not_mounted"
+    assert value(control, "app") is None
 
 
 def test_one_that_fails_is_left_out_where_that_is_wanted(master: FakeMaster, project: Path) -> None:

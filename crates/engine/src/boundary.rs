@@ -43,7 +43,7 @@ impl Engine {
     fn new(
         py: Python<'_>,
         plan: WorkerPlan,
-        app: Py<PyAny>,
+        app: Option<Py<PyAny>>,
         mounts: Vec<(String, Py<PyAny>)>,
         failed: Option<Py<PyAny>>,
     ) -> PyResult<Self> {

@@ -231,6 +231,10 @@ impl Response {
             }
             options.allow(self.head.len() + name.len() + value.len() + b": \r\n".len())?;
         }
+        self.put_header(name, value)
+    }
+
+    fn put_header(&mut self, name: &[u8], value: &[u8]) -> Result<(), BadHead> {
         match name.len() {
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 let length = decimal(value).ok_or_else(|| {
@@ -332,8 +336,8 @@ impl Response {
             self.drop_header(name);
         }
         for (name, value) in &changes.added {
-            // It was checked when it was made.
-            let _ = self.header(name, value);
+            // It was checked when it was made, and is none of those that `del-header` is about.
+            let _ = self.put_header(name, value);
         }
         self.edits = Some(edits);
     }
@@ -536,19 +540,36 @@ impl Response {
         (self.head, self.pending)
     }
 
+    /// The page for an error of the server's own, if there is one.
+    pub fn page(&self, status: u16) -> Option<Vec<u8>> {
+        self.options.as_ref().and_then(|options| options.page(status))
+    }
+
     /// Puts another response in place of one that has not been sent: the server's own answer to a failed app.
     /// `text` takes the place of the usual body.
     pub fn replace_with_error(&mut self, text: Option<&str>) {
-        let page = if text.is_none() { self.options.as_ref().and_then(|options| options.page(500)) } else { None };
+        let page = if text.is_none() { self.page(500) } else { None };
         let (kind, body) = match (&page, text) {
             (Some(page), _) => (&b"text/html"[..], page.as_slice()),
             (None, Some(text)) => (&b"text/plain; charset=utf-8"[..], text.as_bytes()),
             (None, None) => (&b"text/plain"[..], &b"Internal Server Error"[..]),
         };
-        let fine = self.start(b"500 Internal Server Error", true).is_ok() && self.header(b"Content-Type", kind).is_ok();
-        debug_assert!(fine || self.options.is_some(), "a constant head is valid");
         self.framing.keep_alive = false;
         self.surplus_bytes = 0;
+        self.own(b"500 Internal Server Error", kind, body);
+    }
+
+    /// The server's own answer where no app is there for the path.
+    pub fn not_found(&mut self) {
+        match self.page(404) {
+            Some(page) => self.own(b"404 Not Found", b"text/html", &page),
+            None => self.own(b"404 Not Found", b"text/plain", b"Not Found\n"),
+        }
+    }
+
+    fn own(&mut self, status: &[u8], kind: &[u8], body: &[u8]) {
+        let fine = self.start(status, true).is_ok() && self.header(b"Content-Type", kind).is_ok();
+        debug_assert!(fine || self.options.is_some(), "a constant head is valid");
         if !self.whole(&[body]) {
             // A client that is gone does not need it.
             let _ = self.piece(body);

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 pub const MAGIC: u64 = u64::from_le_bytes(*b"PENSTOCK");
 
 /// Changes with every change of a field's place or meaning.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Longest request line that is kept, in bytes.
 pub const LINE_BYTES: usize = 200;
@@ -199,7 +199,10 @@ block! {
         /// The same moment in microseconds since 1970.
         since_epoch_us: AtomicU64,
         requests: AtomicU64,
+        /// Answered with a file, by `static-map` and its kin or by a rule.
         static_requests: AtomicU64,
+        /// Ended by a rule, with a file or without.
+        routed_requests: AtomicU64,
         read_errors: AtomicU64,
         write_errors: AtomicU64,
         exceptions: AtomicU64,
@@ -220,6 +223,14 @@ pub enum WorkerState {
     Accepting = 2,
     Paused = 3,
     Draining = 4,
+}
+
+/// What ended a request that the app never saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    File,
+    Rule,
+    FileOfRule,
 }
 
 /// How a request ended.
@@ -278,10 +289,15 @@ impl ThreadBoard {
         self.state.store(0, Ordering::Release);
     }
 
-    /// A request was answered from a file; the app never saw it.
-    pub fn static_request(&self, worker: &WorkerBoard, done: &Finished) {
+    /// A request is over that the app never saw.
+    pub fn own_request(&self, worker: &WorkerBoard, done: &Finished, source: Source) {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        self.static_requests.fetch_add(1, Ordering::Relaxed);
+        if source != Source::Rule {
+            self.static_requests.fetch_add(1, Ordering::Relaxed);
+        }
+        if source != Source::File {
+            self.routed_requests.fetch_add(1, Ordering::Relaxed);
+        }
         worker.count(done);
     }
 
@@ -601,6 +617,7 @@ mod tests {
             "since_us",
             "requests",
             "static_requests",
+            "routed_requests",
             "read_errors",
             "write_errors",
             "exceptions",
@@ -644,15 +661,19 @@ mod tests {
         thread.end(worker, &Finished { tx_bytes: 300, elapsed_us: 1_000, exception: false });
         thread.begin(5, 6, b"GET", b"/");
         thread.end(worker, &Finished { tx_bytes: 100, elapsed_us: 2_000, exception: true });
-        thread.static_request(worker, &Finished { tx_bytes: 50, elapsed_us: 10, exception: false });
+        let sources = [Source::File, Source::Rule, Source::FileOfRule];
+        for (source, tx_bytes) in sources.into_iter().zip([50, 0, 0]) {
+            thread.own_request(worker, &Finished { tx_bytes, elapsed_us: 0, exception: false }, source);
+        }
         let read = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
-        assert_eq!(read(&worker.requests), 3);
+        assert_eq!(read(&worker.requests), 5);
         assert_eq!(read(&worker.exceptions), 1);
         assert_eq!(read(&worker.tx_bytes), 450);
-        assert_eq!(read(&worker.running_time_us), 3_010);
-        assert_eq!(read(&worker.average_response_us), u64::midpoint(u64::midpoint(500, 2_000), 10));
-        assert_eq!(read(&thread.requests), 3);
-        assert_eq!(read(&thread.static_requests), 1);
+        assert_eq!(read(&worker.running_time_us), 3_000);
+        assert_eq!(read(&worker.average_response_us), u64::midpoint(500, 2_000) / 8);
+        assert_eq!(read(&thread.requests), 5);
+        assert_eq!(read(&thread.static_requests), 2);
+        assert_eq!(read(&thread.routed_requests), 2);
         assert_eq!(read(&thread.exceptions), 1);
         assert_eq!(read(&thread.state), 0);
         assert_eq!(read(&board.thread(0, 0).requests), 0);

@@ -25,7 +25,7 @@ use crate::request_log::{Logs, Times};
 use crate::response::{DateLine, Ending};
 use crate::response_options::ResponseOptions;
 use crate::routing::{Facts, Router};
-use crate::scoreboard::{Board, Finished, ThreadBoard, WorkerState};
+use crate::scoreboard::{Board, Finished, Source, ThreadBoard, WorkerState};
 use crate::socket::WritePolicy;
 use crate::static_files::StaticMap;
 use crate::store::Store;
@@ -242,8 +242,8 @@ impl Shared {
         self.board.worker(self.slot).connections.store(count as u64, Ordering::Relaxed);
     }
 
-    pub fn board_static(&self, done: &Finished) {
-        self.thread_board(0).static_request(self.board.worker(self.slot), done);
+    pub fn board_own(&self, done: &Finished, source: Source) {
+        self.thread_board(0).own_request(self.board.worker(self.slot), done, source);
         self.count_request();
     }
 

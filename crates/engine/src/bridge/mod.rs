@@ -29,7 +29,8 @@ use crate::worker::{App, AppThread, Shared};
 
 /// The WSGI app of a worker.
 pub struct WsgiApp {
-    callable: Py<PyAny>,
+    /// None where a request that is for none of the mounted apps is for nobody.
+    callable: Option<Py<PyAny>>,
     /// Other apps beside that one, if there are any.
     mounted: Option<Mounted>,
     /// What is told of each exception, and may give a text to answer with.
@@ -59,7 +60,7 @@ impl WsgiApp {
     pub fn new(
         py: Python<'_>,
         plan: &WorkerPlan,
-        callable: Py<PyAny>,
+        callable: Option<Py<PyAny>>,
         mounts: Vec<(String, Py<PyAny>)>,
         failed: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
@@ -84,9 +85,15 @@ impl WsgiApp {
     ) -> PyResult<()> {
         let (environ, vars) = self.environs.make(py, exchange, shared, thread, kept)?;
         exchange.report.vars = vars;
-        let callable = match &self.mounted {
-            None => &self.callable,
-            Some(mounted) => mounted.choose(py, &shared.mounts, exchange, &environ)?.unwrap_or(&self.callable),
+        let mounted = match &self.mounted {
+            None => None,
+            Some(mounted) => mounted.choose(py, &shared.mounts, exchange, &environ)?,
+        };
+        let Some(callable) = mounted.or(self.callable.as_ref()) else {
+            if let Some(response) = callbacks.slot.acquire(py).as_mut() {
+                response.not_found();
+            }
+            return Ok(());
         };
         let result = callable.bind(py).call1((environ, &callbacks.start_response));
         if shared.is_forked() {

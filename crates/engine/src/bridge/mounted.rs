@@ -36,7 +36,8 @@ impl Mounted {
         Self { apps, first_id: mounting.first_id, fallback_id: mounting.fallback_id }
     }
 
-    /// The app that the request is for, if it is one of the mounted; its SCRIPT_NAME and PATH_INFO are set.
+    /// The app that the request is for, if it is one of the mounted; its SCRIPT_NAME and PATH_INFO are set. Rules change
+    /// what it is told of its path, and may name another app as SCRIPT_NAME; the path chooses as the client sent it.
     pub fn choose(
         &self,
         py: Python<'_>,
@@ -44,26 +45,29 @@ impl Mounted {
         exchange: &mut Exchange,
         environ: &Bound<'_, PyDict>,
     ) -> PyResult<Option<&Py<PyAny>>> {
-        let path = exchange.changed(b"PATH_INFO").unwrap_or_else(|| exchange.path());
-        let chosen = match exchange.changed(b"SCRIPT_NAME") {
-            // A rule has the last word, and it has not been cut off the path.
-            Some(script_name) => mounts.choose(b"", script_name),
-            None => mounts.choose(path, exchange.var(b"SCRIPT_NAME")),
-        };
-        let (place, is_cut) = match chosen {
-            Chosen::ByPath(place) => (place, true),
-            Chosen::ByScriptName(place) => (place, false),
-            Chosen::Nobody => (usize::MAX, false),
+        let path = exchange.path();
+        let mut chosen = mounts.choose(path, exchange.var(b"SCRIPT_NAME"));
+        if let Chosen::ByPath(place) = chosen
+            && let Some(app) = self.apps.get(place)
+        {
+            if exchange.changed(b"SCRIPT_NAME").is_none() {
+                environ.set_item(intern!(py, "SCRIPT_NAME"), &app.script_name)?;
+            }
+            if exchange.changed(b"PATH_INFO").is_none() {
+                environ.set_item(intern!(py, "PATH_INFO"), latin1(py, &path[app.point_bytes..]))?;
+            }
+        }
+        if let Some(script_name) = exchange.changed(b"SCRIPT_NAME") {
+            chosen = mounts.choose(b"", script_name);
+        }
+        let place = match chosen {
+            Chosen::ByPath(place) | Chosen::ByScriptName(place) => place,
+            Chosen::Nobody => usize::MAX,
         };
         let Some(app) = self.apps.get(place) else {
             exchange.report.app = self.fallback_id;
             return Ok(None);
         };
-        if is_cut {
-            let rest = latin1(py, &path[app.point_bytes..]);
-            environ.set_item(intern!(py, "SCRIPT_NAME"), &app.script_name)?;
-            environ.set_item(intern!(py, "PATH_INFO"), rest)?;
-        }
         // The number of mounts is bounded by what a person writes.
         exchange.report.app = self.first_id + i32::try_from(place).unwrap_or(i32::MAX - self.first_id);
         Ok(Some(&app.callable))

@@ -10,7 +10,7 @@ use crate::connection::{Connection, Refusal, State};
 use crate::exchange::Exchange;
 use crate::request_log::Times;
 use crate::response::Response;
-use crate::scoreboard::Finished;
+use crate::scoreboard::{Finished, Source};
 use crate::socket::WritePolicy;
 use crate::static_files::{self, Conditions, Lookup};
 use crate::sys::{self, Peer};
@@ -110,7 +110,13 @@ impl EventLoop {
         self.again.push_back(key);
     }
 
-    pub(super) fn serve_file(&mut self, shared: &Shared, exchange: &mut Exchange, mut found: static_files::Found<'_>) {
+    pub(super) fn serve_file(
+        &mut self,
+        shared: &Shared,
+        exchange: &mut Exchange,
+        mut found: static_files::Found<'_>,
+        source: Source,
+    ) {
         if let Some(text) = found.note.take() {
             self.note(shared, &text);
         }
@@ -149,17 +155,17 @@ impl EventLoop {
             }
         }
         self.file_scratch = exchange.take_report(response, false);
-        self.account(shared, exchange);
+        self.account(shared, exchange, source);
     }
 
     /// Keeps the books of an exchange that was answered here.
-    pub(super) fn account(&mut self, shared: &Shared, exchange: &mut Exchange) {
+    pub(super) fn account(&mut self, shared: &Shared, exchange: &mut Exchange, source: Source) {
         let done = Finished {
             tx_bytes: exchange.report.header_bytes + exchange.report.body_bytes,
             elapsed_us: sys::now_us().saturating_sub(exchange.started_us),
             exception: false,
         };
-        shared.board_static(&done);
+        shared.board_own(&done, source);
         shared.log_exchange(exchange, 0, Times::of_file(done.elapsed_us), true);
     }
 }

@@ -22,6 +22,7 @@ use crate::exchange::{Exchange, Spares};
 use crate::plan::ListenerProtocol;
 use crate::poller::{Epoll, Event, Interest, Poller};
 use crate::response::{DateLine, Ending};
+use crate::scoreboard::Source;
 use crate::socket::{Flushed, WritePolicy};
 use crate::static_files::{self, Lookup};
 use crate::sys::{self, EventFd};
@@ -568,7 +569,7 @@ impl EventLoop {
                     return None;
                 }
                 Lookup::Found(found) => {
-                    self.serve_file(shared, &mut exchange, found);
+                    self.serve_file(shared, &mut exchange, found, Source::File);
                     self.complete(shared, exchange);
                     return None;
                 }

@@ -11,6 +11,7 @@ use crate::exchange::{Exchange, Parsed};
 use crate::forwarded;
 use crate::response::Response;
 use crate::routing::{Answer, Outcome, Request, Routed, Router};
+use crate::scoreboard::Source;
 use crate::static_files::Lookup;
 use crate::sys::{self, Peer};
 use crate::worker::Shared;
@@ -30,20 +31,31 @@ impl Request for Seen<'_> {
             Parsed::Http(_) => self.http(name),
             // No header of a client but a setting of HTTP libraries, which the app does not see either.
             Parsed::Uwsgi(_) if name == b"HTTP_PROXY" => Cow::Borrowed(b""),
-            Parsed::Uwsgi(_) if name == b"PATH_INFO" => {
-                Cow::Borrowed(self.exchange.cut_path().unwrap_or_else(|| self.exchange.path()))
-            }
-            Parsed::Uwsgi(_) => Cow::Borrowed(self.exchange.var(name)),
+            Parsed::Uwsgi(_) => match name {
+                b"PATH_INFO" | b"SCRIPT_NAME" if self.mountpoint_bytes() > 0 => self.mounted(name),
+                b"PATH_INFO" => Cow::Borrowed(self.exchange.cut_path().unwrap_or_else(|| self.exchange.path())),
+                _ => Cow::Borrowed(self.exchange.var(name)),
+            },
         }
     }
 }
 
 impl Seen<'_> {
+    /// How much of the path is the mountpoint of an app, which is taken off before rules look at it.
+    fn mountpoint_bytes(&self) -> usize {
+        self.shared.mounts.cut(self.exchange.path())
+    }
+
+    fn mounted(&self, name: &[u8]) -> Cow<'_, [u8]> {
+        let (point, rest) = self.exchange.path().split_at(self.mountpoint_bytes());
+        Cow::Borrowed(if name == b"PATH_INFO" { rest } else { point })
+    }
+
     fn http(&self, name: &[u8]) -> Cow<'_, [u8]> {
         let (exchange, shared) = (self.exchange, self.shared);
         let owned = |text: String| Cow::Owned(text.into_bytes());
         match name {
-            b"PATH_INFO" => Cow::Borrowed(exchange.path()),
+            b"PATH_INFO" | b"SCRIPT_NAME" => self.mounted(name),
             b"REQUEST_URI" => Cow::Borrowed(exchange.uri()),
             b"REQUEST_METHOD" => Cow::Borrowed(exchange.method()),
             b"QUERY_STRING" => Cow::Borrowed(exchange.target.query.of(&exchange.bytes)),
@@ -139,7 +151,9 @@ impl EventLoop {
         match outcome {
             Outcome::Pass => return Some(exchange),
             Outcome::Answer(answer) => self.answer(shared, &mut exchange, &answer),
-            Outcome::File(Lookup::Found(found)) => self.serve_file(shared, &mut exchange, found),
+            Outcome::File(Lookup::Found(found)) => {
+                self.serve_file(shared, &mut exchange, found, Source::FileOfRule);
+            }
             Outcome::File(Lookup::Missing) => self.answer(shared, &mut exchange, &Answer::not_found()),
             Outcome::File(Lookup::Refused(text)) => {
                 self.note(shared, &text);
@@ -155,7 +169,7 @@ impl EventLoop {
             Outcome::Drop => {
                 self.away -= 1;
                 exchange.report.status = DROPPED;
-                self.account(shared, &mut exchange);
+                self.account(shared, &mut exchange, Source::Rule);
                 if let Some(connection) = self.take(exchange.key) {
                     // What was answered before it leaves first.
                     connection.socket.release_held();
@@ -180,19 +194,21 @@ impl EventLoop {
         .under(&shared.response_options);
         exchange.hand_edits_to(&mut response);
         let mut fine = response.start(&answer.status, false).is_ok();
+        let page = response.page(response.status());
         for (name, value) in &answer.headers {
+            let value = if page.is_some() && *name == "Content-Type" { &b"text/html"[..] } else { value };
             fine = fine && response.header(name.as_bytes(), value).is_ok();
         }
         if answer.closes {
             fine = fine && response.header(b"Connection", b"close").is_ok();
         }
         if fine {
-            response.whole(&[&answer.body]);
+            response.whole(&[page.as_deref().unwrap_or(&answer.body)]);
         } else {
             response.replace_with_error(None);
         }
         self.file_scratch = exchange.take_report(response, false);
-        self.account(shared, exchange);
+        self.account(shared, exchange, Source::Rule);
     }
 }
 
