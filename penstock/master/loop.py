@@ -21,7 +21,7 @@ from typing import Any
 
 import penstock
 from penstock.master import actions as act
-from penstock.master import control, log
+from penstock.master import control, launch, log
 from penstock.master import events as ev
 from penstock.master.daemon import Starter
 from penstock.master.errors import StartError
@@ -32,6 +32,7 @@ from penstock.master.load import LOAD_INTERVAL_S, LiveWorker, LoadMeter, handed_
 from penstock.master.logs import Logs, fixed_log_parts
 from penstock.master.notify import Supervisor
 from penstock.master.policy import new_fleet, step
+from penstock.master.privileges import Identity
 from penstock.master.processes import BOOT, FIRST_HIGH_FD, STACKS_SIGNAL, ProcessRef, spawn_generation
 from penstock.master.signals import SignalReader, name_of
 from penstock.master.sockets import BoundListener, bind_all, is_same_address
@@ -71,6 +72,8 @@ class Belongings:
     clock: Callable[[], float] = time.monotonic
     logs: Logs | None = None
     """None: the log is descriptor 2, and nothing is done about it."""
+    become: Identity | None = None
+    """Who runs foreign code, where the master stays root."""
     when_ready: Callable[[], None] = lambda: None
     """What is done when the instance is ready, before anybody is told."""
 
@@ -571,7 +574,10 @@ class Master:
             channel.setblocking(False)
             plan_fd = memory_file("penstock-plan", json.dumps(content).encode())
             child_fd = fcntl.fcntl(child_end, fcntl.F_DUPFD_CLOEXEC, FIRST_HIGH_FD)
-            link.pid = spawn_generation(plan.app.interpreter, child_fd, self._given.boot, plan.app.python.flags)
+            who = self._given.become
+            prefix = launch.prefix(uid=who.uid, gid=who.gid, groups=who.groups) if who is not None else ()
+            flags = plan.app.python.flags
+            link.pid = spawn_generation(plan.app.interpreter, child_fd, self._given.boot, flags, prefix)
             self._selector.register(channel, selectors.EVENT_READ, lambda mask: self._channel_ready(link, mask))
             handoff_receive, handoff_send = self._handoff
             descriptors = (
@@ -810,6 +816,8 @@ def fixed_parts(plan: Plan) -> dict[str, object]:
     limits = plan.limits
     fixed |= {"limit-as": limits.address_space_bytes, "limit-nproc": limits.processes, "max-fd": limits.open_files}
     fixed |= {"prio": limits.nice, "master-fifo": plan.asking.fifos}
+    fixed |= {"add-gid": plan.groups.more, "no-initgroups": plan.groups.takes_users}
+    fixed |= {"master-as-root": plan.groups.master_stays_root}
     fixed |= fixed_log_parts(plan.log)
     # Where it was written may change.
     fixed["stats"] = plan.stats and replace(plan.stats, mode=None, owner=None, name="", origin="")

@@ -24,27 +24,38 @@ class Identity:
     uid: int
     gid: int
     name: str
-    """The user's name, whose additional groups are taken; empty for a uid that has none."""
+    """The user's name, whose additional groups are taken; empty for none of them."""
+    more_groups: tuple[int, ...] = ()
+    """Additional groups beside those."""
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """Every group that it has."""
+        own = os.getgrouplist(self.name, self.gid) if self.name else [self.gid]
+        return tuple(dict.fromkeys((*own, *self.more_groups)))
 
 
-def resolve(uid: str | None, gid: str | None) -> Identity | None:
-    """Turn the `uid` and `gid` options into an identity; None if there is nothing to change.
+def resolve(
+    uid: str | None, gid: str | None, more_groups: tuple[str, ...] = (), takes_groups: bool = True
+) -> Identity | None:
+    """Turn the `uid`, `gid`, `add-gid` and `no-initgroups` options into an identity; None if nothing changes.
 
     Raises:
         StartError: there is no such user or group.
     """
-    if uid is None and gid is None:
+    if uid is None and gid is None and not more_groups:
         return None
     try:
         number = user_id(uid) if uid is not None else os.geteuid()
         group = group_id(gid) if gid is not None else None
+        more = tuple(group_id(name) for name in more_groups)
     except LookupError as error:
         raise StartError(f"uid/gid: {error}") from error
     try:
         entry = pwd.getpwuid(number)
     except KeyError:
-        return Identity(number, number if group is None else group, "")
-    return Identity(number, entry.pw_gid if group is None else group, entry.pw_name)
+        return Identity(number, number if group is None else group, "", more)
+    return Identity(number, entry.pw_gid if group is None else group, entry.pw_name if takes_groups else "", more)
 
 
 def drop(identity: Identity | None) -> list[str]:
@@ -63,10 +74,7 @@ def drop(identity: Identity | None) -> list[str]:
     lines = []
     if identity is not None:
         try:
-            if identity.name:
-                os.initgroups(identity.name, identity.gid)
-            else:
-                os.setgroups([identity.gid])
+            os.setgroups(identity.groups)
             os.setgid(identity.gid)
             lines.append(f"setgid() to {identity.gid}")
             if identity.uid != 0:

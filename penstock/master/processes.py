@@ -54,23 +54,30 @@ def become_subreaper() -> bool:
     return bool(library.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
 
 
-def spawn_generation(interpreter: str, channel_fd: int, boot: Path = BOOT, flags: tuple[str, ...] = ()) -> int:
+def spawn_generation(
+    interpreter: str, channel_fd: int, boot: Path = BOOT, flags: tuple[str, ...] = (), prefix: tuple[str, ...] = ()
+) -> int:
     """Start a generation's process with its channel on CHANNEL_FD and everything else closed; return its pid.
 
-    Signal handlers and the signal mask are reset: a mask would outlive the exec, and so would what is ignored.
+    `prefix` is what makes it another user's (`launch`). Signal handlers and the signal mask are reset: a mask would outlive the exec, and so would what is ignored.
 
     Raises:
         OSError: there is no such interpreter, or no more processes.
     """
-    every_signal = {number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)}
+    words = [*prefix, interpreter, *flags, str(boot)]
     return os.posix_spawn(
-        interpreter,
-        [interpreter, *flags, str(boot)],
+        words[0],
+        words,
         os.environ,
         file_actions=[(os.POSIX_SPAWN_DUP2, channel_fd, CHANNEL_FD)],
-        setsigdef=every_signal,
+        setsigdef=resettable_signals(),
         setsigmask=[],
     )
+
+
+def resettable_signals() -> set[int]:
+    """List the signals that a child gets back as they are at the start of a program."""
+    return {number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)}
 
 
 class ProcessRef:

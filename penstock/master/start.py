@@ -98,7 +98,7 @@ def _start(
 ) -> int:
     terminal = os.dup(2)
     try:
-        identity = privileges.resolve(plan.uid, plan.gid)
+        identity = privileges.resolve(plan.uid, plan.gid, plan.groups.more, plan.groups.takes_users)
         owner = (identity.uid, identity.gid) if identity is not None and os.geteuid() == 0 else None
         logs = Logs(plan, owner)
     except StartError as error:
@@ -178,7 +178,10 @@ def _prepare(
         made.stats = bind_stats(plan.stats, owner)
         log.write(f"*** Stats server enabled on {made.stats.name} fd: {made.stats.fd} ***")
     made.control = _control_socket(owner)
-    for line in privileges.drop(identity):
+    stays_root = plan.groups.master_stays_root and owner is not None
+    if stays_root:
+        log.write("*** the master stays root (master-as-root); what it starts for the application does not ***")
+    for line in [] if stays_root else privileges.drop(identity):
         log.write(line)
     logs.open_late()
     if plan.pidfile2 is not None:
@@ -200,6 +203,7 @@ def _prepare(
         made.control,
         boot,
         logs=logs,
+        become=identity if stays_root else None,
         when_ready=lambda: made.write_safe(plan.safe_pidfiles),
     )
 

@@ -8,6 +8,23 @@ TITLE = "User and group"
 
 OPTIONS = (
     Option(
+        name="add-gid",
+        type="text",
+        metavar="GROUP",
+        repeatable=True,
+        applies="restart",
+        check=not_empty,
+        help="additional group to run with, when started by root",
+    ),
+    Option(
+        name="drop-after-init",
+        type="flag",
+        tier=3,
+        help="change the user after the sockets and logs are opened",
+        verdict="not-needed",
+        note="sockets, pid file and logs are always opened as root first, and the application is imported after",
+    ),
+    Option(
         name="gid",
         type="text",
         metavar="GROUP",
@@ -15,6 +32,22 @@ OPTIONS = (
         applies="restart",
         check=not_empty,
         help="group to run as, when started by root",
+    ),
+    Option(
+        name="master-as-root",
+        type="flag",
+        tier=3,
+        applies="restart",
+        help="let the master stay root; everything that imports the application changes its user all the same",
+        verdict="differs",
+        note="the user changes before the application is imported, where uWSGI imports it as root",
+    ),
+    Option(
+        name="no-initgroups",
+        type="flag",
+        tier=3,
+        applies="restart",
+        help="do not take the groups that the user is a member of",
     ),
     Option(
         name="uid",

@@ -12,6 +12,7 @@ OFF_WORDS = (("true", 0), ("on", 0), ("yes", 0), ("false", 0), ("off", 0), ("no"
 OPTIONS = (
     Option(
         name="daemonize",
+        aliases=("daemonize2",),
         short="d",
         type="path",
         metavar="LOGFILE",

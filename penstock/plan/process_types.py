@@ -124,6 +124,18 @@ class AskingPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupsPlan:
+    """Who the processes are, beside `uid` and `gid`."""
+
+    more: tuple[str, ...] = ()
+    """Additional groups (`add-gid`)."""
+    takes_users: bool = True
+    """Whether the groups that the user is a member of are taken (not so with `no-initgroups`)."""
+    master_stays_root: bool = False
+    """`master-as-root`."""
+
+
+@dataclass(frozen=True, slots=True)
 class LimitsPlan:
     """What the kernel shall allow the processes; 0 leaves a limit as it is."""
 

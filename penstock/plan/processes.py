@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import cast
 
 from penstock.plan.context import Context
-from penstock.plan.process_types import Algorithm, AskingPlan, LimitsPlan, RecyclingPlan, ScalingPlan, TitlesPlan
+from penstock.plan.process_types import (
+    Algorithm,
+    AskingPlan,
+    GroupsPlan,
+    LimitsPlan,
+    RecyclingPlan,
+    ScalingPlan,
+    TitlesPlan,
+)
 from penstock.values import replace
 
 MEGABYTE = 1 << 20
@@ -115,6 +123,16 @@ def limits(context: Context) -> LimitsPlan:
         nice=int(nice) if nice is not None else None,
         cpus_per_worker=said.number("cpu-affinity"),
     )
+
+
+def groups(context: Context) -> GroupsPlan:
+    """Who the processes are, beside `uid` and `gid`."""
+    said = context.said
+    for setting in said.every("add-gid"):
+        if context.machine.group_id(str(setting.value)) is None:
+            message = f"add-gid = {setting.value}: there is no such group"
+            context.error("no-group", message, setting.origin, "create it, or name another")
+    return GroupsPlan(said.texts("add-gid"), not said.flag("no-initgroups"), said.flag("master-as-root"))
 
 
 def safe_pidfiles(context: Context) -> tuple[str, ...]:

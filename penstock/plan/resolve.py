@@ -86,6 +86,7 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
         titles=processes.titles(context),
         asking=processes.asking(context),
         limits=processes.limits(context),
+        groups=processes.groups(context),
         pidfile2=context.after_chdir(path) if (path := said.text("pidfile2")) is not None else None,
         safe_pidfiles=processes.safe_pidfiles(context),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
-from penstock.plan.process_types import AskingPlan, LimitsPlan, RecyclingPlan, ScalingPlan, TitlesPlan
+from penstock.plan.process_types import AskingPlan, GroupsPlan, LimitsPlan, RecyclingPlan, ScalingPlan, TitlesPlan
 from penstock.values import asdict, dataclass
 
 Protocol = Literal["http", "uwsgi"]
@@ -529,6 +529,7 @@ class Plan:
     """Written when the master has become the user that it runs as."""
     safe_pidfiles: tuple[str, ...] = ()
     """Written when the instance is ready."""
+    groups: GroupsPlan = GroupsPlan()
 
 
 PARTS: dict[type, dict[str, type]] = {
@@ -557,6 +558,7 @@ PARTS: dict[type, dict[str, type]] = {
         "stats_form": StatsFormPlan,
         "asking": AskingPlan,
         "limits": LimitsPlan,
+        "groups": GroupsPlan,
     },
 }
 """Which fields are plans themselves, or tuples of them."""

@@ -656,38 +656,3 @@ def test_harakiri_leaves_short_requests_alone() -> None:
         while time.monotonic() - begin < 1.5:
             assert get(instance.http, "/busy?ms=20").status == 200
         assert instance.workers() == before
-
-
-# -- who it runs as ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.option("gid", "uid")
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
-def test_uid_and_gid(short_dir: Path) -> None:
-    import pwd
-    import shutil
-    import sys
-
-    from tests.e2e.harness import ROOT
-
-    # A place, and an interpreter, that `nobody` can reach.
-    short_dir.chmod(0o755)
-    python = sys.executable
-    if any(not parent.stat().st_mode & 0o001 for parent in Path(python).resolve().parents):
-        python = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
-    if not Path(python).exists():
-        pytest.skip("no interpreter that another user could run")
-    shutil.copytree(ROOT / "penstock", short_dir / "lib" / "penstock")
-    shutil.copy(APPS / "cases.py", short_dir)
-    with Penstock(
-        *HTTP, "--chdir", short_dir, "--module", "cases", "--uid", "nobody", "--gid", "nogroup",
-        python=python, env={"PYTHONPATH": str(short_dir / "lib")},
-    ) as instance:  # fmt: skip
-        assert get(instance.http, "/hello").status == 200
-        nobody = str(pwd.getpwnam("nobody").pw_uid)
-        for pid in instance.processes():
-            fields = Path(f"/proc/{pid}/status").read_text()
-            assert re.search(rf"^Uid:\s+{nobody}\s+{nobody}\s+{nobody}\s", fields, re.M), fields
-            assert re.search(r"^Gid:\s+65534\s+65534\s+65534\s", fields, re.M), fields
-        instance.reload()
-        assert get(instance.http, "/hello").status == 200

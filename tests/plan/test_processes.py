@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from penstock.options.processes import is_nice
-from penstock.plan.process_types import AskingPlan, LimitsPlan, RecyclingPlan, ScalingPlan
+from penstock.plan.process_types import AskingPlan, GroupsPlan, LimitsPlan, RecyclingPlan, ScalingPlan
 from tests.plan.test_resolve import SERVE, plan, refusal
 
 MB = 1 << 20
@@ -127,3 +127,14 @@ def test_priority_is_what_nice_takes(text: str) -> None:
 def test_pid_files_beside_the_first(tmp_path: Path) -> None:
     made = plan("--pidfile2", "two", "--safe-pidfile", "three", "--safe-pidfile2", "/four", cwd=tmp_path)
     assert (made.pidfile2, made.safe_pidfiles) == (f"{tmp_path}/two", (f"{tmp_path}/three", "/four"))
+
+
+def test_groups_beside_the_users_own() -> None:
+    assert plan().groups == GroupsPlan()
+    made = plan("--add-gid", "www-data", "--no-initgroups", "--master-as-root").groups
+    assert made == GroupsPlan(more=("www-data",), takes_users=False, master_stays_root=True)
+    assert "no such group" in str(refusal(*SERVE, "--add-gid", "no-such-group-at-all"))
+
+
+def test_daemonize2_is_daemonize() -> None:
+    assert plan("--daemonize2", "/tmp/x.log").daemonize == "/tmp/x.log"

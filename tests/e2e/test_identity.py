@@ -1,0 +1,100 @@
+"""Who the processes are: user, group, additional groups, and a master that stays root."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.clients import get
+from tests.e2e.harness import APPS, ROOT, Penstock, run_penstock, until
+
+pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+
+Start = Callable[..., Penstock]
+
+
+@pytest.fixture
+def start(short_dir: Path) -> Start:
+    """Starts an instance whose app and interpreter `nobody` can reach."""
+    short_dir.chmod(0o755)
+    python = sys.executable
+    if any(not parent.stat().st_mode & 0o001 for parent in Path(python).resolve().parents):
+        python = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+    if not Path(python).exists():
+        pytest.skip("no interpreter that another user could run")
+    shutil.copytree(ROOT / "penstock", short_dir / "lib" / "penstock")
+    shutil.copy(APPS / "cases.py", short_dir)
+
+    def run(*options: str) -> Penstock:
+        return Penstock(
+            *("--http", "127.0.0.1:0", "--chdir", short_dir, "--module", "cases", *options),
+            python=python,
+            env={"PYTHONPATH": str(short_dir / "lib")},
+        )
+
+    return run
+
+
+def ids(pid: int, what: str) -> list[int]:
+    """Numbers of a line of /proc/PID/status: real, effective and saved ones, or the additional groups."""
+    line = re.search(rf"^{what}:(.*)$", Path(f"/proc/{pid}/status").read_text(), re.M)
+    assert line is not None
+    return [int(word) for word in line[1].split()]
+
+
+@pytest.mark.option("gid", "uid")
+def test_uid_and_gid(start: Start) -> None:
+    nobody = pwd.getpwnam("nobody").pw_uid
+    with start("--uid", "nobody", "--gid", "nogroup") as instance:
+        assert get(instance.http, "/hello").status == 200
+        for pid in instance.processes():
+            assert ids(pid, "Uid")[:3] == [nobody] * 3 and ids(pid, "Gid")[:3] == [65534] * 3
+        instance.reload()
+        assert get(instance.http, "/hello").status == 200
+
+
+@pytest.mark.option("add-gid")
+def test_additional_groups(start: Start) -> None:
+    adm = grp.getgrnam("adm").gr_gid
+    with start("--uid", "nobody", "--gid", "nogroup", "--add-gid", "adm", "--add-gid", "4711") as instance:
+        for pid in instance.processes():
+            assert {adm, 4711, 65534} == set(ids(pid, "Groups"))
+
+
+@pytest.mark.option("no-initgroups")
+def test_groups_of_the_user_are_left_alone(start: Start) -> None:
+    # Some user that is a member of more than its own group, where there is one.
+    members = [name for group in grp.getgrall() for name in group.gr_mem if group.gr_gid] or ["nobody"]
+    with start("--uid", members[0], "--gid", "4711") as instance:
+        groups = set(os.getgrouplist(members[0], 4711))
+        assert [set(ids(pid, "Groups")) for pid in instance.workers()] == [groups]
+    with start("--uid", members[0], "--gid", "4711", "--no-initgroups", "--add-gid", "4712") as instance:
+        assert [set(ids(pid, "Groups")) for pid in instance.workers()] == [{4711, 4712}]
+
+
+@pytest.mark.option("master-as-root")
+def test_master_stays_root_and_nobody_else(start: Start) -> None:
+    nobody = pwd.getpwnam("nobody").pw_uid
+    with start("--uid", "nobody", "--gid", "nogroup", "--master-as-root", "--processes", "2") as instance:
+        for _ in range(2):
+            until("nothing else than a generation and its workers", lambda: len(instance.processes()) == 4)
+            others = set(instance.processes()) - {instance.pid}
+            assert ids(instance.pid, "Uid") == [0] * 4
+            for pid in others:
+                assert ids(pid, "Uid") == [nobody] * 4 and ids(pid, "Gid") == [65534] * 4
+                assert ids(pid, "Groups") == [65534]
+            assert get(instance.http, "/hello").status == 200
+            instance.reload()
+
+
+def test_group_that_does_not_exist_stops_the_start() -> None:
+    result = run_penstock("--http", "127.0.0.1:0", "--add-gid", "no-such-group")
+    assert result.returncode == 1 and "add-gid = no-such-group: there is no such group" in result.stderr
