@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+from penstock.plan.process_types import ProgramPlan
 from penstock.values import dataclass
 
 Word: TypeAlias = Literal["drain", "retire", "rest", "stop", "pause", "resume"]
@@ -145,6 +146,30 @@ class WatchListeners:
 
 
 @dataclass(frozen=True, slots=True)
+class StartProgram:
+    """Start a program beside the workers; answered by ProgramStarted or ProgramNotStarted."""
+
+    number: int
+    program: ProgramPlan
+
+
+@dataclass(frozen=True, slots=True)
+class SignalProgram:
+    """Send a signal to a program and all that it has started. It is a child that was not reaped yet."""
+
+    pid: int
+    signal: int
+
+
+@dataclass(frozen=True, slots=True)
+class LookForProgram:
+    """Look whether the process that a pid file names is there; answered by ProgramSeen."""
+
+    number: int
+    pidfile: str
+
+
+@dataclass(frozen=True, slots=True)
 class CloseListeners:
     """Close the master's own copies of the listening sockets."""
 
@@ -173,6 +198,9 @@ Action: TypeAlias = (
     | NotifySupervisor
     | AnswerReload
     | WatchListeners
+    | StartProgram
+    | SignalProgram
+    | LookForProgram
     | CloseListeners
     | Exit
 )

@@ -243,6 +243,47 @@ class ConnectionWaiting:
 
 
 @dataclass(frozen=True, slots=True)
+class ProgramStarted:
+    """A program beside the workers runs."""
+
+    number: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramNotStarted:
+    """There could be no process for it."""
+
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramExited:
+    """The process that was started for it is gone."""
+
+    number: int
+    status: int | None
+    """As `waitpid` gives it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramSeen:
+    """Its pid file was looked at."""
+
+    number: int
+    pid: int
+    """0 if there is no such process."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramTouched:
+    """A file that some program shall be told of was touched."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time passed; some of the fleet's timers may be due."""
 
@@ -272,5 +313,10 @@ Event: TypeAlias = (
     | LoadMeasured
     | WorkersRequested
     | ConnectionWaiting
+    | ProgramStarted
+    | ProgramNotStarted
+    | ProgramExited
+    | ProgramSeen
+    | ProgramTouched
     | Tick
 )

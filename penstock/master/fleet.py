@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from penstock.master.scaling import Scaling
-from penstock.plan.process_types import RecyclingPlan, ScalingPlan
-from penstock.plan.types import Plan
+from penstock.plan.process_types import ProgramPlan, RecyclingPlan, ScalingPlan
+from penstock.plan.types import Plan, from_json_value
 from penstock.values import asdict, dataclass
 
 Mode = Literal["starting", "serving", "reloading", "draining", "stopping", "ended"]
@@ -27,11 +27,17 @@ workers are being started. serving: every worker is ready. retiring: its workers
 WorkerState = Literal["starting", "ready", "draining", "killed"]
 """draining also stands for a worker that was told to stop; killed for one that a signal ends or will end."""
 
-TimerKind = Literal["kill", "gone", "respawn", "recycle", "age", "end", "replace", "importing"]
+TimerKind = Literal[
+    "kill", "gone", "respawn", "recycle", "age", "end", "replace", "importing", "program", "program-kill"
+]
 """kill: a worker's time is over. gone: a worker closed its pair and nobody reported its end. respawn: the back-off
 of a worker id is over. recycle: a worker has reached its shortest lifetime. age: it has reached its longest one. end: a
 generation's process should have left. replace: try again to replace a generation whose process died. importing: say
-that a start still lasts."""
+that a start still lasts. program: start a program, or look whether it runs. program-kill: its time to leave is over."""
+
+ProgramState = Literal["pending", "sought", "running", "elsewhere", "waiting", "stopping", "killed"]
+"""pending: not begun, because old ones still leave. sought: its pid file is being looked at. running: a child of the
+master. elsewhere: it runs by itself, as its pid file says or soon will. waiting: a pause before it is started again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,8 @@ class Rules:
     recycling: RecyclingPlan = RecyclingPlan()
     scaling: ScalingPlan = ScalingPlan()
     only_loads: bool = False
+    programs: tuple[ProgramPlan, ...] = ()
+    program_mercy_s: float = 3.0
 
     @classmethod
     def of(cls, plan: Plan) -> Rules:
@@ -71,13 +79,16 @@ class Rules:
             recycling=plan.recycling,
             scaling=plan.scaling,
             only_loads=plan.only_loads,
+            programs=plan.programs.each,
+            program_mercy_s=plan.programs.mercy_s,
         )
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Rules:
         """Make the rules that `to_json` was given."""
+        programs = tuple(from_json_value(ProgramPlan, one) for one in value["programs"])
         parts = {"recycling": RecyclingPlan(**value["recycling"]), "scaling": ScalingPlan(**value["scaling"])}
-        return cls(**{**value, **parts})
+        return cls(**{**value, **parts, "programs": programs})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +108,8 @@ class Generation:
     """Ids whose own import of the app failed (lazy-apps)."""
     required: int = 0
     """How many workers it begins with: all of them have to be ready before it serves."""
+    is_reread: bool = False
+    """The configuration was read again for it."""
 
     @property
     def is_coming(self) -> bool:
@@ -149,6 +162,23 @@ class Timer:
     generation: int = 0
     slot: int = -1
     worker: int = 0
+    program: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program beside the workers."""
+
+    number: int
+    """No number is used twice."""
+    plan: ProgramPlan
+    state: ProgramState = "pending"
+    pid: int = 0
+    """0 while it does not run or nobody knows."""
+    started_at: float = 0.0
+    starts: int = 0
+    failures: int = 0
+    """Short lives in a row; the pause grows with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +208,9 @@ class Fleet:
     """How many workers there should be."""
     ending_since: float = 0.0
     exit_status: int = 0
+    programs: tuple[Program, ...] = ()
+    last_program: int = 0
+    """The newest program's number."""
 
     def generation(self, number: int) -> Generation | None:
         """Find a generation by its number."""
@@ -202,6 +235,10 @@ class Fleet:
     def record(self, worker: int) -> WorkerRecord:
         """Find what is known of a worker id, or a blank record."""
         return next((one for one in self.records if one.worker == worker), WorkerRecord(worker))
+
+    def program(self, number: int) -> Program | None:
+        """Find a program by its number."""
+        return next((one for one in self.programs if one.number == number), None)
 
     def next_deadline(self) -> float | None:
         """Tell when the policy wants its next Tick; None if nothing is waiting."""
@@ -241,6 +278,9 @@ def from_json(value: Any) -> Fleet:
     known["workers"] = tuple(WorkerHandle(**one) for one in known["workers"])
     known["records"] = tuple(WorkerRecord(**one) for one in known["records"])
     known["timers"] = tuple(Timer(**one) for one in known["timers"])
+    known["programs"] = tuple(
+        Program(**{**one, "plan": from_json_value(ProgramPlan, one["plan"])}) for one in known["programs"]
+    )
     known["tickets"] = tuple(known["tickets"])
     known["queued_tickets"] = tuple(known["queued_tickets"])
     return Fleet(**known)

@@ -34,12 +34,23 @@ from penstock.master.notify import Supervisor
 from penstock.master.policy import new_fleet, step
 from penstock.master.privileges import Identity
 from penstock.master.processes import BOOT, FIRST_HIGH_FD, STACKS_SIGNAL, ProcessRef, spawn_generation
+from penstock.master.programs import Programs, running_pid
 from penstock.master.signals import SignalReader, name_of
 from penstock.master.sockets import BoundListener, bind_all, is_same_address
 from penstock.master.touch import INTERVAL_S, TouchWatch
 from penstock.observe.proc import listen_queue, memory_bytes
 from penstock.observe.scoreboard import IN_APP, Layout, Scoreboard
-from penstock.observe.stats import Ended, IdView, InstanceView, SocketView, WorkerView, document, dump_lines, to_text
+from penstock.observe.stats import (
+    Ended,
+    IdView,
+    InstanceView,
+    ProgramView,
+    SocketView,
+    WorkerView,
+    document,
+    dump_lines,
+    to_text,
+)
 from penstock.observe.stats_server import StatsServer
 from penstock.plan.types import Plan
 from penstock.server_log import LOG
@@ -115,6 +126,8 @@ class Master:
         self._next_load = self._clock() + LOAD_INTERVAL_S
         self._watched: list[socket.socket] = []
         """Listeners at which somebody may knock while there are no workers."""
+        self._programs = Programs(given.become)
+        self._touch_programs = TouchWatch(given.plan.programs.touched)
         self._lifeline_read, self._lifeline_write = os.pipe2(os.O_CLOEXEC)
         self._handoff = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         self._stats: StatsServer | None = None
@@ -179,6 +192,8 @@ class Master:
             self._look_at_logs(now)
             for path in self._touch.changed():
                 self.take(ev.Touched(path))
+            for path in self._touch_programs.changed():
+                self.take(ev.ProgramTouched(path))
         if self._watches_requests() and now >= self._next_harakiri:
             self._next_harakiri = now + HARAKIRI_INTERVAL_S
             self._look_for_stuck_requests()
@@ -252,6 +267,7 @@ class Master:
         return bool(
             self._touch
             or self._touch_reopen
+            or self._touch_programs
             or self._touch_rotate
             or (self._given.logs is not None and self._given.logs.watches_sizes)
         )
@@ -336,6 +352,10 @@ class Master:
             self._gone(pid, status)
 
     def _gone(self, pid: int, status: int) -> None:
+        number = self._programs.gone(pid)
+        if number:
+            self.take(ev.ProgramExited(number, status))
+            return
         for link in self._links.values():
             if link.pid == pid:
                 # Its last words are in the channel.
@@ -492,6 +512,12 @@ class Master:
                 self._answer_reload(action)
             case act.WatchListeners(watched):
                 self._watch_listeners(watched)
+            case act.StartProgram(number, program):
+                self.take(self._programs.start(number, program))
+            case act.SignalProgram(pid, number):
+                self._programs.signal(pid, number)
+            case act.LookForProgram(number, pidfile):
+                self.take(ev.ProgramSeen(number, running_pid(pidfile)))
             case act.CloseListeners():
                 self._watch_listeners(False)
                 for listener in self._listeners:
@@ -635,6 +661,7 @@ class Master:
         self._touch_reopen.watch(link.plan.log.touch_reopen)
         self._touch_rotate.watch(link.plan.log.touch_rotate)
         LOG.prefix = link.plan.log.prefix
+        self._touch_programs.watch(link.plan.programs.touched)
         self._touch_workers[0].watch(link.plan.asking.touch_workers)
         self._touch_workers[1].watch(link.plan.asking.touch_chain)
         self._prune_listeners()
@@ -778,6 +805,7 @@ class Master:
             tuple(ids),
             fleet.rules.threads,
             mountpoints(self._links[serving.number].plan if serving else self._plan),
+            tuple(ProgramView(one.plan.command, one.pid, max(0, one.starts - 1)) for one in fleet.programs),
         )
 
     def _worker_view(self, handle: WorkerHandle, is_current: bool) -> WorkerView:

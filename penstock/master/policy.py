@@ -19,6 +19,7 @@ import signal
 
 from penstock.master import actions as act
 from penstock.master import events as ev
+from penstock.master.attached import Attached
 from penstock.master.fleet import (
     Fleet,
     Generation,
@@ -29,6 +30,7 @@ from penstock.master.fleet import (
 from penstock.master.recycling import Recycling
 from penstock.master.turn import STOP_MERCY_S, same_worker
 from penstock.master.workforce import Workforce
+from penstock.plan.process_types import ProgramPlan
 from penstock.values import replace
 
 EXIT_ORDERLY = 0
@@ -119,7 +121,7 @@ def with_traceback(traceback: str, reason: str) -> str:
     return "\n".join(part for part in (before, "" if reason.startswith(last) else last, reason) if part)
 
 
-class _Turn(Recycling, Workforce):
+class _Turn(Attached, Recycling, Workforce):
     """One step: what each event means."""
 
     # --- events
@@ -183,6 +185,16 @@ class _Turn(Recycling, Workforce):
             case ev.MemoryMeasured(workers):
                 for one in workers:
                     self.memory_measured(one)
+            case ev.ProgramStarted():
+                self.program_started(event)
+            case ev.ProgramNotStarted():
+                self.program_not_started(event)
+            case ev.ProgramExited():
+                self.program_exited(event)
+            case ev.ProgramSeen():
+                self.program_seen(event)
+            case ev.ProgramTouched(path):
+                self.program_touched(path)
             case ev.Tick():
                 self.tick()
 
@@ -195,7 +207,10 @@ class _Turn(Recycling, Workforce):
             self.fleet = replace(fleet, reload_queued=False, queued_tickets=())
             self.begin_reload("a reload that was asked for in the meantime", tickets)
         self.advance_recycling()
-        if self.fleet.mode in ("draining", "stopping") and not self.fleet.workers and not self.fleet.generations:
+        if self.fleet.mode == "stopping" or (self.fleet.mode == "draining" and not self.fleet.workers):
+            self.stop_programs()
+        parts = (self.fleet.workers, self.fleet.generations, self.fleet.programs)
+        if self.fleet.mode in ("draining", "stopping") and not any(parts):
             self.fleet = replace(self.fleet, mode="ended", timers=())
             self.do(act.Exit(self.fleet.exit_status))
 
@@ -271,6 +286,10 @@ class _Turn(Recycling, Workforce):
     def end_when_idle(self) -> None:
         self.drain("die-on-idle")
 
+    def end_with_program(self, plan: ProgramPlan) -> None:
+        if self.fleet.mode not in ("draining", "stopping"):
+            self.drain("attach-control-daemon")
+
     def stop(self, source: str) -> None:
         """Leave at once, without waiting for requests."""
         if self.fleet.mode == "stopping":
@@ -326,7 +345,7 @@ class _Turn(Recycling, Workforce):
 
     def timers_of_the_end(self) -> tuple[Timer, ...]:
         """List what still counts when the instance ends: whoever is to be killed is killed."""
-        return tuple(one for one in self.fleet.timers if one.kind in ("kill", "gone", "end"))
+        return tuple(one for one in self.fleet.timers if one.kind in ("kill", "gone", "end", "program-kill"))
 
     def end_generation(self, one: Generation) -> None:
         """Let a generation's process go; its workers are the caller's."""
@@ -341,6 +360,7 @@ class _Turn(Recycling, Workforce):
         self.fleet = replace(self.fleet, mode="stopping")
         for handle in self.fleet.workers:
             self.kill_worker(handle)
+        self.kill_programs()
         for one in self.fleet.generations:
             if one.pid:
                 self.do(act.KillGeneration(one.number))
@@ -349,7 +369,7 @@ class _Turn(Recycling, Workforce):
 
     def start_generation(self, first: bool, reread: bool) -> None:
         number = self.fleet.last_number + 1
-        one = Generation(number, "starting", self.fleet.rules, self.now)
+        one = Generation(number, "starting", self.fleet.rules, self.now, is_reread=reread)
         self.fleet = replace(self.fleet, last_number=number, generations=(*self.fleet.generations, one))
         self.do(act.StartGeneration(number, first=first, reread=reread))
 
@@ -390,6 +410,8 @@ class _Turn(Recycling, Workforce):
             self.log(
                 f"generation {one.number} (pid: {one.pid}) is ready to fork workers after {event.seconds:.1f} seconds"
             )
+        if self.fleet.mode == "starting":
+            self.start_programs(one.rules)
         self.commit_if_complete(self.first_workers(one))
 
     def import_failed(self, event: ev.ImportFailed) -> None:
@@ -468,6 +490,8 @@ class _Turn(Recycling, Workforce):
         for old in before:
             self.retire(old)
         self.settle(replace(one, state="serving"))
+        if one.is_reread:
+            self.reload_programs(one.rules)
         if first:
             self.do(act.AnnounceReady())
         else:
@@ -768,6 +792,10 @@ class _Turn(Recycling, Workforce):
             case "replace":
                 if self.fleet.mode == "serving":
                     self.begin_reload("the generation that serves has lost its process", (), reread=False)
+            case "program":
+                self.program_due(timer.program)
+            case "program-kill":
+                self.program_overdue(timer.program)
             case "importing":
                 if one is not None and one.is_coming:
                     self.mention_slow_start(one)

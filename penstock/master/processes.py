@@ -59,7 +59,8 @@ def spawn_generation(
 ) -> int:
     """Start a generation's process with its channel on CHANNEL_FD and everything else closed; return its pid.
 
-    `prefix` is what makes it another user's (`launch`). Signal handlers and the signal mask are reset: a mask would outlive the exec, and so would what is ignored.
+    `prefix` is what makes it another user's (`launch`). Signal handlers and the signal mask are reset: a mask would
+    outlive the exec, and so would what is ignored.
 
     Raises:
         OSError: there is no such interpreter, or no more processes.

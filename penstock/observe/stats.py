@@ -88,6 +88,16 @@ class IdView:
 
 
 @dataclass(frozen=True, slots=True)
+class ProgramView:
+    """A program beside the workers."""
+
+    command: str
+    pid: int
+    """0 if it does not run."""
+    respawns: int
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceView:
     """Everything that the document is made of."""
 
@@ -102,6 +112,7 @@ class InstanceView:
     threads: int = 1
     mountpoints: tuple[str, ...] = ("",)
     """Of each app, by their ids."""
+    programs: tuple[ProgramView, ...] = ()
 
 
 def add_counts(*lists: Sequence[int]) -> tuple[int, ...]:
@@ -140,6 +151,7 @@ def document(view: InstanceView, has_cores: bool = True) -> dict[str, Any]:
         "uid": view.uid,
         "gid": view.gid,
         "cwd": view.cwd,
+        **({"daemons": [_program(one) for one in view.programs]} if view.programs else {}),
         "locks": [{name: 0} for name in LOCK_NAMES],
         "sockets": [
             {
@@ -157,6 +169,10 @@ def document(view: InstanceView, has_cores: bool = True) -> dict[str, Any]:
             for one in view.workers
         ],
     }
+
+
+def _program(one: ProgramView) -> dict[str, Any]:
+    return {"cmd": one.command, "pid": one.pid, "respawns": one.respawns}
 
 
 def to_text(value: dict[str, Any], is_minified: bool = False) -> str:

@@ -77,6 +77,13 @@ OPTIONS = (
         help="do not look at the file of this module for py-auto-reload",
     ),
     Option(
+        name="reload-mercy",
+        type="seconds",
+        default=3,
+        check=at_least(0),
+        help="how long an attached program may take to end before it is killed",
+    ),
+    Option(
         name="safe-pidfile",
         type="path",
         metavar="FILE",

@@ -154,6 +154,8 @@ ROWS: tuple[Row, ...] = (
         "an address is the number of a shared socket that is not there",
         "they are counted from 0; or write the address in its place",
     ),
+    Row("bad-program", "error", "attach-daemon2", "a program beside the workers is not described", "mend the line"),
+    Row("program-key", "warning", "attach-daemon2", "a key is known to uWSGI alone", "remove it"),
     Row("no-user", "error", "uid", "there is no such user", "create it, or name another"),
     Row(
         "nothing-static",

@@ -124,6 +124,48 @@ class AskingPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class ProgramPlan:
+    """A program that the master starts and watches (`attach-daemon` and its relatives)."""
+
+    command: str
+    """For the shell."""
+    pidfile: str = ""
+    """Where it writes its pid; with one it outlives reloads and the instance."""
+    writes_pidfile: bool = False
+    """The master writes the pid file for it."""
+    check_s: float = 10.0
+    """How often the pid file is looked at."""
+    ends_instance: bool = False
+    """The instance ends when it ends."""
+    stop_signal: int = 15
+    reload_signal: int = 0
+    """What a reload sends it, instead of stopping it; 0 for nothing."""
+    uid: int | None = None
+    gid: int | None = None
+    chdir: str = "/"
+    environment: tuple[tuple[str, str | None], ...] = ()
+    """(name, value) on top of the master's own; None removes it."""
+    longest_backoff_s: float = 300.0
+    """The longest pause before it is started again."""
+    touch: tuple[str, ...] = ()
+    """Files whose touching sends it its reload signal, or stops it so that it is started again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramsPlan:
+    """Every such program."""
+
+    each: tuple[ProgramPlan, ...] = ()
+    mercy_s: float = 3.0
+    """How long one may take to leave before it is killed (`reload-mercy`)."""
+
+    @property
+    def touched(self) -> tuple[str, ...]:
+        """Every file that some of them shall be told of."""
+        return tuple(path for one in self.each for path in one.touch)
+
+
+@dataclass(frozen=True, slots=True)
 class GroupsPlan:
     """Who the processes are, beside `uid` and `gid`."""
 

@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
-from penstock.plan.process_types import AskingPlan, GroupsPlan, LimitsPlan, RecyclingPlan, ScalingPlan, TitlesPlan
+from penstock.plan.process_types import (
+    AskingPlan,
+    GroupsPlan,
+    LimitsPlan,
+    ProgramPlan,
+    ProgramsPlan,
+    RecyclingPlan,
+    ScalingPlan,
+    TitlesPlan,
+)
 from penstock.values import asdict, dataclass
 
 Protocol = Literal["http", "uwsgi"]
@@ -530,6 +539,7 @@ class Plan:
     safe_pidfiles: tuple[str, ...] = ()
     """Written when the instance is ready."""
     groups: GroupsPlan = GroupsPlan()
+    programs: ProgramsPlan = ProgramsPlan()
 
 
 PARTS: dict[type, dict[str, type]] = {
@@ -559,7 +569,9 @@ PARTS: dict[type, dict[str, type]] = {
         "asking": AskingPlan,
         "limits": LimitsPlan,
         "groups": GroupsPlan,
+        "programs": ProgramsPlan,
     },
+    ProgramsPlan: {"each": ProgramPlan},
 }
 """Which fields are plans themselves, or tuples of them."""
 

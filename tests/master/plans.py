@@ -13,6 +13,7 @@ from penstock.plan.types import (
     MountingPlan,
     Plan,
     RequestLogPlan,
+    RoutesPlan,
     StaticPlan,
     StatsFormPlan,
 )
@@ -35,6 +36,7 @@ def engine_plan() -> EnginePlan:
         body_memory_bytes=65536,
         body_memory_total_bytes=1 << 20,
         spool_dir="/tmp",
+        routes=RoutesPlan((), (), ()),
         response_buffer_bytes=1 << 20,
         response_buffer_total_bytes=1 << 20,
         response_spool_bytes=0,

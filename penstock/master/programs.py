@@ -1,0 +1,127 @@
+"""Programs beside the workers, carried out: each is started in a session of its own, and known by its pid.
+
+When one is started or stopped is decided in `attached`. A session of its own keeps a Ctrl-C at the terminal away from
+it, so that it leaves in its turn, and makes it and all that it starts one process group that a signal reaches.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from penstock.master import events as ev
+from penstock.master import launch, log, pidfile
+from penstock.master.privileges import Identity
+from penstock.master.processes import resettable_signals
+from penstock.plan.process_types import ProgramPlan
+
+SHELL = "/bin/sh"
+
+
+class Programs:
+    """Every program that runs as a child of this process."""
+
+    def __init__(self, become: Identity | None) -> None:
+        """`become` is who they are, where the master stays root."""
+        self._become = become
+        self._numbers: dict[int, int] = {}
+        """pid -> number."""
+
+    def start(self, number: int, program: ProgramPlan) -> ev.ProgramStarted | ev.ProgramNotStarted:
+        """Start a program; tell what became of it."""
+        try:
+            pid = spawn(self._words(program), program.environment)
+        except OSError as error:
+            return ev.ProgramNotStarted(number, error.strerror or str(error))
+        self._numbers[pid] = number
+        if program.writes_pidfile:
+            try:
+                write_pid(program.pidfile, pid)
+            except OSError as error:
+                log.write(f"*** the pid file {program.pidfile} can not be written: {error.strerror} ***")
+        return ev.ProgramStarted(number, pid)
+
+    def _words(self, program: ProgramPlan) -> tuple[str, ...]:
+        who = self._become
+        uid, gid, groups = (who.uid, who.gid, who.groups) if who is not None else (None, None, None)
+        if program.uid is not None or program.gid is not None:
+            uid, gid = program.uid if program.uid is not None else uid, program.gid if program.gid is not None else gid
+            groups = (gid,) if gid is not None and os.geteuid() == 0 else groups
+        before = launch.prefix(
+            chdir=program.chdir, uid=uid, gid=gid, groups=groups, ends_with_parent=not program.pidfile
+        )
+        return (*before, SHELL, "-c", in_place(program.command))
+
+    def signal(self, pid: int, number: int) -> None:
+        """Send a signal to a program and to all that it has started."""
+        if pid in self._numbers:
+            try:
+                os.killpg(pid, number)
+            except ProcessLookupError:
+                # Its session is made before the program begins, and it is not reaped: only a stranger's is missing.
+                return
+            except PermissionError as error:
+                log.write(f"*** signal {number} for process {pid}: {error.strerror} ***")
+
+    def gone(self, pid: int) -> int:
+        """Forget a program that has ended; return its number, or 0 if the process was none."""
+        return self._numbers.pop(pid, 0)
+
+
+def in_place(command: str) -> str:
+    """Let a simple command take the place of its shell, so that the pid and the signals are its own.
+
+    >>> in_place("redis-server - 2>&1"), in_place("cd /srv && ./run"), in_place("A=1 ./run")
+    ('exec redis-server - 2>&1', 'cd /srv && ./run', 'A=1 ./run')
+    """
+    first = (command.split() or [""])[0]
+    is_simple = not re.search(r"[;|&(){}\n]", re.sub(r"[<>]&|&>", "", command))
+    return f"exec {command}" if is_simple and "=" not in first and first not in ("exec", "!") else command
+
+
+def spawn(words: tuple[str, ...], environment: tuple[tuple[str, str | None], ...] = ()) -> int:
+    """Start a program of the user's in a session of its own, writing to the log; return its pid.
+
+    It gets no descriptor beside 0, 1 and 2: every other one of this process is closed by exec.
+
+    Raises:
+        OSError: no more processes.
+    """
+    variables = dict(os.environ)
+    for name, value in environment:
+        if value is None:
+            variables.pop(name, None)
+        else:
+            variables[name] = value
+    return os.posix_spawn(
+        words[0],
+        words,
+        variables,
+        file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, 2, 1)],
+        setsid=True,
+        setsigdef=resettable_signals(),
+        setsigmask=[],
+    )
+
+
+def write_pid(path: str, pid: int) -> None:
+    """Write a pid file for another process. Raises OSError; a link is not followed."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, pidfile.MODE)
+    try:
+        os.write(fd, f"{pid}\n".encode())
+    finally:
+        os.close(fd)
+
+
+def running_pid(path: str) -> int:
+    """Read the pid in a pid file whose process is there; 0 if there is none."""
+    pid = pidfile.read(path)
+    if pid <= 0:
+        return 0
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return pid
+    except (ProcessLookupError, OverflowError):
+        return 0
+    return pid
