@@ -40,7 +40,7 @@ def test_make_check_fails_when_something_is_stale(tmp_path: Path) -> None:
     assert done.returncode == 1 and "docs/reference/options.md is stale: run `make generate`" in done.stdout
 
 
-TEXTS = ("README.md", "docs/migration.md", "docs/deployment.md", "docs/guides/several-apps.md")
+TEXTS = ("README.md", "docs/migration.md", "docs/deployment.md", "docs/guides/several-apps.md", "docs/guides/static-files.md")
 
 
 @pytest.mark.parametrize("name", TEXTS)
