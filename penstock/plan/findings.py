@@ -227,6 +227,13 @@ ROWS: tuple[Row, ...] = (
         "processes = auto, and threads for requests that wait",
     ),
     Row(
+        "nginx-gives-up-first",
+        "warning",
+        "harakiri",
+        "nginx on this machine is told to wait less long for a response than harakiri lets a request run",
+        "raise uwsgi_read_timeout or proxy_read_timeout there, or lower harakiri",
+    ),
+    Row(
         "nginx-speaks-http",
         "error",
         "socket",

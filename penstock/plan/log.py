@@ -148,11 +148,11 @@ def _is_json(text: str) -> bool:
 def logs(context: Context) -> LogPlan:
     """Where lines go."""
     said = context.said
-    server = [_logger(context, setting) for setting in said.every("logger")]
+    server = [logger(context, setting) for setting in said.every("logger")]
     server += [_shortcut(context, setting) for setting in said.every("log-syslog", "log-socket")]
     remote = _remote_log_file(context)
     server += [remote] if remote is not None else []
-    requests = [_logger(context, setting) for setting in said.every("req-logger")]
+    requests = [logger(context, setting) for setting in said.every("req-logger")]
     return LogPlan(
         server=LogStreamPlan(
             loggers=tuple(one for one in server if one is not None),
@@ -194,7 +194,8 @@ def _remote_log_file(context: Context) -> LoggerPlan | None:
     return _socket(context, "logto", address, str(context.said.origin("logto")))
 
 
-def _logger(context: Context, setting: Setting) -> LoggerPlan | None:
+def logger(context: Context, setting: Setting) -> LoggerPlan | None:
+    """Read a value of `logger` or `req-logger`; what is wrong with it is an error of the context."""
     text = str(setting.value).lstrip()
     name, space, rest = text.partition(" ")
     if not space or not name.isalnum():

@@ -6,6 +6,7 @@ import glob
 import os
 import re
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Literal
 
 from penstock.plan.addresses import Address
@@ -17,6 +18,7 @@ _PLACES = ("nginx.conf", "conf.d/*.conf", "sites-enabled/*")
 _PASS = re.compile(r"\b(uwsgi_pass|proxy_pass)\s+([^;{}\s]+)\s*;")
 _UPSTREAM = re.compile(r"\bupstream\s+([^\s{]+)\s*\{([^}]*)\}")
 _SERVER = re.compile(r"\bserver\s+([^\s;]+)")
+_TIME = re.compile(r"([0-9]{1,9}(ms|[smhd]))*([0-9]{1,9})?")
 _COMMENT = re.compile(r"#[^\n]*")
 _THIS_MACHINE = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _ANY = frozenset({"", "0.0.0.0", "::"})
@@ -31,6 +33,8 @@ class Pass:
     """The path of a unix socket, or HOST:PORT."""
     place: str
     """File and line."""
+    read_timeout_s: float | None = None
+    """What `uwsgi_read_timeout` or `proxy_read_timeout` around it says; None where the file says nothing."""
 
     def reaches(self, address: Address) -> bool:
         """Whether this leads to an address that is listened on."""
@@ -60,7 +64,29 @@ def passes(directory: str) -> Iterator[Pass]:
             for server in upstreams.get(name, [name]):
                 target = _target(server, default_port="80" if scheme == "http" else "")
                 if target and "$" not in target:
-                    yield Pass("http" if match[1] == "proxy_pass" else "uwsgi", target, place)
+                    timeout = _read_timeout(text, match.start(), match[1].removesuffix("_pass"))
+                    yield Pass("http" if match[1] == "proxy_pass" else "uwsgi", target, place, timeout)
+
+
+def _read_timeout(text: str, place: int, module: str) -> float | None:
+    """Find how long a response may pause, as the blocks around `place` say: the innermost that says it counts."""
+    depths = list(accumulate((character == "{") - (character == "}") for character in text))
+    found: tuple[int, float] | None = None
+    for match in re.finditer(rf"\b{module}_read_timeout\s+([0-9smhd]+)\s*;", text):
+        start, end = sorted((match.start(), place))
+        depth, seconds = depths[match.start()], _seconds(match[1])
+        # Nothing between the two leaves the block that it stands in.
+        is_around = min(depths[start : end + 1]) >= depth
+        if seconds is not None and is_around and (found is None or depth >= found[0]):
+            found = depth, seconds
+    return found[1] if found is not None else None
+
+
+def _seconds(text: str) -> float | None:
+    """Read a time as nginx writes it: 90, 90s, 1m30s, 500ms."""
+    units = {"": 1, "s": 1, "ms": 0.001, "m": 60, "h": 3600, "d": 86400}
+    parts = re.findall(r"([0-9]{1,9})(ms|[smhd]?)", text)
+    return sum(int(number) * units[unit] for number, unit in parts) if re.fullmatch(_TIME, text) else None
 
 
 def _target(server: str, default_port: str) -> str:

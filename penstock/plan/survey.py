@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from penstock.config.findings import Finding, Origin
 from penstock.config.settings import Settings
-from penstock.plan import modules, nginx
+from penstock.plan import log, modules, nginx
 from penstock.plan.access import Person, first_closed
 from penstock.plan.addresses import AddressError, parse_address
 from penstock.plan.context import Context
@@ -49,6 +49,17 @@ def survey(said: Settings, machine: Machine) -> tuple[Finding, ...]:
 
 def _files(context: Context) -> None:
     """Pid file and logs are opened in the directory of the start, before anything else."""
+    for setting in context.said.every("logger", "req-logger"):
+        # What is wrong with the words themselves is said by the plan.
+        made = log.logger(Context(context.said, context.machine), setting)
+        if made is not None and made.path and made.kind == "file":
+            _file(context, f"{setting.option.name} = {setting.value}", made.path, setting.origin)
+            if made.backup:
+                _renamed(context, f"{setting.option.name} = {setting.value}", made.backup, setting.origin)
+    backup = context.at_start("log-backupname")
+    if backup is not None:
+        what = f"log-backupname = {context.said.text('log-backupname')}"
+        _renamed(context, what, backup, context.said.origin("log-backupname"))
     for name in _FILES:
         path = context.at_start(name)
         if path is None or (name == "logto" and ":" in path):
@@ -56,12 +67,28 @@ def _files(context: Context) -> None:
             continue
         origin = context.said.origin(name)
         what = f"{name} = {context.said.text(name)}"
-        if os.path.isdir(path):
-            context.error("is-directory", f"{what}: this is a directory", origin, f"name a file in it: {path}/app.log")
-        elif os.path.exists(path):
-            _writable(context, what, path, origin)
-        else:
-            _makeable(context, what, path, origin)
+        _file(context, what, path, origin)
+
+
+def _file(context: Context, what: str, path: str, origin: Origin) -> None:
+    """A file that will be written to."""
+    if os.path.isdir(path):
+        context.error("is-directory", f"{what}: this is a directory", origin, f"name a file in it: {path}/app.log")
+    elif os.path.exists(path):
+        _writable(context, what, path, origin)
+    else:
+        _makeable(context, what, path, origin)
+
+
+def _renamed(context: Context, what: str, path: str, origin: Origin) -> None:
+    """A name that a file will be given; who needs it is up by then, so that it costs no start."""
+    directory = os.path.dirname(path)
+    if os.path.isdir(path):
+        message = f"{what}: this is a directory, and no log can be renamed to it"
+        context.warn("is-directory", message, origin, f"name a file in it: {path}/app.log.old")
+    elif not os.path.isdir(directory):
+        message = f"{what}: there is no directory {directory}, and the log grows on"
+        context.warn("no-directory", message, origin, f"create it (mkdir -p {directory}), or correct the path")
 
 
 def _sockets(context: Context) -> None:
@@ -90,7 +117,9 @@ def _nginx(context: Context) -> None:
         except AddressError:
             continue
         is_uwsgi = setting.option.name == "socket" and spoken
-        wrong = next((one for one in found if one.reaches(address) and (one.protocol == "uwsgi") != is_uwsgi), None)
+        mine = [one for one in found if one.reaches(address)]
+        _patience(context, mine)
+        wrong = next((one for one in mine if (one.protocol == "uwsgi") != is_uwsgi), None)
         if wrong is None:
             continue
         what = f"{setting.option.name} = {setting.value}"
@@ -102,6 +131,22 @@ def _nginx(context: Context) -> None:
             message = f"{what}: this serves HTTP, and nginx speaks uwsgi to it ({wrong.place}: uwsgi_pass)"
             cure = "write socket in place of http here, or proxy_pass there"
             context.error("nginx-speaks-uwsgi", message, setting.origin, cure)
+
+
+def _patience(context: Context, found: Sequence[nginx.Pass]) -> None:
+    """Tell where nginx gives a request up that may go on here."""
+    harakiri = context.said.number("harakiri")
+    for one in found:
+        if one.read_timeout_s is None or one.read_timeout_s >= harakiri:
+            continue
+        name = f"{one.protocol.replace('http', 'proxy')}_read_timeout"
+        message = (
+            f"harakiri = {harakiri}: nginx answers 504 after {one.read_timeout_s:g} seconds ({one.place}: {name}), and "
+            "the worker goes on for nobody"
+        )
+        cure = f"set {name} there above harakiri, or lower harakiri"
+        context.warn("nginx-gives-up-first", message, context.said.origin("harakiri"), cure)
+        return
 
 
 def _makeable(context: Context, what: str, path: str, origin: Origin) -> None:

@@ -304,6 +304,54 @@ def test_what_nginx_sends(project: Path, argv: list[str], site: str, code: str) 
     assert all(f"{nginx}/sites-enabled/shop:2" in finding.message for finding in found)
 
 
+@pytest.mark.parametrize(
+    ("harakiri", "site", "seconds"),
+    [
+        (120, "location / {{ uwsgi_read_timeout 90; {pass_on} }}", "90"),
+        (120, "uwsgi_read_timeout 1m30s; location / {{ {pass_on} }}", "90"),
+        (120, "location / {{ {pass_on} }} uwsgi_read_timeout 500ms;", "0.5"),
+        (120, "uwsgi_read_timeout 5m; location / {{ {pass_on} uwsgi_read_timeout 90s; }}", "90"),
+        (120, "uwsgi_read_timeout 90; location / {{ uwsgi_read_timeout 2h; {pass_on} }}", ""),
+        (120, "location /other {{ uwsgi_read_timeout 9; }} location / {{ {pass_on} }}", ""),
+        (120, "location / {{ {pass_on} location /slow {{ uwsgi_read_timeout 9; }} }}", ""),
+        (120, "location / {{ proxy_read_timeout 9; {pass_on} }}", ""),
+        (120, "location / {{ # uwsgi_read_timeout 9;\n {pass_on} }}", ""),
+        (120, "location / {{ uwsgi_read_timeout soon; uwsgi_read_timeout s; {pass_on} }}", ""),
+        (90, "location / {{ uwsgi_read_timeout 90; {pass_on} }}", ""),
+        (0, "location / {{ uwsgi_read_timeout 90; {pass_on} }}", ""),
+        (120, "location / {{ {pass_on} }} }} }} }}", ""),
+    ],
+)
+def test_nginx_that_gives_up_first(project: Path, harakiri: int, site: str, seconds: str) -> None:
+    nginx = project / "nginx"
+    (nginx / "sites-enabled").mkdir(parents=True)
+    text = site.format(pass_on=f"uwsgi_pass unix:{project}/a.sock;")
+    (nginx / "sites-enabled" / "shop").write_text(f"server {{ {text} }}\n")
+    found = look(project, *GOOD, "--harakiri", str(harakiri), nginx_dir=str(nginx))
+    assert [finding.code for finding in found] == (["nginx-gives-up-first"] if seconds else [])
+    assert all(f"after {seconds} seconds ({nginx}/sites-enabled/shop:1: uwsgi" in one.message for one in found)
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "level"),
+    [
+        (["--logger", "file:/no/where/a.log"], "no-directory", "error"),
+        (["--logger", "name file:/no/where/a.log"], "no-directory", "error"),
+        (["--req-logger", "file:logfile=/no/where/a.log,maxsize=5"], "no-directory", "error"),
+        (["--req-logger", "file:shop"], "is-directory", "error"),
+        (["--logger", "file:logfile=a.log,backupname=/no/where/b"], "no-directory", "warning"),
+        (["--log-backupname", "/no/where/b"], "no-directory", "warning"),
+        (["--log-backupname", "shop"], "is-directory", "warning"),
+        (["--logger", "file:new.log", "--req-logger", "syslog", "--log-backupname", "old.log"], "", ""),
+        (["--logger", "file:", "--logger", "nothing:/no/where/x"], "", ""),
+    ],
+)
+def test_files_of_loggers(project: Path, argv: list[str], code: str, level: str) -> None:
+    found = look(project, *GOOD, *argv)
+    assert [(one.code, one.level) for one in found] == ([(code, level)] if code else [])
+    assert all(str(one.origin) in argv for one in found)
+
+
 def test_static_files_that_hold_the_configuration(project: Path) -> None:
     (project / "conf").mkdir()
     (project / "conf" / "app.ini").write_text("[uwsgi]\nhttp = :0\nneed-app = false\nstatic-map = /c=conf\n")
