@@ -24,6 +24,8 @@ def is_header(value: Value) -> str | None:
         return "must not have line ends or other control characters in it"
     if name.lower() in _FRAMING:
         return f"{name} is the server's to set: it tells where the response ends"
+    if name.lower() == "date":
+        return "Date is the server's to set: it is the time of each response; remove this"
     return None
 
 

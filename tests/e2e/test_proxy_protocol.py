@@ -65,6 +65,14 @@ def test_a_balancer_may_speak_for_itself(server: Penstock, header: bytes) -> Non
 
 
 @pytest.mark.option("enable-proxy-protocol")
+@pytest.mark.parametrize("header", [b"PROXY UNKNOWN\r\n", V2[:12] + b"\x21\0\0\0", V2[:12] + b"\x20\0\0\0"])
+def test_a_client_that_is_not_named_may_not_speak_for_others(server: Penstock, header: bytes) -> None:
+    with Connection(server.http) as connection:
+        for data in (header + FORWARDED, FORWARDED):
+            assert client_of(connection.send(data).read().body)[0] == "127.0.0.1"
+
+
+@pytest.mark.option("enable-proxy-protocol")
 def test_the_client_that_is_named_is_no_trusted_proxy(server: Penstock) -> None:
     with Connection(server.http) as connection:
         assert client_of(connection.send(V1 + FORWARDED).read().body)[0] == "192.0.2.9"
@@ -116,10 +124,13 @@ def test_a_connection_that_moves_to_another_worker_keeps_its_client() -> None:
         Penstock(*CASES, "--enable-proxy-protocol", "--processes", "2") as instance,
         Connection(instance.http) as kept,
         Connection(instance.http) as fresh,
+        Connection(instance.http) as unnamed,
     ):
         assert client_of(kept.send(V1 + ASK).read().body)[0] == "192.0.2.9"
+        assert client_of(unnamed.send(b"PROXY UNKNOWN\r\n" + ASK).read().body)[0] == "127.0.0.1"
         before = {get(instance.http, "/pid").body for _ in range(50)}
         instance.reload()
         until("new workers serve", lambda: get(instance.http, "/pid").body not in before)
         assert client_of(kept.send(ASK).read().body)[0] == "192.0.2.9"
         assert client_of(fresh.send(V1 + ASK).read().body)[0] == "192.0.2.9"
+        assert client_of(unnamed.send(FORWARDED).read().body)[0] == "127.0.0.1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,14 @@ def test_pages_for_what_the_server_itself_refuses(tmp_path: Path) -> None:
         assert uwsgi_request(instance.uwsgi, "/nowhere").text == "<p>page 404</p>"
     with Penstock(*mounted) as instance:
         assert get(instance.http, "/nowhere").text == "Not Found\n"
+
+
+@pytest.mark.option("error-page-500")
+def test_a_page_that_would_wait_for_a_writer_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "page.html")
+    with Penstock(*CASES, "--error-page-500", tmp_path / "page.html") as instance:
+        assert get(instance.http, "/raise_before").body == b"Internal Server Error"
+        assert get(instance.http, "/hello").body == b"Hello world"
 
 
 @pytest.mark.option("disable-sendfile")

@@ -300,3 +300,19 @@ def test_nginx_sends_the_file_that_it_is_told(root: Path) -> None:
             assert get(nginx.address, "/s/css/a.css").body == CSS
             part = get(nginx.address, "/s/css/a.css", {"Range": "bytes=0-3"})
             assert (part.status, part.body) == (206, CSS[:4])
+
+
+@pytest.mark.option("static-expires")
+def test_only_the_file_itself_stays_fresh(root: Path) -> None:
+    with Penstock(*LISTEN, "--static-map", f"/s={root}/static", "--static-expires", ".* 3600") as instance:
+        etag = ask(instance, "/s/css/a.css").header("etag") or ""
+        for headers, status, is_fresh in (
+            ({}, 200, True),
+            ({"Range": "bytes=0-1"}, 206, True),
+            ({"If_None_Match": etag}, 304, True),
+            ({"If_Match": '"another"'}, 412, False),
+            ({"Range": "bytes=999999-"}, 416, False),
+        ):
+            answer = ask(instance, "/s/css/a.css", **headers)
+            fresh = [name for name in ("expires", "cache-control") if answer.header(name)]
+            assert (answer.status, bool(fresh)) == (status, is_fresh), headers

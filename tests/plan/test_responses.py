@@ -41,6 +41,7 @@ def test_what_was_said(tmp_path: Path) -> None:
         ("--add-header=X-A: b\x01", "control characters"),
         ("--add-header=content-length: 5", "server's to set"),
         ("--add-header=Transfer-Encoding: chunked", "server's to set"),
+        ("--add-header=date: yesterday", "server's to set"),
         ("--del-header=", "name of a header"),
         ("--del-header=X-A:", "name of a header"),
         ("--error-page-500=", "empty"),

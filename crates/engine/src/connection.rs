@@ -53,16 +53,25 @@ enum BodyFraming {
     Chunked(Chunked),
 }
 
+/// What the PROXY protocol has to do with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proxied {
+    No,
+    /// A header of it may come first.
+    Awaited,
+    /// A header has come, and names nobody.
+    Unnamed,
+    /// `peer` is what a header said.
+    Named,
+}
+
 pub struct Connection {
     pub key: u64,
     pub socket: Arc<Socket>,
     pub listener: usize,
     pub peer: Peer,
     pub trusted: bool,
-    /// A header of the PROXY protocol may come first.
-    pub awaits_proxy: bool,
-    /// `peer` is what such a header said.
-    pub is_proxied: bool,
+    pub proxied: Proxied,
     pub state: State,
     /// Bytes that belong to no exchange yet, from `start` on.
     pub buffer: Vec<u8>,
@@ -184,8 +193,7 @@ impl Connection {
             listener,
             peer,
             trusted,
-            awaits_proxy: false,
-            is_proxied: false,
+            proxied: Proxied::No,
             state: State::Idle,
             buffer: Vec::new(),
             start: 0,
@@ -261,7 +269,7 @@ impl Connection {
         if matches!(self.state, State::Body(_)) {
             return self.body(data, intake);
         }
-        if self.awaits_proxy {
+        if self.proxied == Proxied::Awaited {
             return self.proxy_header(data, protocol, intake, spares);
         }
         let fresh = self.buffer.is_empty();
@@ -299,14 +307,15 @@ impl Connection {
                 return Verdict::More;
             }
             Ok(Step::Done(header, used)) => {
-                if let proxy::Header::Client(client) = header {
-                    self.name_client(client, intake);
+                match header {
+                    proxy::Header::Absent => self.proxied = Proxied::No,
+                    proxy::Header::Unknown => self.leave_client_unnamed(),
+                    proxy::Header::Client(client) => self.name_client(client, intake),
                 }
                 used
             }
             Err(error) => return Verdict::Refuse(error.into()),
         };
-        self.awaits_proxy = false;
         if used == buffer.len() { Verdict::More } else { self.ingest(&buffer[used..], protocol, intake, spares) }
     }
 
@@ -314,7 +323,13 @@ impl Connection {
     pub fn name_client(&mut self, client: SocketAddr, intake: &Intake) {
         self.peer = Peer::Inet(client);
         self.trusted = intake.proxies.trusts(forwarded::Peer::Ip(client.ip()));
-        self.is_proxied = true;
+        self.proxied = Proxied::Named;
+    }
+
+    /// What comes is from somebody whom the balancer does not name: it may not speak for others as the balancer may.
+    pub fn leave_client_unnamed(&mut self) {
+        self.trusted = false;
+        self.proxied = Proxied::Unnamed;
     }
 
     fn http(&mut self, input: &[u8], fresh: bool, intake: &Intake, spares: &mut Spares) -> Verdict {

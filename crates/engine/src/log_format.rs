@@ -500,7 +500,8 @@ fn push_json(out: &mut Vec<u8>, text: &[u8], limit: usize) {
             let whole = match character {
                 '"' => push(out, b"\\\""),
                 '\\' => push(out, b"\\\\"),
-                '\0'..=' ' | '\x7f' if character != ' ' => push(out, &unicode_escape(character as u8)),
+                // With those of ISO 6429, which some terminals obey in UTF-8 too.
+                '\0'..='\x1f' | '\x7f'..='\u{9f}' => push(out, &unicode_escape(character as u8)),
                 _ => push(out, character.encode_utf8(&mut raw).as_bytes()),
             };
             if !whole {
@@ -762,6 +763,7 @@ mod tests {
             (&b"abcdefgh"[..], 8, "abcdefgh"),
             (b"abcdefghi", 8, "abcde..."),
             (b"ab\n", 8, r"ab\u000a"),
+            (b"a\xc2\x9b1m", 16, r"a\u009b1m"),
             (b"abc\n", 8, "abc..."),
             (b"abcdef\"", 8, r#"abcdef\""#),
             (b"abcdefg\"", 8, "abcde..."),

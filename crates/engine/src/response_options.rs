@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -73,7 +74,11 @@ impl ResponseOptions {
     /// The page for an error of the server's own, if there is one that can be read now: of several the first.
     pub fn page(&self, status: u16) -> Option<Vec<u8>> {
         self.pages.iter().filter(|(of, _)| *of == status).find_map(|(_, path)| {
-            let file = File::open(path).ok().filter(|file| file.metadata().is_ok_and(|data| data.is_file()))?;
+            // O_NONBLOCK, because opening a FIFO would wait for a writer. It has no effect on regular files.
+            let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
+            if !file.metadata().is_ok_and(|data| data.is_file()) {
+                return None;
+            }
             let mut page = Vec::new();
             file.take(PAGE_BYTES).read_to_end(&mut page).ok()?;
             Some(page)

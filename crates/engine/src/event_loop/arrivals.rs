@@ -5,12 +5,15 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use super::{ACCEPT_PAUSE_MS, EventLoop, FIRST_LISTENER, HANDOFF};
-use crate::connection::Connection;
+use crate::connection::{Connection, Proxied};
 use crate::plan::ListenerProtocol;
 use crate::poller::{Interest, Poller};
 use crate::socket::Socket;
 use crate::sys::{self, Peer};
 use crate::worker::Shared;
+
+/// Ends the text that goes with a connection whose client the PROXY protocol leaves unnamed.
+const NAMELESS: &[u8] = b"\0-";
 
 impl EventLoop {
     /// Takes new connections only while there is a thread to serve them: what stays in the kernel's queue can be taken
@@ -62,10 +65,10 @@ impl EventLoop {
                 Ok((connection, peer)) => {
                     let trusted = shared.trusts(peer);
                     let socket = Arc::new(Socket::new(connection, is_tcp, self.poller.handle(), &shared.store));
-                    let awaits_proxy = trusted && takes_proxy_headers;
+                    let proxied = if trusted && takes_proxy_headers { Proxied::Awaited } else { Proxied::No };
                     let key = self.insert(shared, |key| {
                         let mut connection = Connection::new(key, socket, index, peer, trusted);
-                        connection.awaits_proxy = awaits_proxy;
+                        connection.proxied = proxied;
                         connection
                     });
                     self.again.push_back(key);
@@ -123,7 +126,7 @@ impl EventLoop {
             Ok(_) => return true,
             Err(_) => return false,
         };
-        // Behind a NUL: what the PROXY protocol said, or nothing if it has yet to say it.
+        // Behind a NUL: what the PROXY protocol said (no address: it named nobody), or nothing if it has yet to say it.
         let (text, client) = match memchr::memchr(0, &text[..length]) {
             Some(end) => (&text[..end], Some(&text[end + 1..length])),
             None => (&text[..length], None),
@@ -139,16 +142,21 @@ impl EventLoop {
             .position(|listener| listener.protocol == protocol && listener.name.as_bytes() == name)
             .or_else(|| self.listeners.iter().position(|listener| listener.protocol == protocol));
         let (Some(listener), Ok(peer)) = (listener, sys::peer_name(fd.as_raw_fd())) else { return true };
-        let proxied = client.and_then(|client| std::str::from_utf8(client).ok()?.parse().ok());
-        let peer = proxied.map_or(peer, Peer::Inet);
-        let trusted = shared.trusts(peer);
+        let named = client.and_then(|client| std::str::from_utf8(client).ok()?.parse().ok());
+        let peer = named.map_or(peer, Peer::Inet);
+        let proxied = match client {
+            None => Proxied::No,
+            Some(b"") => Proxied::Awaited,
+            Some(_) if named.is_some() => Proxied::Named,
+            Some(_) => Proxied::Unnamed,
+        };
+        let trusted = proxied != Proxied::Unnamed && shared.trusts(peer);
         let socket = Arc::new(Socket::new(fd, !self.listeners[listener].is_unix, self.poller.handle(), &shared.store));
         let key = self.insert(shared, |key| {
             let mut connection = Connection::new(key, socket, listener, peer, trusted);
             // It has been served before: its patience is that of a kept connection.
             connection.served = 1;
-            connection.is_proxied = proxied.is_some();
-            connection.awaits_proxy = client.is_some() && proxied.is_none();
+            connection.proxied = proxied;
             connection
         });
         self.again.push_back(key);
@@ -163,11 +171,14 @@ impl EventLoop {
         let listener = &self.listeners[connection.listener];
         let mut text = vec![if listener.protocol == ListenerProtocol::Http { b'h' } else { b'u' }];
         text.extend_from_slice(listener.name.as_bytes());
-        if let (true, Peer::Inet(client)) = (connection.is_proxied, connection.peer) {
-            text.push(0);
-            text.extend_from_slice(client.to_string().as_bytes());
-        } else if connection.awaits_proxy {
-            text.push(0);
+        match (connection.proxied, connection.peer) {
+            (Proxied::No, _) => {}
+            (Proxied::Awaited, _) => text.push(0),
+            (Proxied::Named, Peer::Inet(client)) => {
+                text.push(0);
+                text.extend_from_slice(client.to_string().as_bytes());
+            }
+            (Proxied::Unnamed | Proxied::Named, _) => text.extend_from_slice(NAMELESS),
         }
         if sys::send_descriptor(self.handoff_send, &text, connection.socket.fd()).is_err() {
             return false;

@@ -279,7 +279,10 @@ impl Router {
                         Undecided::Pattern => "comparing its pattern took too long",
                         Undecided::Length => "it makes a text that is too long",
                     };
-                    routed.complaints.push(format!("{}: {what}; the request was answered with 500", rule.place));
+                    // Without a status there is no response yet.
+                    let result =
+                        if status == 0 { "the request was answered with 500" } else { "no rule after it was tried" };
+                    routed.complaints.push(format!("{}: {what}; {result}", rule.place));
                     return Outcome::Answer(Answer {
                         closes: true,
                         ..Answer::text(b"500 Internal Server Error", b"Internal Server Error")

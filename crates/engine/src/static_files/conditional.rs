@@ -62,33 +62,38 @@ impl Found<'_> {
         let validators = Validators::of(&self, now);
         Some(match validators.evaluate(request) {
             Verdict::PreconditionFailed => {
-                let mut headers = self.common_headers(&validators, now);
+                let mut headers = self.common_headers(&validators);
                 headers.push(("Content-Length", "0".to_owned()));
                 StaticResponse { status: 412, headers, body: None }
             }
             Verdict::NotModified => {
-                StaticResponse { status: 304, headers: self.common_headers(&validators, now), body: None }
+                let mut headers = self.common_headers(&validators);
+                headers.extend(self.freshness(now));
+                StaticResponse { status: 304, headers, body: None }
             }
             Verdict::Send => {
                 let is_head = request.method == b"HEAD";
                 // Range is defined for GET only (RFC 9110, section 14.2).
                 let range = request.range.filter(|_| !is_head && validators.allow_range(request));
-                let headers = self.common_headers(&validators, now);
-                self.send(is_head, headers, range)
+                let headers = self.common_headers(&validators);
+                self.send(is_head, headers, range, now)
             }
         })
     }
 
     /// What every answer has, a 304 included (RFC 9110, section 15.4.5).
-    fn common_headers(&self, validators: &Validators, now: SystemTime) -> Vec<(&'static str, String)> {
+    fn common_headers(&self, validators: &Validators) -> Vec<(&'static str, String)> {
         let mut headers = validators.headers();
         if self.varies {
             headers.push(("Vary", "Accept-Encoding".to_owned()));
         }
-        if let Some(lifetime) = self.lifetime {
-            headers.extend(lifetime.headers(self.modified_s, now));
-        }
         headers
+    }
+
+    /// How long the file may be used without asking again. Not for a 412 or 416: a cache would take them for the file's
+    /// answer for as long (RFC 9111, section 3).
+    fn freshness(&self, now: SystemTime) -> impl Iterator<Item = (&'static str, String)> + use<> {
+        self.lifetime.map(|lifetime| lifetime.headers(self.modified_s, now)).into_iter().flatten()
     }
 
     /// The front end sends the file, and answers conditions and ranges itself.
@@ -97,13 +102,17 @@ impl Found<'_> {
         if let Some(content_type) = self.content_type {
             headers.push(("Content-Type", content_type.to_owned()));
         }
-        if let Some(lifetime) = self.lifetime {
-            headers.extend(lifetime.headers(self.modified_s, now));
-        }
+        headers.extend(self.freshness(now));
         StaticResponse { status: 200, headers, body: None }
     }
 
-    fn send(self, is_head: bool, mut headers: Vec<(&'static str, String)>, range: Option<&[u8]>) -> StaticResponse {
+    fn send(
+        self,
+        is_head: bool,
+        mut headers: Vec<(&'static str, String)>,
+        range: Option<&[u8]>,
+        now: SystemTime,
+    ) -> StaticResponse {
         headers.push(("Accept-Ranges", "bytes".to_owned()));
         let (status, offset, length) = match range.map_or(Range::Whole, |range| Range::parse(range, self.size)) {
             Range::Whole => (200, 0, self.size),
@@ -117,11 +126,10 @@ impl Found<'_> {
             }
         };
         headers.push(("Content-Length", length.to_string()));
-        if let Some(content_type) = self.content_type.filter(|_| status != 416) {
-            headers.push(("Content-Type", content_type.to_string()));
-        }
-        if let Some(coding) = self.coding.filter(|_| status != 416) {
-            headers.push(("Content-Encoding", coding.name().to_owned()));
+        if status != 416 {
+            headers.extend(self.freshness(now));
+            headers.extend(self.content_type.map(|content_type| ("Content-Type", content_type.to_owned())));
+            headers.extend(self.coding.map(|coding| ("Content-Encoding", coding.name().to_owned())));
         }
         let body = (!is_head && length > 0).then_some(FileBody { file: self.file, offset, length });
         StaticResponse { status, headers, body }
