@@ -46,7 +46,8 @@ def _read(sources: Sources) -> tuple[Settings, int | None]:
     findings = collector.findings
     urls = collector.allows_urls
     entries, found, used, failed = expand(collector.entries, sources.environ, sources.reader, allow_urls=urls)
-    findings += [finding for finding in found if finding not in findings]
+    known = set(findings)
+    findings += [finding for finding in found if finding not in known]
     used |= collector.used
     applied: list[Entry] = []
     for entry in collector.at_once:

@@ -51,7 +51,7 @@ def expand(
     """Fill in every placeholder."""
     expander = _Expander(entries, environ, reader, allow_urls=allow_urls)
     expander.run()
-    return Expanded(expander.entries, expander.findings, frozenset(expander.used), frozenset(expander.failed))
+    return Expanded(expander.entries, list(expander.findings), frozenset(expander.used), frozenset(expander.failed))
 
 
 class Filled(NamedTuple):
@@ -73,7 +73,7 @@ def expand_one(
     expander = _Expander(entries, environ, reader, allow_urls=allow_urls)
     value = expander.finish(entry)
     failed = any(finding.level == "error" for finding in expander.findings)
-    return Filled(None if failed else value, expander.findings, expander.used)
+    return Filled(None if failed else value, list(expander.findings), expander.used)
 
 
 class _Expander:
@@ -84,7 +84,8 @@ class _Expander:
         self.environ = environ
         self.reader = reader
         self.allow_urls = allow_urls
-        self.findings: list[Finding] = []
+        self.findings: dict[Finding, None] = {}
+        """In the order in which they were met; the same one may be met several times."""
         self.used: set[str] = set()
         self.failed: set[tuple[str, Origin]] = set()
         self.said_environment: dict[str, str] = {}
@@ -134,13 +135,11 @@ class _Expander:
                 self.said_environment[name] = self._fill(entry, value, "$", self._environment_value, quiet=True)
 
     def _warn(self, entry: Entry, code: str, message: str, cure: str) -> None:
-        finding = Finding("warning", code, message, entry.origin, cure)
-        if finding not in self.findings:
-            self.findings.append(finding)
+        self.findings[Finding("warning", code, message, entry.origin, cure)] = None
 
     def _error(self, entry: Entry, code: str, message: str, cure: str) -> None:
         self.failed.add((entry.key, entry.origin))
-        self.findings.append(Finding("error", code, message, entry.origin, cure))
+        self.findings[Finding("error", code, message, entry.origin, cure)] = None
 
     # The three passes
 

@@ -32,13 +32,13 @@ COMMANDS: dict[str, ev.Event] = {
 """R and W are gentle here too: nothing is gained by cutting requests."""
 
 NOT_HERE = {
-    "E": "an Emperor",
-    "B": "a broodlord",
-    "S": "subscriptions",
-    "f": "a second master",
-    "P": "another pid file",
+    "E": "there is no Emperor here",
+    "B": "there are no broodlords here",
+    "S": "there are no subscriptions here",
+    "f": "there is one master here",
+    "P": "pid files are written once, at the start",
 }
-"""Commands of uWSGI for what Penstock does not have."""
+"""Commands of uWSGI for what Penstock does not have, and why nothing happens."""
 
 
 class MasterFifo:
@@ -83,7 +83,7 @@ class MasterFifo:
             elif letter in self._others:
                 self._others[letter]()
             elif letter in NOT_HERE:
-                self._log(f"master-fifo: {letter} is ignored, there is no {NOT_HERE[letter].split(' ', 1)[1]} here")
+                self._log(f"master-fifo: {letter} is ignored, {NOT_HERE[letter]}")
             elif not letter.isspace():
                 self._log(f"master-fifo: {letter!r} is no command and is ignored")
         return found

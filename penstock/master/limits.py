@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import sys
 
 from penstock.plan.process_types import LimitsPlan
 
@@ -19,11 +20,15 @@ def apply(plan: LimitsPlan) -> list[str]:
         if not wanted:
             continue
         hard = resource.getrlimit(number)[1]
+        has_bound = hard != resource.RLIM_INFINITY
+        # Past what the kernel counts to, a limit is none.
+        soft = min(wanted, sys.maxsize)
         try:
-            resource.setrlimit(number, (wanted, hard if hard == resource.RLIM_INFINITY else max(wanted, hard)))
+            resource.setrlimit(number, (soft, max(soft, hard) if has_bound else hard))
         except (OSError, ValueError):
-            resource.setrlimit(number, (min(wanted, hard), hard))
-            lines.append(f"*** WARNING: {name} = {wanted} is above what this user may have: {hard} is used ***")
+            used = min(soft, hard) if has_bound else resource.getrlimit(number)[0]
+            resource.setrlimit(number, (used, hard))
+            lines.append(f"*** WARNING: {name} = {wanted} is above what this user may have: {used} is used ***")
     if plan.nice is not None:
         try:
             os.setpriority(os.PRIO_PROCESS, 0, plan.nice)

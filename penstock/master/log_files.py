@@ -47,7 +47,7 @@ class LogFile:
             raise StartError(f"the log file {path} can not be opened: {error.strerror}{cure}") from error
         self._numbers = numbers or (fd,)
         for number in numbers:
-            os.dup2(fd, number)
+            os.dup2(fd, number, inheritable=number <= 2)
         if numbers:
             os.close(fd)
 

@@ -14,7 +14,6 @@ OPTIONS = (
         short="a",
         type="flag",
         tier=3,
-        applies="restart",
         help="put unix sockets into the abstract name space, under the name that is their path elsewhere",
     ),
     Option(

@@ -8,10 +8,11 @@ from penstock.options.known import FOREIGN_WORDS
 from penstock.options.table import BY_NAME
 
 
-def distance(left: str, right: str) -> int:
+def distance(left: str, right: str, most: int | None = None) -> int:
     """Count the insertions, deletions, replacements and swaps of neighbours between two words.
 
-    This is the restricted Damerau-Levenshtein distance: a swap counts as one, as in `vaccum`.
+    This is the restricted Damerau-Levenshtein distance: a swap counts as one, as in `vaccum`. With `most` the counting
+    stops as soon as there are more than that, and the answer is some number above it.
     """
     before: list[int] = []
     above = list(range(len(right) + 1))
@@ -22,6 +23,9 @@ def distance(left: str, right: str) -> int:
             if row > 1 and column > 1 and a == right[column - 2] and left[row - 2] == b:
                 cost = min(cost, before[column - 2] + 1)
             line.append(cost)
+        # A swap reaches back by two lines, everything else by one.
+        if most is not None and min(line) > most and min(above) > most:
+            return most + 1
         before, above = above, line
     return above[-1]
 
@@ -44,8 +48,15 @@ def nearest(word: str, names: Iterable[str] | None = None) -> str | None:
     if begun:
         return min(begun, key=len)
     allowed = max(1, len(plain) // 3)
-    near = [
-        (distance(plain, name), name) for name in candidates if len(name) > 2 and abs(len(name) - len(plain)) <= allowed
-    ]
-    best = min(near, default=None)
-    return best[1] if best is not None and best[0] <= allowed else None
+    letters = set(plain)
+    best: tuple[int, str] | None = None
+    for name in candidates:
+        # Each letter that only one of the two has takes a step of its own: most names need not be compared.
+        if len(name) < 3 or abs(len(name) - len(plain)) > allowed or len(letters.difference(name)) > allowed:
+            continue
+        if len(set(name) - letters) > allowed:
+            continue
+        found = distance(plain, name, allowed)
+        if found <= allowed and (best is None or found < best[0]):
+            best, allowed = (found, name), found
+    return best[1] if best is not None else None

@@ -366,10 +366,10 @@ class RulePlan:
 class RoutesPlan:
     """The rules of each stage, in order."""
 
-    request: tuple[RulePlan, ...]
-    response: tuple[RulePlan, ...]
+    request: tuple[RulePlan, ...] = ()
+    response: tuple[RulePlan, ...] = ()
     """Tried when the head of a response is complete and before it leaves."""
-    last: tuple[RulePlan, ...]
+    last: tuple[RulePlan, ...] = ()
     """Tried when a request is over."""
 
 

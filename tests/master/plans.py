@@ -52,6 +52,7 @@ def engine_plan() -> EnginePlan:
         static=StaticPlan(),
         mounting=MountingPlan(by_path=False, by_script_name=True, count=1, first_id=1, fallback_id=0),
         log=RequestLogPlan(enabled=True),
+        routes=RoutesPlan(),
     )
 
 

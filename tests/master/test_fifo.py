@@ -38,6 +38,18 @@ def test_what_is_no_command_is_said(tmp_path: Path) -> None:
     fifo.close()
 
 
+def test_every_letter_is_answered_and_none_ends_the_master(tmp_path: Path) -> None:
+    path, said = tmp_path / "fifo", list[str]()
+    fifo = MasterFifo([str(path)], said.append)
+    for code in range(256):
+        path.write_bytes(bytes([code]))
+        fifo.read()
+    told = "\n".join(said)
+    for letter, reason in NOT_HERE.items():
+        assert f"{letter} is ignored, {reason}" in told
+    fifo.close()
+
+
 def test_letters_that_are_none_of_the_policys_business(tmp_path: Path) -> None:
     done = list[str]()
     fifo = MasterFifo([str(tmp_path / "fifo")], done.append, {"l": lambda: done.append("reopened")})

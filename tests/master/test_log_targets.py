@@ -132,6 +132,12 @@ def test_a_file_is_opened_as_it_should_be(tmp_path: Path) -> None:
     os.close(file.fd)
 
 
+def test_no_log_file_beside_the_standard_streams_is_inherited(tmp_path: Path, pipe: tuple[int, int]) -> None:
+    file = LogFile(str(tmp_path / "log"), FileRules(), (pipe[1],))
+    assert not os.get_inheritable(file.fd)
+    assert file.reopen() is None and not os.get_inheritable(file.fd)
+
+
 def test_what_was_open_goes_on_in_the_new_file(tmp_path: Path) -> None:
     path = tmp_path / "log"
     file = LogFile(str(path), FileRules(max_bytes=3))

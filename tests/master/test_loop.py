@@ -771,7 +771,7 @@ def test_peer_credentials_are_checked_beside_the_mode() -> None:
 def test_rows_of_the_table_that_need_a_restart_are_the_ones_that_a_reload_leaves(make: Make) -> None:
     rows = {one.name for one in OPTIONS if one.applies == "restart" and one.verdict != "not-needed"}
     # Each socket says for itself that it keeps these.
-    sockets = {"abstract-socket", "chmod-socket", "chown-socket", "freebind", "reuse-port", "so-keepalive"}
+    sockets = {"chmod-socket", "chown-socket", "freebind", "reuse-port", "so-keepalive"}
     sockets |= {"socket-rcvbuf", "socket-sndbuf", "tcp-fastopen"}
     assert rows == {*fixed_parts(make().plan), *sockets, "log-socket", "log-syslog"}
 
