@@ -10,17 +10,19 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from penstock.master import log
 from penstock.master.errors import StartError
 from penstock.master.log_files import FileRules, LogFile
-from penstock.master.log_forwarder import Forwarder, Stream
-from penstock.master.log_targets import DatagramTarget, StreamTarget, Target
 from penstock.plan.types import LoggerPlan, LogPlan, LogStreamPlan, Plan
 from penstock.values import replace
 
-INTERVAL_S = 1.0
-"""How often sizes are looked at."""
+if TYPE_CHECKING:
+    # What passes lines on is imported when there is something to pass on: most logs are files, or the terminal.
+    from penstock.master.log_forwarder import Forwarder, Stream
+    from penstock.master.log_targets import Target
+
 RETRY_S = 60.0
 """When a rotation that failed is tried again."""
 STANDARD = (1, 2)
@@ -64,6 +66,8 @@ class Logs:
             os.dup2(self._stdout, 1)
             raise
         if streams:
+            from penstock.master.log_forwarder import Forwarder
+
             self._forwarder = Forwarder(streams)
 
     def open_late(self) -> None:
@@ -132,10 +136,15 @@ class Logs:
         return None
 
     def _stream(self, plan: LogStreamPlan) -> Stream:
+        from penstock.master.log_forwarder import Stream
+        from penstock.master.log_targets import StreamTarget
+
         targets = [(logger.id, self._target(logger)) for logger in plan.loggers]
         return Stream(plan, targets, StreamTarget(self._raw_fd), self._plan.line_bytes)
 
     def _target(self, logger: LoggerPlan) -> Target:
+        from penstock.master.log_targets import DatagramTarget, StreamTarget
+
         if logger.kind == "file":
             return StreamTarget(self._open(logger.path, self._rules_of(logger)).fd)
         if logger.kind in ("fd", "stdio"):

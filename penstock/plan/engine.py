@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 
-from penstock.plan import log, mounts, responses, routes, static
+from penstock.options.routing import OPTIONS as ROUTING_OPTIONS
+from penstock.plan import log, mounts, responses, static
 from penstock.plan.context import Context
-from penstock.plan.types import AppPlan, EnginePlan
+from penstock.plan.types import AppPlan, EnginePlan, RoutesPlan
 
 HEAD_LIMIT_BYTES = 65536
 """The least that is allowed unless `header-limit` lowers it; also what a uwsgi packet can hold."""
@@ -24,7 +25,7 @@ OWN_PROXIES = ("unix", "127.0.0.0/8", "::1/128")
 def engine(context: Context, processes: int, app: AppPlan) -> EnginePlan:
     """Limits and behaviour that are the same for every worker."""
     said = context.said
-    rules = routes.routes(context)
+    rules, rules_send_files = _rules(context)
     return EnginePlan(
         threads=said.number("threads"),
         multiprocess=processes > 1,
@@ -51,7 +52,7 @@ def engine(context: Context, processes: int, app: AppPlan) -> EnginePlan:
         trusted_proxies=_trusted_proxies(context),
         mounting=mounts.mounting(context, app),
         file_wrapper=not said.flag("wsgi-disable-file-wrapper"),
-        static=static.static_files(context, is_needed=routes.serves_files(rules)),
+        static=static.static_files(context, is_needed=rules_send_files),
         log=log.request_log(context),
         response=responses.responses(context),
         proxy_protocol=said.flag("enable-proxy-protocol") or bool(said.number("http-enable-proxy-protocol")),
@@ -77,6 +78,17 @@ def _longest(context: Context, *names: str) -> int:
     """The longest pause of a client that any of the options allows."""
     given = [context.said.number(name) for name in names if context.said.given(name)]
     return max(given, default=STALL_TIMEOUT_S)
+
+
+def _rules(context: Context) -> tuple[RoutesPlan, bool]:
+    """The rules of `route` and its kin, and whether one of them answers with files."""
+    if not any(context.said.given(option.name) for option in ROUTING_OPTIONS):
+        return RoutesPlan(), False
+    # Imported late: few configurations have rules, and reading them takes more code than all other parts of the plan.
+    from penstock.plan import routes
+
+    rules = routes.routes(context)
+    return rules, routes.serves_files(rules)
 
 
 def _header_timeout(context: Context) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 
@@ -138,6 +137,9 @@ def _example(name: str) -> str:
 
 
 def _is_json(text: str) -> bool:
+    # Here, because few formats look like it.
+    import json
+
     try:
         json.loads(text)
     except ValueError:

@@ -23,9 +23,11 @@ print(resource.getrlimit(resource.{limit}) == before, resource.getrlimit(resourc
 def applied(limit: str, plan: LimitsPlan) -> list[str]:
     """Apply a plan elsewhere: the lines for the log, and what became of the limit."""
     program = PROGRAM.format(limit=limit, plan=plan)
-    return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    ).stdout.strip().splitlines()
+    return (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        .stdout.strip()
+        .splitlines()
+    )
 
 
 @pytest.mark.option("limit-as")
