@@ -25,6 +25,8 @@ _DURATION = re.compile(
 _DURATION_FACTORS = {"s": 1, "m": 60, "h": 3600}
 _COUNT = re.compile(r"\s*([kmg])(?![a-z0-9])", re.IGNORECASE)
 _COUNT_FACTORS = {"k": 10**3, "m": 10**6, "g": 10**9}
+_MEGABYTES = {"k": 1 / 1024, "m": 1, "g": 1024}
+"""For options that count megabytes."""
 _FRACTION = re.compile(r"[.,][0-9]")
 _COMMENT = re.compile(r"\s+[;#]")
 _EXAMPLES = {"seconds": "60", "bytes": "32768", "milliseconds": "500", "integer": "4"}
@@ -113,7 +115,8 @@ class _Converter:
     def _whole(self, number: int, after: str) -> str:
         """Say what to write instead of a number that letters or a fraction follow."""
         if self._is_counted_in_thousands(after) and (unit := _COUNT.match(after)):
-            return f"write {self.key} = {number * _COUNT_FACTORS[unit[1].lower()]}"
+            factors = _MEGABYTES if self.option.metavar == "MB" else _COUNT_FACTORS
+            return f"write {self.key} = {max(1, int(number * factors[unit[1].lower()]))}"
         if _FRACTION.match(after):
             return f"write {self.key} = {number} or {number + 1}" if after[0] == "." else "write it without the comma"
         units = {"bytes": ", with k, m or g for larger units", "seconds": ", with s, m or h for the unit"}

@@ -66,11 +66,10 @@ def drop(identity: Identity | None) -> list[str]:
     """
     if os.geteuid() != 0:
         # As uWSGI does: the same file serves a developer and the service.
-        if identity is not None and identity.uid != os.geteuid():
-            return [
-                f"uid = {identity.uid} is not followed: only root can change its user, and this is user {os.geteuid()}"
-            ]
-        return []
+        if identity is None or (identity.uid, identity.gid) == (os.geteuid(), os.getegid()):
+            return []
+        name, wanted = ("uid", identity.uid) if identity.uid != os.geteuid() else ("gid", identity.gid)
+        return [f"{name} = {wanted} is not followed: only root can change it, and this is user {os.geteuid()}"]
     lines = []
     if identity is not None:
         try:

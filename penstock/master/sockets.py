@@ -7,15 +7,14 @@ waits in the kernel's queue.
 from __future__ import annotations
 
 import errno
-import grp
 import os
-import pwd
 import socket
 import stat
 from collections.abc import Iterable
 
 from penstock.master import log
 from penstock.master.errors import StartError
+from penstock.plan.machine import find_group, find_user
 from penstock.plan.types import ListenerPlan, SocketTuning
 from penstock.values import dataclass
 
@@ -275,22 +274,18 @@ def resolve_owner(owner: str | None, default: tuple[int, int] | None) -> tuple[i
 
 def user_id(name: str) -> int:
     """Turn a user's name or number into a uid; LookupError if there is none."""
-    if name.isdecimal():
-        return int(name)
-    try:
-        return pwd.getpwnam(name).pw_uid
-    except KeyError as error:
-        raise LookupError(f"there is no user {name!r} on this machine") from error
+    found = find_user(name)
+    if found is None:
+        raise LookupError(f"there is no user {name!r} on this machine")
+    return found
 
 
 def group_id(name: str) -> int:
     """Turn a group's name or number into a gid; LookupError if there is none."""
-    if name.isdecimal():
-        return int(name)
-    try:
-        return grp.getgrnam(name).gr_gid
-    except KeyError as error:
-        raise LookupError(f"there is no group {name!r} on this machine") from error
+    found = find_group(name)
+    if found is None:
+        raise LookupError(f"there is no group {name!r} on this machine")
+    return found
 
 
 def _why_not_bound(error: OSError, shown: str) -> str:

@@ -39,9 +39,8 @@ ROWS: tuple[Row, ...] = (
         "an address is a word that may be a host or the name of a unix socket",
         "write ./NAME for a unix socket, NAME:PORT for a host",
     ),
-    Row("cheaper-algo", "warning", "cheaper-algo", "there is no such algorithm", "name one that there is"),
     Row(
-        "cheaper-initial",
+        "cheaper-initial-range",
         "warning",
         "cheaper-initial",
         "the number of workers at the start is not between cheaper and processes",
@@ -146,6 +145,7 @@ ROWS: tuple[Row, ...] = (
         "there is no such logger",
         "use file, fd, stdio, syslog, rsyslog or socket",
     ),
+    Row("no-such-algorithm", "warning", "cheaper-algo", "there is no such algorithm", "name one that there is"),
     Row("no-such-metric", "warning", "log-format", "a format has a metric that is not there", "remove it"),
     Row(
         "no-shared-socket",

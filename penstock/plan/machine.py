@@ -19,6 +19,8 @@ from penstock.values import dataclass
 
 SOMAXCONN = "/proc/sys/net/core/somaxconn"
 SYSTEM_MIME_TYPES = "/etc/mime.types"
+LARGEST_ID = 2**32 - 2
+"""Of users and groups; the number above it stands for "as it is" (chown(2), setuid(2))."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,12 +96,7 @@ class Machine:
 
     def user_id(self, name: str) -> int | None:
         """Find the id of a user given by name or number; None if there is none."""
-        if name.isascii() and name.isdigit():
-            return int(name)
-        try:
-            return pwd.getpwnam(name).pw_uid
-        except KeyError:
-            return None
+        return find_user(name)
 
     def groups(self, uid: int) -> frozenset[int]:
         """Find the groups that a user has; those of this process as well if it is its own."""
@@ -112,12 +109,31 @@ class Machine:
 
     def group_id(self, name: str) -> int | None:
         """Find the id of a group given by name or number; None if there is none."""
-        if name.isascii() and name.isdigit():
-            return int(name)
-        try:
-            return grp.getgrnam(name).gr_gid
-        except KeyError:
-            return None
+        return find_group(name)
+
+
+def find_user(name: str) -> int | None:
+    """Find the id of a user given by name or number; None if there can be none."""
+    if name.isascii() and name.isdigit():
+        return _id(name)
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except (KeyError, ValueError):
+        return None
+
+
+def find_group(name: str) -> int | None:
+    """Find the id of a group given by name or number; None if there can be none."""
+    if name.isascii() and name.isdigit():
+        return _id(name)
+    try:
+        return grp.getgrnam(name).gr_gid
+    except (KeyError, ValueError):
+        return None
+
+
+def _id(digits: str) -> int | None:
+    return int(digits) if len(digits) < 20 and int(digits) <= LARGEST_ID else None
 
 
 def _somaxconn() -> int:

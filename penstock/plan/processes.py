@@ -43,10 +43,12 @@ def scaling(context: Context, processes: int) -> ScalingPlan:
         cure = "raise processes, which is the most that there may be, or lower cheaper, which is the least"
         context.error("cheaper-too-high", message, said.origin("cheaper"), cure)
     initial = said.number("cheaper-initial") or least
-    if least and not least <= initial <= processes:
+    if 0 < least < processes and not least <= initial <= processes:
         kept = min(processes, max(least, initial))
         message = f"cheaper-initial = {initial} is not between cheaper and processes: {kept} workers are started"
-        context.warn("cheaper-initial", message, said.origin("cheaper-initial"), f"set it to {least} ... {processes}")
+        context.warn(
+            "cheaper-initial-range", message, said.origin("cheaper-initial"), f"set it to {least} ... {processes}"
+        )
         initial = kept
     return ScalingPlan(
         least=least,
@@ -76,7 +78,7 @@ def _algorithm(context: Context) -> Algorithm:
     if name not in ALGORITHMS:
         message = f"cheaper-algo = {name}: there is no such algorithm, and spare is used"
         context.warn(
-            "cheaper-algo", message, context.said.origin("cheaper-algo"), f"use one of {', '.join(ALGORITHMS)}"
+            "no-such-algorithm", message, context.said.origin("cheaper-algo"), f"use one of {', '.join(ALGORITHMS)}"
         )
         return "spare"
     return cast(Algorithm, name)

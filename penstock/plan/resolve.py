@@ -55,8 +55,9 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
     if count == -1:
         count = machine.cpus
     the_app = app.app(context)
+    listeners = sockets.listeners(context)
     plan = Plan(
-        listeners=sockets.listeners(context),
+        listeners=listeners,
         app=the_app,
         engine=engine.engine(context, count, the_app),
         processes=count,
@@ -67,7 +68,7 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
         logto=log.log_file(context),
         vacuum=said.flag("vacuum"),
         term="stop" if said.flag("die-on-term") else "reload",
-        stats=sockets.stats(context),
+        stats=sockets.stats(context, listeners),
         touch_reload=tuple(context.after_chdir(path) for path in said.texts("touch-reload")),
         uid=said.text("uid"),
         gid=said.text("gid"),

@@ -136,8 +136,15 @@ def _backlog(context: Context) -> int:
     return min(most, wanted)
 
 
-def stats(context: Context) -> ListenerPlan | None:
-    """The statistics socket."""
+def stats(context: Context, listeners: tuple[ListenerPlan, ...]) -> ListenerPlan | None:
+    """The statistics socket, which can not be one of the `listeners` too."""
     said = context.said.every("stats")
     address = _address(context, said[-1]) if said else None
-    return None if address is None else _listener(context, "http", said[-1], address, STATS_BACKLOG)
+    if address is None:
+        return None
+    made = _listener(context, "http", said[-1], address, STATS_BACKLOG)
+    for one in listeners if made.port or made.family in ("unix", "abstract") else ():
+        if (one.family, one.host, one.port) == (made.family, made.host, made.port):
+            message = f"stats = {made.name}: requests are served there ({one.origin})"
+            context.error("same-address", message, said[-1].origin, "choose another port or path for the statistics")
+    return made

@@ -48,7 +48,7 @@ def survey(said: Settings, machine: Machine) -> tuple[Finding, ...]:
 
 
 def _files(context: Context) -> None:
-    """Pid file and logs are opened in the directory of the start, before anything else."""
+    """Pid file and logs are opened in the directory of the start, before anything else; pidfile2 in that of the app."""
     for setting in context.said.every("logger", "req-logger"):
         # What is wrong with the words themselves is said by the plan.
         made = log.logger(Context(context.said, context.machine), setting)
@@ -60,8 +60,10 @@ def _files(context: Context) -> None:
     if backup is not None:
         what = f"log-backupname = {context.said.text('log-backupname')}"
         _renamed(context, what, backup, context.said.origin("log-backupname"))
-    for name in _FILES:
-        path = context.at_start(name)
+    second = context.said.text("pidfile2")
+    paths = [(name, context.at_start(name)) for name in _FILES]
+    paths.append(("pidfile2", None if second is None else context.after_chdir(second)))
+    for name, path in paths:
         if path is None or (name == "logto" and ":" in path):
             # A log that is sent to HOST:PORT is no file.
             continue

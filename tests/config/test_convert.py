@@ -123,3 +123,17 @@ def test_what_is_wrong_with_a_number_is_said_with_the_cure(name: str, text: str,
 def test_comments_and_quotes_of_the_command_line_are_the_shells_business() -> None:
     option = Option(name="x", type="text", help="x")
     assert convert(option, "x", "'a' # b", Origin("command line", "--x")) == ("'a' # b", [])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "instead"),
+    [
+        ("reload-on-rss", "200M", "200"),
+        ("limit-as", "2G", "2048"),
+        ("reload-on-as", "512k", "1"),
+        ("threads", "2k", "2000"),
+    ],
+)
+def test_a_size_where_megabytes_are_counted_is_told_in_megabytes(name: str, text: str, instead: str) -> None:
+    _, (finding,) = convert(BY_NAME[name], name, text, FILE)
+    assert finding.cure == f"write {name} = {instead}"

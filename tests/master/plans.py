@@ -36,7 +36,6 @@ def engine_plan() -> EnginePlan:
         body_memory_bytes=65536,
         body_memory_total_bytes=1 << 20,
         spool_dir="/tmp",
-        routes=RoutesPlan((), (), ()),
         response_buffer_bytes=1 << 20,
         response_buffer_total_bytes=1 << 20,
         response_spool_bytes=0,

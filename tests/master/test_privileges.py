@@ -32,6 +32,14 @@ def test_user_that_does_not_exist_is_named() -> None:
         privileges.resolve(None, "no-such-group")
 
 
+@pytest.mark.parametrize("number", ["4294967295", "99999999999", "9" * 30, "٣"])
+def test_numbers_that_no_user_can_have_are_refused_before_the_kernel_sees_them(number: str) -> None:
+    with pytest.raises(StartError, match="there is no user"):
+        privileges.resolve(number, None)
+    with pytest.raises(StartError, match="there is no group"):
+        privileges.resolve("0", number)
+
+
 def in_child(user: str | None, group: str | None, start_as: int = 0) -> str:
     """Drop privileges in a child; return what became of it."""
     read_end, write_end = os.pipe()
@@ -67,9 +75,10 @@ def test_group_alone_is_changed_too() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_others_than_root_stay_who_they_are() -> None:
-    assert in_child("nobody", None, start_as=65534).endswith(" []")
+    assert in_child("nobody", "0", start_as=65534).endswith(" []")
     said = in_child("33", None, start_as=65534)
-    assert said.startswith("(65534, 65534, 65534)") and "only root can change its user" in said
+    assert said.startswith("(65534, 65534, 65534)") and "uid = 33 is not followed: only root can" in said
+    assert "gid = 12 is not followed: only root can" in in_child("nobody", "12", start_as=65534)
 
 
 def test_limit_of_open_files_is_raised_to_the_hard_one() -> None:

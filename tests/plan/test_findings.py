@@ -9,7 +9,9 @@ from pathlib import Path
 import penstock.plan
 from penstock.config.findings import CODES as CONFIG_CODES
 from penstock.options.advice import ADVICE
+from penstock.options.known import known_names
 from penstock.options.rules import RULES
+from penstock.options.table import BY_NAME
 from penstock.plan.findings import CODES, ROWS
 
 PLAN = Path(penstock.plan.__file__).parent
@@ -45,3 +47,8 @@ def test_rows_are_complete_and_codes_mean_one_thing() -> None:
     assert len(CODES) == len(ROWS) and sorted(everywhere) == sorted(set(everywhere))
     for row in ROWS:
         assert row.meaning and row.fix
+
+
+def test_no_code_is_also_the_name_of_an_option() -> None:
+    codes = {*CODES, *CONFIG_CODES, *(rule.id for rule in (*RULES, *ADVICE))}
+    assert codes & {*BY_NAME, *known_names()} == set()

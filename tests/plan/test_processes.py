@@ -67,6 +67,8 @@ def test_the_number_of_workers_follows_the_load() -> None:
 def test_cheaper_is_lower_than_processes() -> None:
     refused = refusal(*SERVE, "--processes", "2", "--cheaper", "2")
     assert refused.exit_status == 1 and "must be lower than processes, which is 2" in str(refused)
+    refused = refusal(*SERVE, "--processes", "2", "--cheaper", "5", "--cheaper-initial", "3")
+    assert [finding.code for finding in refused.findings] == ["cheaper-too-high"]
 
 
 def test_the_initial_number_is_brought_into_its_bounds() -> None:

@@ -44,6 +44,13 @@ def test_a_shared_socket_that_nobody_uses_or_two_do() -> None:
     assert "already served" in str(error)
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:8000", "/run/a.sock"])
+def test_statistics_are_not_told_where_requests_are_served(address: str) -> None:
+    error = refusal("--http", address, "--stats", address, "--module", "a")
+    assert f"stats = {address}: requests are served there" in str(error)
+    assert plan("--http", "127.0.0.1:0", "--stats", "127.0.0.1:0").stats is not None
+
+
 def test_unix_sockets_in_the_abstract_name_space() -> None:
     made = plan("--abstract-socket", "--socket", "/run/a.sock", "--socket", "127.0.0.1:5")
     found = [(one.family, one.host) for one in made.listeners[1:]]

@@ -69,7 +69,7 @@ def test_nothing_is_said_about_a_good_configuration(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", ["pidfile", "logto", "logto2", "daemonize", "socket", "http", "http-socket", "stats"]
+    "option", ["pidfile", "pidfile2", "logto", "logto2", "daemonize", "socket", "http", "http-socket", "stats"]
 )
 def test_a_directory_that_is_missing(project: Path, option: str) -> None:
     (found,) = look(project, *GOOD, f"--{option}", "/no/where/x.y")
