@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -40,6 +41,13 @@ def test_nothing_is_answered_with_the_usage() -> None:
     assert result.returncode == 1
     assert result.stderr.startswith("usage: penstock")
     assert not result.stdout
+
+
+@pytest.mark.parametrize("words", [["--python-version"], ["python-version"], ["--http", ":0", "--python-version"]])
+@pytest.mark.option("python-version")
+def test_the_version_of_python_is_alone_in_its_line(words: list[str]) -> None:
+    result = run(*words)
+    assert (result.returncode, result.stdout) == (0, platform.python_version() + "\n")
 
 
 @pytest.mark.parametrize("words", [["--version"], ["version"], ["--http", ":0", "--version", "--bogus"]])

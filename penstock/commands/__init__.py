@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "convert": "penstock.commands.convert",
     "explain": "penstock.commands.explain",
     "help": "penstock.commands.help",
+    "python-version": "penstock.commands.python_version",
     "reload": "penstock.commands.reload",
     "schema": "penstock.commands.schema",
     "show": "penstock.commands.show",

@@ -15,7 +15,7 @@ from penstock.config.findings import ConfigError, ConfigExit, Finding
 from penstock.config.placeholders import expand, expand_one
 from penstock.config.repeated import repeated
 from penstock.config.settings import Entry, Kind, Setting, Settings
-from penstock.options.known import known_names
+from penstock.options.known import ZERO_IS_OFF, known_names
 from penstock.options.suggest import nearest
 from penstock.options.table import BY_NAME
 
@@ -168,7 +168,8 @@ def _find_unknown(entries: Sequence[Entry], used: frozenset[str], strict: bool, 
 def changes_nothing(entry: Entry) -> bool:
     """Whether an option that is not supported yet is switched off."""
     value = (entry.value or "").strip().lower()
-    return known_names()[entry.key].argument == "none" and value in FALSE_WORDS
+    is_flag = known_names()[entry.key].argument == "none"
+    return (is_flag and value in FALSE_WORDS) or (entry.key in ZERO_IS_OFF and value == "0")
 
 
 def _unsupported(entries: Sequence[Entry]) -> Iterator[Finding]:

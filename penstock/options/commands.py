@@ -24,6 +24,13 @@ OPTIONS = (
         help="show this help",
     ),
     Option(
+        name="python-version",
+        type="flag",
+        tier=3,
+        role="command",
+        help="show the version of Python",
+    ),
+    Option(
         name="reload",
         type="path",
         metavar="PIDFILE",

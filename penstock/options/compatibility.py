@@ -99,6 +99,12 @@ OPTIONS = (
         "as much is read as is there",
     ),
     _not_needed(
+        "shutdown-sockets",
+        "flag",
+        "refuse new connections while an instance ends",
+        "an orderly stop always does, after it has taken those who had connected",
+    ),
+    _not_needed(
         "skip-zero",
         "flag",
         "do not take standard input for a socket",

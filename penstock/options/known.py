@@ -12,6 +12,15 @@ from typing import cast
 from penstock.options.option import Argument
 from penstock.values import dataclass
 
+ZERO_IS_OFF: frozenset[str] = frozenset(
+    {
+        *("async", "cache", "cron-harakiri", "harakiri-graceful-timeout", "mule-harakiri", "mules", "queue"),
+        *("http-modifier1", "http-modifier2", "http-socket-modifier1", "http-socket-modifier2"),
+        *("spooler-harakiri", "thread-stack-size", "thread-stacksize", "threads-stack-size", "threads-stacksize"),
+    }
+)
+"""Options of uWSGI whose number 0 asks for nothing: they are not supported, and with it there is nothing to say."""
+
 
 @dataclass(frozen=True, slots=True)
 class KnownName:

@@ -12,10 +12,11 @@ import pytest
 
 from penstock.config.argv import parse_argv
 from penstock.config.files import FileReader, reason
-from penstock.config.findings import CODES, ConfigError, ConfigExit
+from penstock.config.findings import CODES, ConfigError, ConfigExit, Finding
 from penstock.config.load import Sources, load
 from penstock.config.load import read as read_all
 from penstock.config.settings import NOTHING_SAID
+from penstock.options.known import ZERO_IS_OFF, known_names
 from penstock.options.table import BY_NAME
 from penstock.values import replace
 from tests.config.support import read, sources, surroundings
@@ -292,3 +293,18 @@ def test_no_file_makes_it_fail_in_any_other_way(tmp_path: Path) -> None:
 def test_deep_placeholders_end(tmp_path: Path, value: str) -> None:
     write(tmp_path, a=f"[uwsgi]\nenv = X={value}\n")
     assert codes_of("a.ini", cwd=tmp_path) <= CODES.keys()
+
+
+@pytest.mark.parametrize("name", sorted(ZERO_IS_OFF))
+def test_a_number_that_switches_off_what_is_not_there_is_nothing_to_speak_of(name: str) -> None:
+    assert name in known_names() and name not in BY_NAME, "take it out of the list"
+    assert not read(f"--{name}=0").findings
+    codes = [finding.code for finding in found(f"--{name}=1")]
+    assert codes in (["unsupported-option"], ["unsupported-essential"])
+
+
+def found(*argv: str) -> tuple[Finding, ...]:
+    try:
+        return read(*argv).findings
+    except ConfigError as error:
+        return error.findings
