@@ -25,6 +25,7 @@ from penstock.plan.types import (
     StaticPlan,
     to_json_value,
 )
+from tests.e2e.harness import clean_environment
 
 WAIT_S = 30
 
@@ -92,7 +93,7 @@ class FakeMaster:
         self.pid = os.posix_spawn(
             interpreter,
             [interpreter, str(boot)],
-            {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            {**clean_environment(), "PYTHONDONTWRITEBYTECODE": "1"},
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, moved, 3),
                 (os.POSIX_SPAWN_DUP2, self._log_fd, 2),
