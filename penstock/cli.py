@@ -7,6 +7,8 @@ The only place where findings are printed. Nothing is decided here that another 
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,6 +29,8 @@ from penstock.plan.types import Plan
 from penstock.values import replace
 
 CONFIG_ERROR = 1
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What a write to standard output is answered with where a disk has no room."""
 INTERRUPTED = 130
 """As a shell tells of a process that SIGINT ended."""
 
@@ -41,17 +45,41 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has left (`penstock --help | head`); a second error at exit would be noise.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _leave_output()
         return 0
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        _leave_output()
+        _say(f"the output can not be written: {os.strerror(error.errno)}")
+        return CONFIG_ERROR
+
+
+def _leave_output() -> None:
+    """Let what is still in the buffer of standard output go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _command(name: str, arguments: Sequence[str]) -> int:
+    # Python has none of these where they were closed before it began.
+    sys.stdout = sys.stdout or io.TextIOWrapper(io.BytesIO(), "utf-8")
+    sys.stderr = sys.stderr or io.TextIOWrapper(io.BytesIO(), "utf-8")
+    status = find_command(name).run(arguments)
+    # Here, where an error can still be told.
+    sys.stdout.flush()
+    return status
 
 
 def _run(words: list[str]) -> int:
     if words and words[0] in COMMANDS:
-        return find_command(words[0]).run(words[1:])
+        return _command(words[0], words[1:])
+    if words and (meant := _command_meant(words[0])) is not None:
+        _say(f"error: there is no command {words[0]}; did you mean {meant}?")
+        return CONFIG_ERROR
     parsed = parse_argv(words)
     command = _command_option(parsed)
     if command is not None and command.option is not None:
-        return find_command(command.option.name).run(_arguments(command, parsed))
+        return _command(command.option.name, _arguments(command, parsed))
     environ = dict(os.environ)
     if not words and not parse_environment(environ):
         from penstock.commands.help import SHORT_USAGE
@@ -59,6 +87,18 @@ def _run(words: list[str]) -> int:
         sys.stderr.write(SHORT_USAGE)
         return CONFIG_ERROR
     return _serve(parsed, environ)
+
+
+def _command_meant(word: str) -> str | None:
+    """Find the command that a first word is nearly the name of, if it is neither an option nor a file."""
+    if word.startswith("-") or not word.isprintable() or kind_of(word.partition(":")[0]) is not None:
+        return None
+    if os.path.exists(word):
+        return None
+    # Imported late: an ordinary start compares no words.
+    from penstock.options.suggest import nearest
+
+    return nearest(word, COMMANDS)
 
 
 def _command_option(parsed: Iterable[Word]) -> Given | None:

@@ -146,6 +146,55 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     assert result.returncode == 0 and not result.stderr
 
 
+@pytest.mark.parametrize("command", ["help", "schema", "version", "completion bash", "convert --gunicorn gunicorn"])
+def test_output_that_can_not_be_written_is_said_in_one_line(command: str) -> None:
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "penstock", *command.split()],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert result.stderr == "[penstock] the output can not be written: No space left on device\n"
+    assert result.returncode == 1
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_outputs_are_no_traceback(closed: str) -> None:
+    script = f"{sys.executable} -m penstock check --http 127.0.0.1:0 --wsgi-file /none/at/all.py {closed}"
+    result = subprocess.run(["/bin/sh", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 2 and not result.stderr
+
+
+def test_a_command_that_is_nearly_one_is_named() -> None:
+    result = run("chek", "app.ini")
+    assert result.returncode == 1
+    assert result.stderr == "[penstock] error: there is no command chek; did you mean check?\n"
+    assert "to serve it write --wsgi-file shw.py" in run("shw.py").stderr
+
+
+def test_help_of_a_command() -> None:
+    result = run("help", "check")
+    assert result.returncode == 0 and result.stdout.startswith("usage: penstock check [--json]")
+
+
+def test_explain_says_what_it_could_not_read(tmp_path: Path) -> None:
+    result = run("explain", "harakiri", "none.ini", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "can not read none.ini: No such file or directory" in result.stdout
+    assert "It is not set" not in result.stdout
+    (tmp_path / "app.ini").write_text("[uwsgi]\nprocesses = 2\n")
+    assert "It is not set: the default is 0." in run("explain", "harakiri", "app.ini", cwd=tmp_path).stdout
+
+
+def test_show_does_not_take_the_workers_for_the_limit_of_processes(tmp_path: Path) -> None:
+    (tmp_path / "app.ini").write_text("[uwsgi]\nhttp = 127.0.0.1:0\nmodule = os\nprocesses = 2\n")
+    result = run("show", "app.ini", cwd=tmp_path)
+    assert "\n  processes: 2   (app.ini:4)\n" in result.stdout and "\n    processes: 0\n" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("content", "status", "piece"),
     [
@@ -196,7 +245,7 @@ def test_the_signal_reaches_the_master(tmp_path: Path, command: str, number: sig
 
 
 def test_usage_of_the_commands() -> None:
-    assert "usage: penstock reload" in run("reload").stderr
+    assert "usage: penstock reload [--wait] PIDFILE" in run("reload").stderr
     assert run("stop", "a", "b").returncode == 1
     assert "usage: penstock connect-and-read ADDRESS" in run("connect-and-read").stderr
     assert "needs a value" in run("--reload").stderr

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from penstock.commands import find
 from penstock.master.control_client import ControlError, request
 from penstock.master.pidfile import is_instance
 
@@ -60,7 +61,7 @@ class _Refused(Exception):
 def _master(name: str, arguments: Sequence[str]) -> tuple[int, str]:
     """Find the pid, and the file that holds it. Raises _Refused."""
     if len(arguments) != 1:
-        raise _Refused(NO_FILE, f"usage: penstock {name} PIDFILE")
+        raise _Refused(NO_FILE, f"usage: penstock {name} {find(name).USAGE}")
     path = arguments[0]
     try:
         pid = _read_pid(path)

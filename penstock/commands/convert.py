@@ -79,6 +79,9 @@ def run(arguments: Sequence[str]) -> int:
     except NotRead as refused:
         return _fail(f"{refused}; {refused.cure}")
     except OSError as error:
+        if not (error.filename or request.output):
+            # Standard output, of which the command line tells for all commands.
+            raise
         return _fail(f"{error.filename or request.output}: {reason(error)}")
     except ValueError as error:
         return _fail(f"can not read {request.file}: {error}")

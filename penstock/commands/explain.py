@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from penstock.commands import configuration
 from penstock.commands.describe import details, details_of_unsupported
 from penstock.commands.terminal import PLAIN_STYLE, Style, plain, style, width, wrap, write
+from penstock.config.findings import Finding
 from penstock.config.settings import Entry
 from penstock.doctor import catalogue
 from penstock.doctor.report import Report, examine
@@ -34,7 +35,7 @@ usage: penstock explain OPTION [FILE | - | OPTION ...]
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Print what there is to say; 1 when nobody knows the name."""
+    """Print what there is to say; 1 when nobody knows the name, 2 when the configuration can not be read."""
     words = list(arguments)
     if not words or words[0] in ("--help", "-h"):
         (sys.stdout if words else sys.stderr).write(TEXT)
@@ -48,7 +49,12 @@ def run(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"[penstock] {plain(_not_found(name))}\n")
         return 1
     write(lines)
-    return 0
+    return configuration.CAN_NOT_LOOK if report is not None and _unread(report) else 0
+
+
+def _unread(report: Report) -> list[Finding]:
+    """What kept a part of the configuration from being read, so that nobody knows what is set there."""
+    return [finding for finding in report.findings if finding.code in _UNREAD]
 
 
 def _described(
@@ -93,7 +99,10 @@ def _own(name: str, report: Report | None, style: Style) -> Iterator[str]:
 
 def _said(said: Sequence[Entry], option: Option | None, report: Report, columns: int, style: Style) -> Iterator[str]:
     """Where the name stands, which of its values counts, and what is wrong with it."""
-    if not said:
+    unread = _unread(report)
+    for finding in unread:
+        yield from wrap(plain(str(finding)), columns, "    ", style.mark(finding.level, f"  {finding.level}: "))
+    if not said and not unread:
         yield from wrap(f"It is not set{_default(option)}.", columns, "  ")
     for entry in said:
         value = "" if entry.value is None else f" = {entry.value}"
@@ -110,10 +119,11 @@ def _said(said: Sequence[Entry], option: Option | None, report: Report, columns:
         yield from wrap(_KINDS[kind], columns, "  ")
     names = {entry.key for entry in said} | ({option.name} if option is not None else set())
     for finding in report.findings:
-        if report.option_of(finding) in names:
+        if report.option_of(finding) in names and finding not in unread:
             yield from wrap(plain(str(finding)), columns, "    ", style.mark(finding.level, f"  {finding.level}: "))
 
 
+_UNREAD = frozenset({"malformed", "no-file", "no-section", "not-a-config-file", "not-text"})
 _KINDS = {
     "declared": "It is declared there by declare-option.",
     "placeholder": "It is no option: %(NAME) elsewhere stands for its value.",

@@ -20,7 +20,7 @@ usage: penstock [OPTION ...] [FILE.ini]
   penstock --http :8000 --module project.wsgi   serve a Django project
   penstock app.ini                              serve what a file says
   penstock check app.ini                        say what is wrong with a file
-  penstock --help                               every option
+  penstock --help                               every option and every command
 """
 
 _LEFT = 34
@@ -28,9 +28,13 @@ _LEFT = 34
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Print the help; 1 when the option that was asked for does not exist."""
+    """Print the help; 1 when nothing has the name that was asked for."""
     if not arguments:
         write(overview(width(), style()))
+        return 0
+    if arguments[0] in COMMANDS and table.find(arguments[0]) is None:
+        command = find(arguments[0])
+        write([f"usage: penstock {arguments[0]} {command.USAGE}".rstrip(), f"  {command.SUMMARY}"])
         return 0
     # Imported late: explaining reads configurations too, and the whole help needs none.
     from penstock.commands import explain

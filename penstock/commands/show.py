@@ -112,7 +112,8 @@ def _value(setting: Setting) -> str:
 def _nested(value: Mapping[str, Any], settings: Settings, indent: str, style: Style) -> Iterator[str]:
     """A part of the plan, one field a line; the place where an option of the same name was set stands behind it."""
     for name, part in value.items():
-        origin = _origin_of(name, settings)
+        # The processes that limit-nproc allows are not the workers.
+        origin = _origin_of(name, settings) if "address_space_bytes" not in value else None
         note = style.mark("dim", f"   ({plain(str(origin))})") if origin is not None else ""
         label = style.name(name)
         if isinstance(part, Mapping):

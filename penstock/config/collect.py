@@ -384,7 +384,7 @@ class Collector:
             self._problem("error", refused.code, str(refused), origin, refused.cure)
         except OSError as error:
             where = "name another"
-            if not os.path.isabs(name) and not has_scheme(name):
+            if isinstance(error, FileNotFoundError) and not os.path.isabs(name) and not has_scheme(name):
                 where = f"it was looked for in {self._sources.surroundings.cwd}"
             self._problem("error", "no-file", f"can not read {name}: {reason(error)}", origin, where)
         except ValueError as error:
@@ -428,11 +428,11 @@ class Collector:
             self._no_section(file.name, kind, section or DEFAULT_SECTION, found.others, origin)
 
     def _no_section(self, name: str, kind: Kind, wanted: str, others: Sequence[str], origin: Origin) -> None:
-        there = ", ".join(f"[{other}]" for other in others) or "no section at all"
+        there = "but " + ", ".join(f"[{other}]" for other in others) if others else "and no other either"
         cure = f"add [{wanted}], or name one: {name}:{others[0]}" if others else f"put [{wanted}] on its first line"
         if kind != "ini" and not others:
             cure = f"put the options into {wanted}"
-        self._problem("error", "no-section", f"{name} has no section [{wanted}], but {there}", origin, cure)
+        self._problem("error", "no-section", f"{name} has no section [{wanted}], {there}", origin, cure)
 
     def _inject(self, file: ConfigFile, origin: Origin) -> tuple[str, list[_Place]]:
         """Put the texts of inject-before and inject-after around that of a file."""

@@ -176,8 +176,8 @@ ADVICE: tuple[Rule, ...] = (
             and all(map(_is_for_nginx, _serves(said, "http", "http-socket")))
             and not said.values("socket")
         ),
-        why="if nginx on this machine is in front, a unix socket that speaks uwsgi costs less and needs no "
-        "X-Forwarded headers",
+        why="if nginx on this machine is in front, the uwsgi protocol tells the client's address and the scheme "
+        "without X-Forwarded headers, and a unix socket costs less than TCP",
         fix="socket = /run/app/app.sock here, uwsgi_pass unix:/run/app/app.sock in nginx",
     ),
     Rule(
@@ -255,8 +255,8 @@ ADVICE: tuple[Rule, ...] = (
         level="warning",
         about="harakiri",
         broken=lambda said: _number(said, "harakiri") > _number(said, "worker-reload-mercy"),
-        why="requests may take longer than worker-reload-mercy (60 unless it is set), so a reload or a stop cuts some "
-        "that harakiri lets live",
+        why="requests may take longer than worker-reload-mercy gives them to end (60 where it is not set), so a "
+        "reload or a stop cuts some that harakiri lets live",
         fix="raise worker-reload-mercy to at least harakiri, or lower harakiri",
     ),
     Rule(

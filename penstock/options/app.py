@@ -43,7 +43,7 @@ OPTIONS = (
         check=not_empty,
         help="virtual environment whose Python runs the application",
         verdict="differs",
-        note="its own interpreter is started, so it may be another Python version than Penstock's",
+        note="its own interpreter is started, so it has to be of a Python version that Penstock is installed for",
     ),
     Option(
         name="honour-stdin",

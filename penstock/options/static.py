@@ -9,6 +9,7 @@ TITLE = "Static files"
 MOST_SECONDS = 10 * 365 * 24 * 3600
 """Ten years: longer than any client keeps anything."""
 _FILES_ARE_OPENED_ANEW = "nothing is cached: a file is opened in about a microsecond, and is never yesterday's"
+_ENCODINGS_ARE_WEIGHED = "weights of Accept-Encoding count, and the answer says Vary: Accept-Encoding"
 
 
 def is_expiry(value: Value) -> str | None:
@@ -141,14 +142,14 @@ OPTIONS = (
         repeatable=True,
         help="send FILE.br or FILE.gz in place of files whose path matches, to clients that accept it",
         verdict="differs",
-        note="weights of Accept-Encoding count, and the answer says Vary: Accept-Encoding",
+        note=_ENCODINGS_ARE_WEIGHED,
     ),
     Option(
         name="static-gzip-all",
         type="flag",
         help="as static-gzip, for every file",
         verdict="differs",
-        note="as static-gzip",
+        note=_ENCODINGS_ARE_WEIGHED,
     ),
     Option(
         name="static-gzip-dir",
@@ -159,7 +160,7 @@ OPTIONS = (
         check=not_empty,
         help="as static-gzip, for files whose path begins so",
         verdict="differs",
-        note="as static-gzip",
+        note=_ENCODINGS_ARE_WEIGHED,
     ),
     Option(
         name="static-gzip-ext",
@@ -170,7 +171,7 @@ OPTIONS = (
         check=not_empty,
         help="as static-gzip, for files whose path ends so",
         verdict="differs",
-        note="as static-gzip",
+        note=_ENCODINGS_ARE_WEIGHED,
     ),
     Option(
         name="static-index",

@@ -96,6 +96,8 @@ def _tcp(text: str) -> Address:
         if not _is_ipv6(host[1:-1]):
             raise AddressError(f"{host} is no IPv6 address", "write for example [::1]:8000")
         return Address("inet6", host[1:-1], int(port))
+    if ":" in host and not _is_ipv6(host.strip("[]")):
+        raise AddressError("there is a colon too many", f"write for example :{port}, or [::1]:{port}")
     if ":" in host:
         raise AddressError("an IPv6 address needs brackets", f"write [{host.strip('[]')}]:{port}")
     if host == "*":

@@ -62,7 +62,9 @@ def _file(context: Context, named: _Named) -> str:
     if os.path.isfile(path):
         return path
     what = "is a directory" if os.path.isdir(path) else "does not exist"
-    cure = _nearby(path) or f"it counts from chdir, {context.chdir}"
+    # An absolute path counts from nowhere.
+    counts_from = "correct the path" if os.path.isabs(named.target) else f"it counts from chdir, {context.chdir}"
+    cure = _nearby(path) or counts_from
     message = f"{named.setting.option.name} = {named.setting.value}: {path} {what}"
     context.error("no-app-file", message, named.setting.origin, cure)
     return ""

@@ -52,6 +52,8 @@ def test_good(text: str, address: Address) -> None:
         ("[::1]", "write [::1]:8000"),
         ("::1", "write [::1]:8000"),
         ("=0", "write the address here"),
+        (":80:80", "write for example :80"),
+        ("127.0.0.1:80:8000", "write for example :8000"),
         ("127.0.0.*:80", ":80 for all"),
         ("a b:80", "before the colon"),
         ("@", "another name"),
