@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from collections.abc import Sequence
 
 NAMES = {"master": "penstock-master", "generation": "penstock-import", "worker": "penstock-worker"}
@@ -17,7 +18,7 @@ NAMES = {"master": "penstock-master", "generation": "penstock-import", "worker":
 def set_title(words: Sequence[str], short: str) -> None:
     """Give this process a title, which is `words` with blanks between them, and a short name.
 
-    Nothing happens where the kernel does not say where the command line is (a sandbox without /proc).
+    There is only the name where the kernel does not say where the command line is (a sandbox without /proc).
     """
     try:
         with open("/proc/self/comm", "w", encoding="utf-8") as file:
@@ -25,9 +26,10 @@ def set_title(words: Sequence[str], short: str) -> None:
         start, end = _room()
     except (OSError, ValueError, IndexError):
         return
-    if not 0 < start < end:
-        return
     size = end - start
+    # Where Python is run by another program (valgrind, an emulator), the command line is that program's, and in use.
+    if start <= 0 or size != sum(len(os.fsencode(word)) + 1 for word in sys.orig_argv):
+        return
     # The last byte stays zero: another one would tell the kernel that the title goes on into the environment.
     text = b"\0".join(os.fsencode(word) for word in words)[: size - 1]
     ctypes.memmove(start, text.ljust(size, b"\0"), size)

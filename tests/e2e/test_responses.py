@@ -103,6 +103,9 @@ def test_pages_for_what_the_server_itself_refuses(tmp_path: Path) -> None:
             assert connection.request("HEAD", "/r404").body == b""
             assert connection.request("GET", "/r404").text == "<p>page 404</p>"
         assert get(instance.http, "/r401").text == "Unauthorized"
+        large = "<p>page 404</p>" * 5000
+        (tmp_path / "404.html").write_text(large)
+        assert get(instance.http, "/r404").text == uwsgi_request(instance.uwsgi, "/r404").text == large
         (tmp_path / "404.html").unlink()
         assert get(instance.http, "/r404").text == "Not Found"
         assert get(instance.http, "/hello").text == "Hello world"

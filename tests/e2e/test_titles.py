@@ -13,8 +13,11 @@ CASES = ("--http", "127.0.0.1:0", "--wsgi-file", str(APPS / "cases.py"))
 
 
 def title(pid: int) -> str:
-    """The title as ps shows it."""
-    return Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").replace("\0", " ")
+    """The title as ps shows it; empty if the process has just ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").replace("\0", " ")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def titles(instance: Penstock) -> list[str]:

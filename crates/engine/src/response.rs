@@ -447,6 +447,14 @@ impl Response {
         true
     }
 
+    /// Takes the whole body, however large it is.
+    pub fn complete_with(&mut self, body: &[u8]) {
+        if !self.whole(&[body]) {
+            // A client that is gone does not need it.
+            let _ = self.piece(body);
+        }
+    }
+
     /// Sends `length` bytes of a file from `offset` as the body, without copying them.
     pub fn file(&mut self, file: std::os::fd::OwnedFd, offset: u64, length: u64) -> Result<(), Gone> {
         let length = match self.length {
@@ -570,10 +578,7 @@ impl Response {
     fn own(&mut self, status: &[u8], kind: &[u8], body: &[u8]) {
         let fine = self.start(status, true).is_ok() && self.header(b"Content-Type", kind).is_ok();
         debug_assert!(fine || self.options.is_some(), "a constant head is valid");
-        if !self.whole(&[body]) {
-            // A client that is gone does not need it.
-            let _ = self.piece(body);
-        }
+        self.complete_with(body);
     }
 }
 

@@ -51,6 +51,8 @@ struct Outcome {
     response: Option<Response>,
     /// It raised an exception.
     failed: bool,
+    /// There is no app for the path.
+    is_for_nobody: bool,
     /// What the client is told of it, if not the usual.
     text: Option<String>,
 }
@@ -73,7 +75,7 @@ impl WsgiApp {
         Ok(Self { callable, mounted, failed, environs: Environs::new(py, plan)?, threads })
     }
 
-    /// Runs the app; the error is what it raised, if it did.
+    /// Runs the app, if there is one for the path; the error is what it raised, if it did.
     fn call(
         &self,
         py: Python<'_>,
@@ -82,19 +84,14 @@ impl WsgiApp {
         thread: usize,
         kept: &mut environ::Kept,
         callbacks: &Callbacks,
-    ) -> PyResult<()> {
+    ) -> PyResult<bool> {
         let (environ, vars) = self.environs.make(py, exchange, shared, thread, kept)?;
         exchange.report.vars = vars;
         let mounted = match &self.mounted {
             None => None,
             Some(mounted) => mounted.choose(py, &shared.mounts, exchange, &environ)?,
         };
-        let Some(callable) = mounted.or(self.callable.as_ref()) else {
-            if let Some(response) = callbacks.slot.acquire(py).as_mut() {
-                response.not_found();
-            }
-            return Ok(());
-        };
+        let Some(callable) = mounted.or(self.callable.as_ref()) else { return Ok(false) };
         let result = callable.bind(py).call1((environ, &callbacks.start_response));
         if shared.is_forked() {
             end_child(py, result.err());
@@ -103,7 +100,7 @@ impl WsgiApp {
         if shared.is_forked() {
             end_child(py, sent.err());
         }
-        sent
+        sent.map(|()| true)
     }
 
     /// Lets the server's own Python code know of an exception; returns the text that it wants the client to have.
@@ -130,7 +127,7 @@ impl WsgiApp {
             *callbacks = Some(Callbacks::new(py)?);
         }
         let Some(callbacks) = callbacks else {
-            return Ok(Outcome { response: Some(response), failed: true, text: None });
+            return Ok(Outcome { response: Some(response), failed: true, is_for_nobody: false, text: None });
         };
         *callbacks.slot.acquire(py) = Some(response);
         let called = self.call(py, exchange, shared, thread, kept, callbacks);
@@ -152,7 +149,7 @@ impl WsgiApp {
             error.display(py);
             text = self.tell_of(py, error);
         }
-        Ok(Outcome { response, failed: called.is_err(), text })
+        Ok(Outcome { response, failed: called.is_err(), is_for_nobody: matches!(called, Ok(false)), text })
     }
 }
 
@@ -173,12 +170,15 @@ impl App for WsgiApp {
             self.respond(py, exchange, shared, thread.index, response).unwrap_or_else(|error| {
                 // Only memory that is out keeps the callbacks from being made; the response went with the attempt.
                 error.display(py);
-                Outcome { response: None, failed: true, text: None }
+                Outcome { response: None, failed: true, is_for_nobody: false, text: None }
             })
         });
-        let Outcome { response: Some(mut response), failed, text } = answered else { return };
+        let Outcome { response: Some(mut response), failed, is_for_nobody, text } = answered else { return };
         let mut broken_off = failed;
-        if (failed || !response.is_headed()) && !response.is_sent() && response.gone().is_none() {
+        // What the server itself says is read and sent without the interpreter's lock.
+        if is_for_nobody {
+            response.not_found();
+        } else if (failed || !response.is_headed()) && !response.is_sent() && response.gone().is_none() {
             response.replace_with_error(text.as_deref());
             broken_off = false;
         }

@@ -203,7 +203,7 @@ impl EventLoop {
             fine = fine && response.header(b"Connection", b"close").is_ok();
         }
         if fine {
-            response.whole(&[page.as_deref().unwrap_or(&answer.body)]);
+            response.complete_with(page.as_deref().unwrap_or(&answer.body));
         } else {
             response.replace_with_error(None);
         }
