@@ -24,7 +24,9 @@ LOADERS = sorted(Path("/").glob("lib*/ld-linux-*.so.*"))
 def titled(words: str, short: str = "penstock-worker", prefix: tuple[str, ...] = ()) -> list[str]:
     """What /proc shows of a process that has set its title, and whether its environment is as it was."""
     code = CODE.format(words=words, short=short)
-    done = subprocess.run([*prefix, sys.executable, "-c", code], env={"KEPT": "1"}, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [*prefix, sys.executable, "-c", code], env={"KEPT": "1"}, capture_output=True, text=True, check=True
+    )
     return done.stdout.split("\n")
 
 

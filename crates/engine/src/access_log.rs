@@ -10,6 +10,7 @@
 //! Logging never holds up a request: nothing here waits. What the log does not take is kept for the next flush up to a
 //! limit, and counted past it.
 
+use std::borrow::Cow;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -162,6 +163,10 @@ fn push_memory(out: &mut Vec<u8>, memory: &Memory) {
 /// Printable ASCII without space, `"` and the backslash that starts an escape.
 pub fn is_plain(byte: u8) -> bool {
     byte.is_ascii_graphic() && byte != b'"' && byte != b'\\'
+}
+
+fn is_c1(character: char) -> bool {
+    ('\u{80}'..='\u{9f}').contains(&character)
 }
 
 /// Names of users contain spaces; they stand in parentheses.
@@ -415,6 +420,8 @@ impl LogSink {
             push_strftime(&mut self.batch, &time, prefix);
         }
         let room = LINE_LIMIT_BYTES - 1 - (self.batch.len() - start);
+        // Terminals obey the controls of ISO 6429 in UTF-8 too.
+        let text = if text.contains(is_c1) { Cow::Owned(text.replace(is_c1, "?")) } else { Cow::Borrowed(text) };
         push_escaped(&mut self.batch, text.as_bytes(), room, |byte| byte >= b' ' && byte != 0x7f);
         self.batch.push(b'\n');
         self.flush_if_large();
@@ -872,12 +879,12 @@ mod tests {
     fn a_note_is_one_line() {
         let (reader, writer) = pipe();
         let mut sink = LogSink::new(writer);
-        sink.note("an HTTP request (\"GET /\") came\nto the uwsgi socket é");
+        sink.note("an HTTP request (\"GET /\") came\nto the uwsgi \u{9b}socket é");
         sink.note(&"y".repeat(10_000));
         sink.flush();
         let bytes = read_available(&reader);
         let lines = lines(&bytes);
-        assert_eq!(lines[0], "an HTTP request (\"GET /\") came\\x0Ato the uwsgi socket é");
+        assert_eq!(lines[0], "an HTTP request (\"GET /\") came\\x0Ato the uwsgi ?socket é");
         assert_eq!(lines[1].len(), LINE_LIMIT_BYTES - 1);
         assert_eq!(lines.len(), 2);
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use wire::http1::Version;
 
+use crate::access_log::push_decimal;
 use crate::response_options::ResponseOptions;
 use crate::routing::Edits;
 use crate::socket::{Gone, SharedBytes, Socket, WritePolicy};
@@ -593,20 +594,6 @@ fn decimal(text: &[u8]) -> Option<u64> {
         return None;
     }
     text.iter().try_fold(0_u64, |value, digit| value.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
-}
-
-pub fn push_decimal(out: &mut Vec<u8>, mut value: u64) {
-    let mut digits = [0_u8; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
 }
 
 /// The `Date` line's value, made once a second (RFC 9110 6.6.1).

@@ -12,11 +12,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use wire::http1::Underscores;
 
+use crate::access_log::push_decimal;
 use crate::boundary::{FileWrapper, RequestBody};
 use crate::exchange::{Exchange, Parsed};
 use crate::forwarded;
 use crate::plan::{ListenerProtocol, WorkerPlan};
-use crate::response::push_decimal;
 use crate::routing::Routed;
 use crate::sys::Peer;
 use crate::worker::Shared;
