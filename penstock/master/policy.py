@@ -738,7 +738,7 @@ class _Turn(Attached, Recycling, Workforce):
         record = replace(record, harakiris=record.harakiris + 1)
         self.put_record(record)
         name = f"worker {handle.worker}"
-        limit = self.fleet.rules.harakiri_s
+        limit = self.rules_of(handle).harakiri_s
         self.log(
             f"*** HARAKIRI ON WORKER {handle.worker} (pid: {handle.pid}, try: {record.harakiris}, limit: {limit} s) ***"
         )

@@ -74,11 +74,21 @@ class _Made:
             self.control[1].unlink(missing_ok=True)
         self.release_pid_files()
 
+    def claim_another(self, path: str) -> None:
+        """Write a pid file beside the first, unless an option before it has named the same one.
+
+        Raises:
+            StartError: as `PidFile.claim` does.
+        """
+        held = (*((self.pid_file,) if self.pid_file is not None else ()), *self.more_pid_files)
+        if os.path.realpath(path) not in [os.path.realpath(one.path) for one in held]:
+            self.more_pid_files.append(PidFile.claim(path))
+
     def write_safe(self, paths: tuple[str, ...]) -> None:
         """Write the pid files of an instance that is ready; one that can not be written does not end it."""
         for path in paths:
             try:
-                self.more_pid_files.append(PidFile.claim(path))
+                self.claim_another(path)
             except StartError as error:
                 log.write(f"*** {error} ***")
 
@@ -186,7 +196,7 @@ def _prepare(
     logs.open_late()
     if plan.pidfile2 is not None:
         log.write(f"writing pidfile to {plan.pidfile2}")
-        made.more_pid_files.append(PidFile.claim(plan.pidfile2))
+        made.claim_another(plan.pidfile2)
     if not processes.become_subreaper():
         log.write("*** WARNING: this kernel can not make the master a subreaper: orphaned workers are found later ***")
     log.write(_mode_line(plan))

@@ -40,6 +40,13 @@ ROWS: tuple[Row, ...] = (
         "write ./NAME for a unix socket, NAME:PORT for a host",
     ),
     Row(
+        "changes-nothing",
+        "note",
+        "",
+        "an option that says more about another one stands without it",
+        "add the other one, or remove it",
+    ),
+    Row(
         "cheaper-initial-range",
         "warning",
         "cheaper-initial",

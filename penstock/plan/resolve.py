@@ -13,7 +13,7 @@ from penstock.config.findings import Finding
 from penstock.config.ruled import broken
 from penstock.config.settings import Settings
 from penstock.options.rules import RULES
-from penstock.plan import app, engine, log, processes, programs, sockets
+from penstock.plan import app, dependent, engine, log, processes, programs, sockets
 from penstock.plan.context import Context
 from penstock.plan.machine import Machine
 from penstock.plan.process_types import ProgramsPlan
@@ -96,6 +96,7 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
     if said.flag("no-server"):
         plan = _only_loading(plan)
     _add_notes(context)
+    dependent.note_what_does_nothing(context)
     if context.errors:
         return None, context.findings
     notes = [f"warning: {finding}" for finding in context.warnings] + [str(note) for note in context.remarks]

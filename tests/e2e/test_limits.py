@@ -40,3 +40,12 @@ def test_pid_files(short_dir: Path) -> None:
     with Penstock(*CASES, *(word for name, path in paths.items() for word in (f"--{name}", path))) as instance:
         assert {path.read_text() for path in paths.values()} == {f"{instance.pid}\n"}
     assert not any(path.exists() for path in paths.values())
+
+
+@pytest.mark.option("pidfile2", "safe-pidfile")
+def test_the_same_pid_file_may_be_named_more_than_once(short_dir: Path) -> None:
+    path = short_dir / "pid"
+    with Penstock(*CASES, "--pidfile", path, "--pidfile2", f"{short_dir}/./pid", "--safe-pidfile", path) as instance:
+        assert path.read_text() == f"{instance.pid}\n"
+        assert "belongs to an instance" not in instance.log
+    assert not path.exists()
