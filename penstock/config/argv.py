@@ -154,12 +154,22 @@ def _with_value(name: str, value: str | None, origin: Origin, rest: list[str]) -
     """Take the value of a long option from the next words where it needs one."""
     row: Option | KnownName = BY_NAME.get(name) or known_names()[name]
     if value is None and row.argument == "required":
-        if not rest:
+        if not rest or _is_forgotten(row, rest[-1]):
             return _missing(origin, row)
         value = rest.pop()
     elif value is None and isinstance(row, Option) and _takes_next(row, rest):
         value = rest.pop()
     return Given(name, value, origin)
+
+
+def _is_forgotten(row: Option | KnownName, following: str) -> bool:
+    """Whether the next word is an option, and can not be the value that was meant; a text may be anything."""
+    return (
+        isinstance(row, Option)
+        and row.type not in ("text", "assignment")
+        and following.startswith("--")
+        and following[2:].partition("=")[0] in BY_NAME
+    )
 
 
 def _takes_next(option: Option, rest: Iterable[str]) -> bool:

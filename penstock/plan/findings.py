@@ -254,6 +254,13 @@ ROWS: tuple[Row, ...] = (
         "nginx on this machine speaks uwsgi (uwsgi_pass) to an address that serves HTTP: visitors have a 502",
         "proxy_pass in nginx, or socket in place of http here",
     ),
+    Row(
+        "log-variable-unknown",
+        "note",
+        "log-format",
+        "a variable of log-format is none of the server's, so it is - unless the application sets it",
+        "correct its name",
+    ),
     Row("no-app-file", "error", "wsgi-file", "the file of the application does not exist", "correct the path"),
     Row(
         "no-callable",

@@ -6,7 +6,7 @@ import os
 import re
 
 from penstock.config.settings import Setting
-from penstock.options.log_variables import BUILT_IN, VARIABLES
+from penstock.options.log_variables import BUILT_IN, VARIABLES, is_log_variable
 from penstock.plan import patterns
 from penstock.plan.addresses import AddressError, parse_address
 from penstock.plan.context import Context
@@ -72,6 +72,26 @@ def request_log(context: Context) -> RequestLogPlan:
         slow_ms=said.number("log-slow"),
         big_bytes=said.number("log-big"),
     )
+
+
+def survey_variables(context: Context) -> None:
+    """Look for variables of log-format that nothing here fills in; the application may, by uwsgi.set_logvar."""
+    # Imported late: an ordinary start compares no words.
+    from penstock.options.suggest import nearest
+
+    text = context.said.text("log-format") or ""
+    for name in dict.fromkeys(_VARIABLE.findall(BUILT_IN.get(text, text))):
+        if is_log_variable(name):
+            continue
+        guess = nearest(name, VARIABLES)
+        cure = f"did you mean %({guess})?" if guess else "remove it, unless the application sets it"
+        context.note(
+            "log-variable-unknown",
+            f"log-format: the server has no variable %({name}); it is - unless the application sets it with "
+            "uwsgi.set_logvar",
+            context.said.origin("log-format"),
+            cure,
+        )
 
 
 def _is_on(context: Context, name: str) -> bool:

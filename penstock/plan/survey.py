@@ -35,6 +35,7 @@ def survey(said: Settings, machine: Machine) -> tuple[Finding, ...]:
     context = Context(said, machine)
     _files(context)
     _sockets(context)
+    log.survey_variables(context)
     _nginx(context)
     _supervisor(context)
     _environment(context)

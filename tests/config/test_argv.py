@@ -78,6 +78,7 @@ def test_the_next_word_of_an_option_without_need_of_one_stays_a_file() -> None:
         (["-MEp4"], "unknown-flag", "in -MEp4"),
         (["--proc", "x"], "ambiguous-flag", "--processes, --procname"),
         (["--http"], "missing-value", "write --http ADDRESS"),
+        (["--http", "--module=app"], "missing-value", "write --http ADDRESS"),
         (["-p"], "missing-value", "-p N|auto"),
         (["--reload"], "missing-value", "write --reload PIDFILE"),
         (["--legion-freq"], "missing-value", "--legion-freq VALUE"),

@@ -81,6 +81,14 @@ def test_a_log_that_is_sent_is_no_file(project: Path) -> None:
     assert codes(project, "--http", ":0", "--module", "shop.wsgi", "--logto", "/no/where:514") == []
 
 
+def test_a_log_variable_that_nothing_fills_in(project: Path) -> None:
+    (found,) = look(project, *GOOD, "--log-format", "%(stauts) %(var.HTTP_HOST) %(status) %(stauts)")
+    assert (found.level, found.code, found.cure) == ("note", "log-variable-unknown", "did you mean %(status)?")
+    assert "%(stauts)" in found.message
+    assert codes(project, *GOOD, "--log-format", "%(tenant)") == ["log-variable-unknown"]
+    assert codes(project, *GOOD, "--log-format", "combined") == []
+
+
 def test_below_run_a_directory_comes_with_the_service(project: Path) -> None:
     (found,) = look(project, "--module", "shop.wsgi", "--socket", "/run/penstock-test-none/a.sock")
     assert (found.level, found.code) == ("warning", "no-directory")
