@@ -11,6 +11,9 @@ from penstock.plan.types import EncoderPlan
 
 Encoder = Callable[[bytes], bytes]
 
+LONGEST_GROUP_LINES = 2000
+"""Python itself cuts a traceback of endless recursion short; what is longer is passed on in pieces, not kept."""
+
 _VARIABLE = re.compile(r"\$\{(msg|msgnl|unix|micros|millis|strftime:[^}]*)\}")
 
 
@@ -123,7 +126,8 @@ class Splitter:
         elif self._group:
             self._group.append(line)
             # The line that names the exception is the first that is not indented.
-            if not line.startswith((b" ", b"\t")) and not begins:
+            is_over = not line.startswith((b" ", b"\t")) and not begins
+            if is_over or len(self._group) >= LONGEST_GROUP_LINES:
                 made.append(b"\n".join(self._group))
                 self._group = []
         else:

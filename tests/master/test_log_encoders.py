@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from penstock.master.log_encoders import Splitter, encode, make
+from penstock.master.log_encoders import LONGEST_GROUP_LINES, Splitter, encode, make
 from penstock.plan.types import EncoderPlan
 
 
@@ -72,3 +72,10 @@ def test_a_traceback_without_an_end_is_given_in_the_end() -> None:
     splitter = Splitter(1000, grouped=True)
     assert splitter.feed(TRACEBACK[:50] + b"\n") == []
     assert splitter.end() == [TRACEBACK[:50]]
+
+
+def test_a_traceback_without_end_is_not_kept_for_ever() -> None:
+    splitter = Splitter(8192, grouped=True)
+    made = splitter.feed(b"Traceback (most recent call last):\n" + b"  again\n" * (2 * LONGEST_GROUP_LINES))
+    assert made[0].count(b"\n") == LONGEST_GROUP_LINES - 1
+    assert len(made) == 1 + LONGEST_GROUP_LINES + 1
