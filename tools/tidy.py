@@ -216,6 +216,7 @@ EDGES: dict[str, frozenset[str]] = {
     "values": frozenset(),
     "titles": frozenset(),
     "server_log": frozenset(),
+    "hooks": frozenset({"plan.types", "server_log"}),
     "options": frozenset(),
     "config": frozenset({"options"}),
     "convert": frozenset({"options", "config"}),
@@ -223,8 +224,10 @@ EDGES: dict[str, frozenset[str]] = {
     # Of the engine only what it makes of a regular expression.
     "plan": frozenset({"plan.types", "config", "options", "_engine"}),
     "observe": frozenset({"plan.types", "_engine"}),
-    "master": frozenset({"plan", "plan.types", "config", "options", "observe", "titles", "_engine", "server_log"}),
-    "worker": frozenset({"plan.types", "titles", "_engine", "server_log"}),
+    "master": frozenset(
+        {"plan", "plan.types", "config", "options", "observe", "titles", "_engine", "server_log", "hooks"}
+    ),
+    "worker": frozenset({"plan.types", "titles", "_engine", "server_log", "hooks"}),
     "doctor": frozenset({"options", "config", "plan", "plan.types"}),
     "deploy": frozenset({"options", "config", "plan", "plan.types"}),
     "commands": frozenset(

@@ -8,3 +8,8 @@ class StartError(Exception):
 
     status = 1
     """The exit status: a configuration or bind error, as uWSGI has it."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        if status is not None:
+            self.status = status
+        super().__init__(message)

@@ -146,6 +146,7 @@ def start_document(plan: Plan, listeners: Sequence[BoundListener], is_reload: bo
         "lazy_apps": plan.lazy_apps,
         "titles": to_json_value(plan.titles),
         "asking": to_json_value(plan.asking),
+        "hooks": to_json_value(plan.hooks),
         "cpus_per_worker": plan.limits.cpus_per_worker,
         # Where a generation serves already, one without an app is never better.
         "need_app": plan.need_app or is_reload,

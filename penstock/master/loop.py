@@ -31,7 +31,7 @@ from penstock.master.generation_link import GenerationLink, WorkerLink, memory_f
 from penstock.master.load import LOAD_INTERVAL_S, LiveWorker, LoadMeter, handed_over
 from penstock.master.logs import Logs, fixed_log_parts
 from penstock.master.notify import Supervisor
-from penstock.master.policy import new_fleet, step
+from penstock.master.policy import EXIT_NO_APP, new_fleet, step
 from penstock.master.privileges import Identity
 from penstock.master.processes import BOOT, FIRST_HIGH_FD, STACKS_SIGNAL, ProcessRef, spawn_generation
 from penstock.master.programs import Programs, running_pid
@@ -127,6 +127,7 @@ class Master:
         self._watched: list[socket.socket] = []
         """Listeners at which somebody may knock while there are no workers."""
         self._programs = Programs(given.become)
+        self._touch_hooks = TouchWatch(one.path for one in given.plan.hooks.at("touch"))
         self._touch_programs = TouchWatch(given.plan.programs.touched)
         self._lifeline_read, self._lifeline_write = os.pipe2(os.O_CLOEXEC)
         self._handoff = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
@@ -139,6 +140,16 @@ class Master:
         if given.control is not None:
             listener, path = given.control
             self._control = control.ControlServer(listener, path, self._selector, self._command, self._clock)
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of what serves, or of the start."""
+        return self._plan
+
+    @property
+    def become(self) -> Identity | None:
+        """Who runs foreign code, where the master stays root."""
+        return self._given.become
 
     def run(self, signals: SignalReader) -> int:
         """Run the instance to its end; return the exit status."""
@@ -192,6 +203,9 @@ class Master:
             self._look_at_logs(now)
             for path in self._touch.changed():
                 self.take(ev.Touched(path))
+            for path in self._touch_hooks.changed():
+                done = [one for one in self._plan.hooks.at("touch") if one.path == path]
+                self._programs.touched(done, self._plan.app)
             for path in self._touch_programs.changed():
                 self.take(ev.ProgramTouched(path))
         if self._watches_requests() and now >= self._next_harakiri:
@@ -268,6 +282,7 @@ class Master:
             self._touch
             or self._touch_reopen
             or self._touch_programs
+            or self._touch_hooks
             or self._touch_rotate
             or (self._given.logs is not None and self._given.logs.watches_sizes)
         )
@@ -352,7 +367,7 @@ class Master:
             self._gone(pid, status)
 
     def _gone(self, pid: int, status: int) -> None:
-        number = self._programs.gone(pid)
+        number = self._programs.gone(pid, status)
         if number:
             self.take(ev.ProgramExited(number, status))
             return
@@ -398,6 +413,7 @@ class Master:
                         str(message.get("reason") or "the app could not be imported"),
                         str(message.get("traceback") or ""),
                         exit_code if isinstance(exit_code, int) else None,
+                        int(message.get("status", EXIT_NO_APP)),
                         logged=True,
                     )
                 )
@@ -661,6 +677,7 @@ class Master:
         self._touch_reopen.watch(link.plan.log.touch_reopen)
         self._touch_rotate.watch(link.plan.log.touch_rotate)
         LOG.prefix = link.plan.log.prefix
+        self._touch_hooks.watch(one.path for one in link.plan.hooks.at("touch"))
         self._touch_programs.watch(link.plan.programs.touched)
         self._touch_workers[0].watch(link.plan.asking.touch_workers)
         self._touch_workers[1].watch(link.plan.asking.touch_chain)
@@ -847,6 +864,9 @@ def fixed_parts(plan: Plan) -> dict[str, object]:
     fixed |= {"add-gid": plan.groups.more, "no-initgroups": plan.groups.takes_users}
     fixed |= {"master-as-root": plan.groups.master_stays_root}
     fixed |= fixed_log_parts(plan.log)
+    for point in ("asap", "pre-jail", "post-jail", "in-jail", "as-root", "as-user", "master-start"):
+        done = [(one.action, one.argument) for one in plan.hooks.at(point)]
+        fixed |= {f"hook-{point}": done} | ({f"exec-{point}": done} if point != "master-start" else {})
     # Where it was written may change.
     fixed["stats"] = plan.stats and replace(plan.stats, mode=None, owner=None, name="", origin="")
     return fixed

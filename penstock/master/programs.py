@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 
+from penstock import hooks
 from penstock.master import events as ev
 from penstock.master import launch, log, pidfile
 from penstock.master.privileges import Identity
-from penstock.master.processes import resettable_signals
-from penstock.plan.process_types import ProgramPlan
-
-SHELL = "/bin/sh"
+from penstock.plan.process_types import HookPlan, ProgramPlan
+from penstock.plan.types import AppPlan
 
 
 class Programs:
@@ -26,11 +26,14 @@ class Programs:
         self._become = become
         self._numbers: dict[int, int] = {}
         """pid -> number."""
+        self._commands: dict[int, str] = {}
+        """pid -> command that runs because a file was touched."""
 
     def start(self, number: int, program: ProgramPlan) -> ev.ProgramStarted | ev.ProgramNotStarted:
         """Start a program; tell what became of it."""
         try:
-            pid = spawn(self._words(program), program.environment)
+            before = self._prefix(program, ends_with_parent=not program.pidfile)
+            pid = hooks.spawn(in_place(program.command), program.environment, before, own_session=True)
         except OSError as error:
             return ev.ProgramNotStarted(number, error.strerror or str(error))
         self._numbers[pid] = number
@@ -41,16 +44,13 @@ class Programs:
                 log.write(f"*** the pid file {program.pidfile} can not be written: {error.strerror} ***")
         return ev.ProgramStarted(number, pid)
 
-    def _words(self, program: ProgramPlan) -> tuple[str, ...]:
+    def _prefix(self, program: ProgramPlan, *, ends_with_parent: bool = False) -> tuple[str, ...]:
         who = self._become
         uid, gid, groups = (who.uid, who.gid, who.groups) if who is not None else (None, None, None)
         if program.uid is not None or program.gid is not None:
             uid, gid = program.uid if program.uid is not None else uid, program.gid if program.gid is not None else gid
             groups = (gid,) if gid is not None and os.geteuid() == 0 else groups
-        before = launch.prefix(
-            chdir=program.chdir, uid=uid, gid=gid, groups=groups, ends_with_parent=not program.pidfile
-        )
-        return (*before, SHELL, "-c", in_place(program.command))
+        return launch.prefix(chdir=program.chdir, uid=uid, gid=gid, groups=groups, ends_with_parent=ends_with_parent)
 
     def signal(self, pid: int, number: int) -> None:
         """Send a signal to a program and to all that it has started."""
@@ -63,9 +63,25 @@ class Programs:
             except PermissionError as error:
                 log.write(f"*** signal {number} for process {pid}: {error.strerror} ***")
 
-    def gone(self, pid: int) -> int:
+    def gone(self, pid: int, status: int) -> int:
         """Forget a program that has ended; return its number, or 0 if the process was none."""
+        command = self._commands.pop(pid, None)
+        if command is not None and status:
+            log.write(f'*** command "{command}" {hooks.ending(status)} ***')
         return self._numbers.pop(pid, 0)
+
+    def touched(self, done: Sequence[HookPlan], app: AppPlan) -> None:
+        """Do what is to be done when a file is touched; commands are not waited for."""
+        for hook in done:
+            log.write(f'*** {hook.path} has been touched... running "{hook.action}:{hook.argument}" ***')
+            try:
+                if hook.is_command:
+                    prefix = self._prefix(ProgramPlan("", chdir=app.chdir))
+                    self._commands[hooks.spawn(hook.argument, app.environment, prefix)] = hook.argument
+                else:
+                    hooks.do(hook)
+            except (hooks.HookFailed, OSError) as error:
+                log.write(f"*** {error} ***")
 
 
 def in_place(command: str) -> str:
@@ -77,31 +93,6 @@ def in_place(command: str) -> str:
     first = (command.split() or [""])[0]
     is_simple = not re.search(r"[;|&(){}\n]", re.sub(r"[<>]&|&>", "", command))
     return f"exec {command}" if is_simple and "=" not in first and first not in ("exec", "!") else command
-
-
-def spawn(words: tuple[str, ...], environment: tuple[tuple[str, str | None], ...] = ()) -> int:
-    """Start a program of the user's in a session of its own, writing to the log; return its pid.
-
-    It gets no descriptor beside 0, 1 and 2: every other one of this process is closed by exec.
-
-    Raises:
-        OSError: no more processes.
-    """
-    variables = dict(os.environ)
-    for name, value in environment:
-        if value is None:
-            variables.pop(name, None)
-        else:
-            variables[name] = value
-    return os.posix_spawn(
-        words[0],
-        words,
-        variables,
-        file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, 2, 1)],
-        setsid=True,
-        setsigdef=resettable_signals(),
-        setsigmask=[],
-    )
 
 
 def write_pid(path: str, pid: int) -> None:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import penstock
-from penstock.master import control, daemon, limits, log, privileges, processes
+from penstock import hooks
+from penstock.master import control, daemon, launch, limits, log, privileges, processes
 from penstock.master.control_path import make_directory
 from penstock.master.errors import StartError
 from penstock.master.logs import Logs
@@ -145,7 +146,9 @@ def _run(
             return error.status
         master = Master(given)
         try:
-            return master.run(signals)
+            status = master.run(signals)
+            _run_last_hooks(master)
+            return status
         finally:
             made.release_pid_files()
             master.close()
@@ -170,6 +173,7 @@ def _prepare(
         os.umask(plan.umask)
     set_title(plan.titles.of_master(tuple(sys.argv[1:])), NAMES["master"])
     owner = (identity.uid, identity.gid) if identity is not None and os.geteuid() == 0 else None
+    _run_hooks(plan, "asap")
     _banner(plan)
     if plan.pidfile is not None:
         log.write(f"writing pidfile to {plan.pidfile}")
@@ -188,11 +192,13 @@ def _prepare(
         made.stats = bind_stats(plan.stats, owner)
         log.write(f"*** Stats server enabled on {made.stats.name} fd: {made.stats.fd} ***")
     made.control = _control_socket(owner)
+    _run_hooks(plan, "pre-jail", "post-jail", "in-jail", "as-root")
     stays_root = plan.groups.master_stays_root and owner is not None
     if stays_root:
         log.write("*** the master stays root (master-as-root); what it starts for the application does not ***")
     for line in [] if stays_root else privileges.drop(identity):
         log.write(line)
+    _run_hooks(plan, "as-user", become=identity if stays_root else None)
     logs.open_late()
     if plan.pidfile2 is not None:
         log.write(f"writing pidfile to {plan.pidfile2}")
@@ -201,6 +207,7 @@ def _prepare(
         log.write("*** WARNING: this kernel can not make the master a subreaper: orphaned workers are found later ***")
     log.write(_mode_line(plan))
     log.write(f"spawned Penstock master process (pid: {os.getpid()})")
+    _run_hooks(plan, "master-start")
     return Belongings(
         plan,
         reread,
@@ -216,6 +223,28 @@ def _prepare(
         become=identity if stays_root else None,
         when_ready=lambda: made.write_safe(plan.safe_pidfiles),
     )
+
+
+def _run_hooks(plan: Plan, *points: str, become: privileges.Identity | None = None) -> None:
+    """Do what is to be done at these points of the start. Raises StartError if it fails."""
+    prefix = launch.prefix(uid=become.uid, gid=become.gid, groups=become.groups) if become is not None else ()
+    try:
+        hooks.run(plan.hooks.at(*points), plan.app.environment, prefix)
+    except hooks.HookFailed as error:
+        raise StartError(str(error), error.status) from error
+
+
+def _run_last_hooks(master: Master) -> None:
+    """Do what is to be done when nothing of the instance is left; nothing can be stopped any more if it fails."""
+    plan, become = master.plan, master.become
+    for hook in plan.hooks.at("as-user-atexit"):
+        who: dict[str, Any] = {}
+        if become is not None:
+            who = {"uid": become.uid, "gid": become.gid, "groups": become.groups}
+        try:
+            hooks.run([hook], plan.app.environment, launch.prefix(chdir=plan.app.chdir, **who))
+        except hooks.HookFailed as error:
+            log.write(f"*** {error} ***")
 
 
 def _layout(catalogue: Callable[[], dict[str, Any]]) -> Layout:

@@ -123,6 +123,44 @@ class AskingPlan:
     """Modules whose files are not looked at."""
 
 
+HOOK_ACTIONS: dict[str, int] = {
+    "append": 2, "appendn": 2, "cd": 1, "chdir": 1, "chmod": 2, "chown": 3, "creat": 1, "create": 1, "exec": 1,
+    "exit": 0, "log": 1, "mkdir": 1, "print": 1, "putenv": 1, "safeexec": 1, "unlink": 1, "write": 2, "writen": 2,
+}  # fmt: skip
+"""What a hook can do -> the fewest words that it takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class HookPlan:
+    """One thing that is done at a point of an instance's life."""
+
+    point: str
+    """`as-user`: the name of its option without `hook-` or `exec-`."""
+    action: str
+    """One of HOOK_ACTIONS."""
+    argument: str
+    origin: str
+    """Where it was written."""
+    path: str = ""
+    """The file that is touched."""
+
+    @property
+    def is_command(self) -> bool:
+        """Whether it starts a process."""
+        return self.action in ("exec", "safeexec")
+
+
+@dataclass(frozen=True, slots=True)
+class HooksPlan:
+    """Everything that is done at some point."""
+
+    each: tuple[HookPlan, ...] = ()
+
+    def at(self, *points: str) -> tuple[HookPlan, ...]:
+        """List what is done at these points, one point after the other."""
+        return tuple(one for point in points for one in self.each if one.point == point)
+
+
 @dataclass(frozen=True, slots=True)
 class ProgramPlan:
     """A program that the master starts and watches (`attach-daemon` and its relatives)."""

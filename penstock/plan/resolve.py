@@ -13,10 +13,10 @@ from penstock.config.findings import Finding
 from penstock.config.ruled import broken
 from penstock.config.settings import Settings
 from penstock.options.rules import RULES
-from penstock.plan import app, dependent, engine, log, processes, programs, sockets
+from penstock.plan import app, dependent, engine, hooks, log, processes, programs, sockets
 from penstock.plan.context import Context
 from penstock.plan.machine import Machine
-from penstock.plan.process_types import ProgramsPlan
+from penstock.plan.process_types import HooksPlan, ProgramsPlan
 from penstock.plan.types import Plan, StatsFormPlan
 from penstock.values import replace
 
@@ -90,6 +90,7 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
         limits=processes.limits(context),
         groups=processes.groups(context),
         programs=programs.programs(context, the_app.environment),
+        hooks=hooks.hooks(context),
         pidfile2=context.after_chdir(path) if (path := said.text("pidfile2")) is not None else None,
         safe_pidfiles=processes.safe_pidfiles(context),
     )
@@ -117,6 +118,7 @@ def _only_loading(plan: Plan) -> Plan:
         need_app=True,
         only_loads=True,
         programs=ProgramsPlan(),
+        hooks=HooksPlan(),
     )
 
 

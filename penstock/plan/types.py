@@ -13,6 +13,8 @@ from typing import Any, Literal, TypeVar
 from penstock.plan.process_types import (
     AskingPlan,
     GroupsPlan,
+    HookPlan,
+    HooksPlan,
     LimitsPlan,
     ProgramPlan,
     ProgramsPlan,
@@ -540,6 +542,7 @@ class Plan:
     """Written when the instance is ready."""
     groups: GroupsPlan = GroupsPlan()
     programs: ProgramsPlan = ProgramsPlan()
+    hooks: HooksPlan = HooksPlan()
 
 
 PARTS: dict[type, dict[str, type]] = {
@@ -570,7 +573,9 @@ PARTS: dict[type, dict[str, type]] = {
         "limits": LimitsPlan,
         "groups": GroupsPlan,
         "programs": ProgramsPlan,
+        "hooks": HooksPlan,
     },
+    HooksPlan: {"each": HookPlan},
     ProgramsPlan: {"each": ProgramPlan},
 }
 """Which fields are plans themselves, or tuples of them."""

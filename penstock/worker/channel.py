@@ -12,7 +12,7 @@ import os
 import socket
 from typing import Any
 
-from penstock.plan.process_types import AskingPlan, TitlesPlan
+from penstock.plan.process_types import AskingPlan, HooksPlan, TitlesPlan
 from penstock.plan.types import AppPlan, EnginePlan, ListenerHandle, from_json_value
 from penstock.values import dataclass
 
@@ -96,6 +96,7 @@ class Start:
     listeners: tuple[ListenerHandle, ...]
     titles: TitlesPlan
     asking: AskingPlan
+    hooks: HooksPlan
     cpus_per_worker: int
     lazy_apps: bool
     need_app: bool
@@ -140,6 +141,7 @@ def read_start(message: dict[str, Any], descriptors: list[int]) -> Start:
         listeners=tuple(listeners),
         cpus_per_worker=plan["cpus_per_worker"],
         asking=from_json_value(AskingPlan, plan["asking"]),
+        hooks=from_json_value(HooksPlan, plan["hooks"]),
         titles=from_json_value(TitlesPlan, plan["titles"]),
         lazy_apps=plan["lazy_apps"],
         need_app=plan["need_app"],

@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
-from penstock import titles
+from penstock import hooks, titles
 from penstock.plan.types import WorkerPlan
 from penstock.server_log import LOG
 from penstock.values import dataclass
@@ -55,6 +55,8 @@ class Assignment:
     modules: Modules
     forks: signals.AppForks
     failures: FailureLog
+    is_first: bool
+    """Whether it is the first one of its generation that has this id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,7 @@ def import_apps(start: Start, failures: FailureLog, *watched: int, who: str = ""
     django = OneDjango()
     python = start.app.python
     loaded: list[Loaded] = []
+    _run_hooks(start, failures, "pre-app", who)
     try:
         with Watch(start.lifeline_fd, *watched, notice=current.make_notice()):
             _beside(start, failures, who, lambda: beside.alias_all("pymodule-alias", python.aliases))
@@ -185,7 +188,18 @@ def import_apps(start: Start, failures: FailureLog, *watched: int, who: str = ""
         overruled = signals.ignore()
     if overruled:
         say(f"the app's handler of {', '.join(overruled)} is not used: the master alone is signalled")
+    _run_hooks(start, failures, "post-app", who)
     return together(loaded, start.engine.mounting.fallback_id)
+
+
+def _run_hooks(start: Start, failures: FailureLog, point: str, who: str) -> None:
+    """Do what is to be done before or after the import. Raises AppNotLoaded, logged already, if it fails."""
+    try:
+        hooks.run(start.hooks.at(point))
+    except hooks.HookFailed as error:
+        failure = AppNotLoaded(str(error), status=error.status)
+        failures.write(failure, True, who)
+        raise failure from error
 
 
 def import_shared(start: Start, failures: FailureLog, *watched: int) -> None:
@@ -291,6 +305,7 @@ def _report_failure(channel: Channel, failure: AppNotLoaded) -> None:
             "traceback": failure.traceback,
             "exit_code": failure.exit_code,
             "reason": str(failure),
+            "status": failure.status,
         }
     )
 
@@ -314,6 +329,8 @@ class _Forker:
         self._failures = failures
         self._apps = apps
         self._workers: list[WorkerHandle] = []
+        self._ids: set[int] = set()
+        """Of every worker that was ever forked here."""
         self._ending = False
         self._poller = select.poll()
         self._poller.register(channel.fileno(), select.POLLIN)
@@ -367,6 +384,7 @@ class _Forker:
         os.close(control_fd)
         handle = WorkerHandle(worker, slot, pid, _open_pidfd(pid))
         self._workers.append(handle)
+        self._ids.add(worker)
         if handle.pidfd is not None:
             self._poller.register(handle.pidfd, select.POLLIN)
         self._channel.send({"event": "spawned", "worker": worker, "slot": slot, "pid": pid})
@@ -398,7 +416,8 @@ class _Forker:
             log_fd=start.log_fd,
             request_log_fd=start.request_log_fd,
         )
-        return Assignment(plan, self._apps, start, self._modules, self._forks, self._failures)
+        is_first = worker not in self._ids
+        return Assignment(plan, self._apps, start, self._modules, self._forks, self._failures, is_first)
 
     def _reap(self) -> None:
         """Collect the workers that have ended, and only them: the app may have children of its own."""

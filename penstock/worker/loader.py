@@ -43,6 +43,8 @@ class AppNotLoaded(Exception):
     """Without Penstock's own frames; empty where no code of the user's failed."""
     exit_code: int | None = None
     """The status that `sys.exit` was called with, if that is what ended the import."""
+    status: int = 22
+    """The exit status of an instance that can not start because of it."""
 
     def __str__(self) -> str:
         """Everything a person needs, in reading order."""

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import NoReturn
 
+from penstock import hooks
 from penstock._engine import Engine
 from penstock.worker import code_watch, signals
 from penstock.worker.channel import shorten
@@ -42,6 +43,8 @@ def run(assignment: Assignment) -> NoReturn:
     status = EXIT_FAILED
     try:
         status = _serve(assignment)
+    except hooks.HookFailed as error:
+        say(f"worker {assignment.plan.worker_id} (pid: {os.getpid()}) can not serve: {error}")
     except BaseException:
         say(f"worker {assignment.plan.worker_id} (pid: {os.getpid()}) failed:\n{traceback.format_exc()}")
     finally:
@@ -52,6 +55,7 @@ def _serve(assignment: Assignment) -> int:
     plan, modules = assignment.plan, assignment.modules
     modules.enter_worker(plan.worker_id)
     signals.ignore()
+    hooks.run(assignment.start.hooks.at("post-fork"))
     faulthandler.register(signals.STACK_DUMP, file=plan.log_fd, all_threads=True)
     apps = assignment.apps
     if apps is None:
@@ -85,6 +89,7 @@ def _serve(assignment: Assignment) -> int:
     asking = assignment.start.asking
     if asking.code_interval_s:
         code_watch.watch(asking.code_interval_s, asking.code_ignored, lambda text: tell_master(plan.control_fd, text))
+    hooks.run(assignment.start.hooks.at(*_accepting(assignment)))
     tell_master(plan.control_fd, "ready")
     for thread in threads:
         thread.daemon = True
@@ -95,6 +100,15 @@ def _serve(assignment: Assignment) -> int:
         tracebacker.close()
     _finish(assignment, threads, EXIT_DEADLINE_S[reason], wait=reason == "drained")
     return 0
+
+
+def _accepting(assignment: Assignment) -> tuple[str, ...]:
+    """List the points that this worker comes to when it begins to accept."""
+    points = ["accepting"]
+    points += ["accepting-once"] if assignment.is_first else []
+    if assignment.plan.worker_id == 1:
+        points += ["accepting1", *(["accepting1-once"] if assignment.is_first else [])]
+    return tuple(points)
 
 
 def tell_master(control_fd: int, text: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import penstock
-from penstock.plan.process_types import AskingPlan, TitlesPlan
+from penstock.plan.process_types import AskingPlan, HooksPlan, TitlesPlan
 from penstock.plan.types import (
     AppPlan,
     EnginePlan,
@@ -36,7 +36,7 @@ def install(directory: Path, engine: bool = True) -> Path:
     package = directory / "penstock"
     shutil.copytree(source / "worker", package / "worker", ignore=shutil.ignore_patterns("__pycache__"))
     (package / "plan").mkdir()
-    modules = ("__init__.py", "server_log.py", "titles.py", "values.py")
+    modules = ("__init__.py", "hooks.py", "server_log.py", "titles.py", "values.py")
     for name in (*modules, "plan/__init__.py", "plan/types.py", "plan/process_types.py"):
         shutil.copy(source / name, package / name)
     if engine:
@@ -112,7 +112,8 @@ class FakeMaster:
         plan = {
             "app": to_json_value(app), "engine": to_json_value(engine or engine_plan()),
             "listeners": [{"protocol": "http", "name": "127.0.0.1:0", "server_port": "0", "is_unix": False}],
-            "titles": to_json_value(TitlesPlan()), "asking": to_json_value(AskingPlan()), "cpus_per_worker": 0,
+            "titles": to_json_value(TitlesPlan()), "asking": to_json_value(AskingPlan()),
+            "hooks": to_json_value(HooksPlan()), "cpus_per_worker": 0,
             "lazy_apps": False, "need_app": True,
             "master_pid": os.getpid(), "is_reload": False, "processes": 2, **changes,
         }  # fmt: skip
