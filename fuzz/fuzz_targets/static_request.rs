@@ -2,6 +2,7 @@
 
 #![no_main]
 
+#[expect(dead_code, reason = "the target uses a part of each module only")]
 #[path = "../../crates/engine/src/pattern.rs"]
 mod pattern;
 #[expect(dead_code, reason = "the target uses a part of each module only")]
@@ -11,39 +12,9 @@ mod static_files;
 #[path = "../../crates/engine/src/sys.rs"]
 mod sys;
 
-/// The plan's values as the engine has them, which reads them from Python.
-mod plan {
-    #[derive(Clone, Debug, Default)]
-    pub struct StaticPlan {
-        pub maps: Vec<MapPlan>,
-        pub docroot: bool,
-        pub safe: Vec<String>,
-        pub index: Vec<String>,
-        pub skipped_suffixes: Vec<String>,
-        pub compressed_all: bool,
-        pub compressed_patterns: Vec<String>,
-        pub compressed_prefixes: Vec<String>,
-        pub compressed_suffixes: Vec<String>,
-        pub expires: Vec<ExpiryPlan>,
-        pub serve_mode: String,
-        pub mime_types: String,
-    }
-
-    #[derive(Clone, Debug, Default)]
-    pub struct MapPlan {
-        pub prefix: String,
-        pub path: String,
-        pub keeps_prefix: bool,
-    }
-
-    #[derive(Clone, Debug, Default)]
-    pub struct ExpiryPlan {
-        pub subject: String,
-        pub pattern: String,
-        pub seconds: u64,
-        pub from_change: bool,
-    }
-}
+#[expect(dead_code, reason = "the target uses a part of each module only")]
+#[path = "../plan.rs"]
+mod plan;
 
 use std::sync::LazyLock;
 use std::time::SystemTime;
@@ -61,7 +32,8 @@ static MAP: LazyLock<StaticMap> = LazyLock::new(|| {
     for name in ["public/file.txt", "public/file.txt.gz", "public/folder/index.html"] {
         std::fs::write(root.join(name), CONTENT).expect("a writable temporary directory");
     }
-    std::fs::write(root.join("secret.txt"), b"this is longer than any public file").expect("a writable temporary directory");
+    std::fs::write(root.join("secret.txt"), b"this is longer than any public file")
+        .expect("a writable temporary directory");
     let path = root.join("public").display().to_string();
     StaticMap::new(&StaticPlan {
         maps: vec![
@@ -71,7 +43,11 @@ static MAP: LazyLock<StaticMap> = LazyLock::new(|| {
         index: vec!["index.html".to_owned()],
         skipped_suffixes: vec![".py".to_owned()],
         compressed_all: true,
-        expires: vec![ExpiryPlan { subject: "uri".to_owned(), pattern: "x(?=y)|z".to_owned(), ..ExpiryPlan::default() }],
+        expires: vec![ExpiryPlan {
+            subject: "uri".to_owned(),
+            pattern: "x(?=y)|z".to_owned(),
+            ..ExpiryPlan::default()
+        }],
         mime_types: "txt text/plain\n".to_owned(),
         ..StaticPlan::default()
     })

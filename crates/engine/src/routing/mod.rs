@@ -762,31 +762,4 @@ mod tests {
         assert!(!holds("ipv4in", &["::1"], "10.0.0.0/8") && !holds("ipv4in", &["nonsense"], "0.0.0.0/0"));
         assert!(holds("ipv6in", &["2001:db8::1"], "2001:db8::/32") && !holds("ipv6in", &["10.1.2.3"], "::/0"));
     }
-
-    /// Not a measurement of the machine but of the kind of work: `cargo test --release routing -- --ignored --nocapture`
-    /// tells nanoseconds for each rule.
-    #[test]
-    #[ignore = "a measurement, to be read"]
-    fn what_a_rule_costs() {
-        let asked = path(b"/blog/2026/11/an-entry-of-usual-length/");
-        let many = |rule: RulePlan| router(vec![rule; 100]);
-        let equal = RulePlan {
-            condition: "equal".to_owned(),
-            operands: vec![template("${PATH_INFO}"), template("/admin")],
-            ..rule("", "end", &[])
-        };
-        for (what, router) in [
-            ("a pattern that fails at once", many(rule("^/admin", "end", &[]))),
-            ("a pattern with look-around", many(rule("^/(?!blog)", "end", &[]))),
-            ("an unanchored pattern", many(rule(r"\.php$", "end", &[]))),
-            ("a comparison", many(equal)),
-            ("a match with groups that sets a variable", many(rule("^/blog/(.*)/$", "set", &["X", "/$1"]))),
-        ] {
-            let begun = std::time::Instant::now();
-            for _ in 0..1000 {
-                passes(&router, &asked);
-            }
-            println!("{what}: {} ns", begun.elapsed().as_nanos() / 100_000);
-        }
-    }
 }
