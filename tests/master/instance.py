@@ -57,10 +57,10 @@ class Instance:
         self.plan = make_plan(str(self.app), **{**_shallow(self.plan), **changes})
         self._write()
 
-    def start(self) -> Instance:
-        """Start it, and wait for nothing."""
+    def start(self, *prefix: str) -> Instance:
+        """Start it, by the command `prefix` if there is one, and wait for nothing."""
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", str(self.script), str(self.plan_file)],
+            [*prefix, sys.executable, "-W", "error", str(self.script), str(self.plan_file)],
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             env={**self.environment, "NOTIFY_SOCKET": str(self.directory / "notify")},
