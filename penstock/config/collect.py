@@ -404,6 +404,7 @@ class Collector:
     def _section(self, file: ConfigFile, kind: Kind, section: str, origin: Origin) -> None:
         text, places = self._inject(file, origin)
         table = magic.letters(self._letters, self._first_letters or magic.NO_FILE, self._sources.surroundings)
+        escapes = magic.percent_escapes(text)
         text, unknown = magic.substitute_text(text, table)
 
         def place(line: int) -> Origin:
@@ -420,6 +421,7 @@ class Collector:
         for item in found.items:
             if isinstance(item, Pair):
                 self._find_unknown_letters(item, unknown, place(item.line))
+                self._find_escapes(item, escapes, place(item.line))
                 if self._is_text(item, place(item.line)):
                     self._take(Entry(item.key, item.value, place(item.line)))
             else:
@@ -454,6 +456,13 @@ class Collector:
             if letter in pair.value or letter in pair.key:
                 message = f"{pair.key}: {letter} has no meaning and stays as it is"
                 self._problem("warning", "magic-unknown", message, place, "write %% for a percent sign")
+
+    def _find_escapes(self, pair: Pair, escapes: Mapping[int, list[str]], place: Origin) -> None:
+        """A password in a URL is the usual victim."""
+        if pair.line in escapes and (pair.key == "env" or "://" in pair.value):
+            escape = escapes[pair.line][0]
+            message = f"{pair.key}: {escape[:2]} of {escape} is a part of the file's own path, and was replaced by it"
+            self._problem("warning", "percent-escape", message, place, f"write %{escape} where {escape} is meant")
 
     def _is_text(self, pair: Pair, place: Origin) -> bool:
         """Half of a surrogate pair, as an escape of JSON may hold, can not be part of any name or path."""

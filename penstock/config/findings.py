@@ -45,6 +45,7 @@ CODES: dict[str, str] = {
     "number-range": "a number is negative or too large",
     "outside-section": "a line stands before the first section of its file",
     "overridden": "an option of the command line is overridden by a file",
+    "percent-escape": "what looks percent-encoded, as in URLs, was taken for a magic variable",
     "placeholder-braces": "a variable is written ${NAME}, as in the shell",
     "placeholder-env-unset": "$(NAME) names a variable that is not set",
     "placeholder-is-option": "set-ph was used with the name of an option",

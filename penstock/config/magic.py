@@ -14,6 +14,7 @@ Values that come from the command line or the environment are not touched.
 from __future__ import annotations
 
 import os
+import re
 
 import penstock
 from penstock.config.files import ConfigFile
@@ -24,6 +25,8 @@ OF_FIRST_FILE = "odspcenxij"
 
 NO_FILE = dict.fromkeys(OF_FIRST_FILE, "")
 """What they stand for while no file on disk has been read."""
+
+_ESCAPE = re.compile("%[2-7][0-9A-Fa-f]")
 
 
 def path_hash(path: str) -> str:
@@ -88,6 +91,15 @@ def substitute_text(text: str, table: dict[str, str]) -> tuple[str, dict[int, li
             if letters_without:
                 unknown[index + 1] = letters_without
     return "\n".join(lines), unknown
+
+
+def percent_escapes(text: str) -> dict[int, list[str]]:
+    """Tell which lines (from 1) have what looks percent-encoded (RFC 3986, 2.1) but is a magic variable: `%40`."""
+    if "%" not in text:
+        return {}
+    # Beside `%%`, and none of those that begin with a letter: `%dapp` is a directory.
+    found = {number: _ESCAPE.findall(line.replace("%%", "")) for number, line in enumerate(text.split("\n"), 1)}
+    return {number: escapes for number, escapes in found.items() if escapes}
 
 
 def substitute(text: str, table: dict[str, str]) -> tuple[str, list[str]]:

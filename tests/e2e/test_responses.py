@@ -55,6 +55,8 @@ def test_headers_that_are_left_out(tmp_path: Path) -> None:
         assert (file.header("etag"), file.body) == (None, b"file")
     with Penstock(*LISTEN, "--wsgi-file", tmp_path / "app.py", "--del-header", "Content-Length") as instance:
         assert get(instance.http, "/").body == b"ok"
+    with Penstock(*CASES, "--del-header", "Content-Type") as instance:
+        assert get(instance.http, "/raise_before").header("content-type") is not None, "the server's own are its own"
 
 
 @pytest.mark.option("response-headers-limit")

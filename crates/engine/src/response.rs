@@ -577,7 +577,7 @@ impl Response {
     }
 
     fn own(&mut self, status: &[u8], kind: &[u8], body: &[u8]) {
-        let fine = self.start(status, true).is_ok() && self.header(b"Content-Type", kind).is_ok();
+        let fine = self.start(status, true).is_ok() && self.put_header(b"Content-Type", kind).is_ok();
         debug_assert!(fine || self.options.is_some(), "a constant head is valid");
         self.complete_with(body);
     }
