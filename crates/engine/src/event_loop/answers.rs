@@ -54,15 +54,16 @@ impl EventLoop {
             None => ("text/plain", format!("{} {reason}\n{}\n", refusal.status, refusal.explanation).into_bytes()),
         };
         let date = self.date.at(sys::epoch_s());
-        let head = format!(
+        let mut head = format!(
             "HTTP/1.1 {} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\nDate: {}\r\n",
             refusal.status,
             body.len(),
             String::from_utf8_lossy(&date),
-        );
-        let added = options.map_or(&b""[..], |options| options.added().0);
-        let answer: [&[u8]; 4] = [head.as_bytes(), added, b"\r\n", &body];
-        let _ = connection.socket.write(&answer, self.own_policy());
+        )
+        .into_bytes();
+        head.extend_from_slice(options.map_or(&b""[..], |options| options.added().0));
+        head.extend_from_slice(b"\r\n");
+        let _ = connection.socket.write(&[&head, &body], self.own_policy());
         self.last_response_written(shared, connection);
     }
 
