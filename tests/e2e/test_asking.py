@@ -42,6 +42,7 @@ def site(short_dir: Path) -> Site:
     return Site(short_dir)
 
 
+@pytest.mark.event("reload-workers")
 @pytest.mark.option("touch-workers-reload")
 def test_touched_file_replaces_the_workers_without_losing_a_request(site: Site) -> None:
     file = site.folder / "workers"
@@ -60,6 +61,7 @@ def test_touched_file_replaces_the_workers_without_losing_a_request(site: Site) 
         assert get(instance.http).body == b"2" and instance.generations() == generations
 
 
+@pytest.mark.event("reload-chain")
 @pytest.mark.option("touch-chain-reload")
 def test_chain_reload_goes_through_and_ends_at_the_first_failure(site: Site) -> None:
     file = site.folder / "chain"
@@ -77,6 +79,7 @@ def test_chain_reload_goes_through_and_ends_at_the_first_failure(site: Site) -> 
         assert get(instance.http).body == b"2"
 
 
+@pytest.mark.event("reload", "reload-broken")
 @pytest.mark.option("py-auto-reload", "py-auto-reload-ignore")
 def test_changed_code_is_loaded_and_broken_code_is_not(site: Site) -> None:
     (site.folder / "site_app.py").write_text("import version, ignored\n" + (site.folder / "site_app.py").read_text())

@@ -53,6 +53,7 @@ def test_the_process_tree() -> None:
         assert len(instance.processes()) == 5
 
 
+@pytest.mark.event("start")
 def test_the_socket_listens_before_the_app_is_imported(short_dir: Path) -> None:
     os.mkfifo(short_dir / "go")
     app = short_dir / "slow.py"
@@ -289,6 +290,7 @@ def test_daemonize_shows_the_traceback_and_fails(short_dir: Path) -> None:
 # -- signals -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.event("stop")
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_term_and_int_let_requests_end(gate: Gate, how: signal.Signals) -> None:
     with Penstock(*CASES) as instance, Connection(instance.http) as connection:
@@ -310,6 +312,7 @@ def test_term_and_int_let_requests_end(gate: Gate, how: signal.Signals) -> None:
         assert instance.wait_exit() == 0
 
 
+@pytest.mark.event("stop-again")
 def test_a_second_signal_means_now(gate: Gate) -> None:
     with Penstock(*CASES) as instance, Connection(instance.http) as connection:
         connection.send(request_bytes("GET", gate.target))
@@ -329,14 +332,18 @@ def test_a_second_signal_means_now(gate: Gate) -> None:
             connection.read()
 
 
+@pytest.mark.event("stop-now")
 def test_quit_stops_now(gate: Gate) -> None:
     with Penstock(*CASES) as instance, Connection(instance.http) as connection:
         connection.send(request_bytes("GET", gate.target))
         gate.entered()
         instance.send(signal.SIGQUIT)
         assert instance.wait_exit(5) == 0
+        with pytest.raises((Cut, ConnectionError)):
+            connection.read()
 
 
+@pytest.mark.event("stop")
 def test_an_idle_instance_stops_at_once() -> None:
     with Penstock(*CASES, "--processes", "2") as instance, Connection(instance.http) as connection:
         connection.request("GET", "/hello")
@@ -386,6 +393,7 @@ def test_workers_ignore_what_is_the_masters() -> None:
         assert instance.workers() == before
 
 
+@pytest.mark.event("pause")
 def test_tstp_pauses_and_resumes(short_dir: Path) -> None:
     stats = str(short_dir / "stats")
     with Penstock(*CASES, "--stats", stats) as instance:
@@ -462,6 +470,7 @@ def application(environ, start_response):
 # -- reloading ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.event("reload")
 def test_hup_brings_new_code_and_lets_old_requests_end(short_dir: Path, gate: Gate) -> None:
     app = short_dir / "app.py"
     app.write_text((APPS / "cases.py").read_text())
@@ -488,6 +497,7 @@ def test_a_reload_reads_the_configuration_again(short_dir: Path) -> None:
         until("three workers", lambda: len(instance.workers()) == 3)
 
 
+@pytest.mark.event("reload-broken")
 @pytest.mark.parametrize("lazy", [(), ("--lazy-apps",)])
 @pytest.mark.parametrize(
     "text", ["def (:", "raise RuntimeError('broken')", "import sys; sys.exit(4)", "application = None"]
@@ -510,6 +520,7 @@ def test_a_reload_to_broken_code_changes_nothing(
         assert get(instance.http).body == b"2"
 
 
+@pytest.mark.event("reload")
 @pytest.mark.option("touch-reload")
 def test_touch_reload(versioned: Callable[[str], Path], short_dir: Path) -> None:
     trigger = short_dir / "reload.me"
@@ -520,6 +531,7 @@ def test_touch_reload(versioned: Callable[[str], Path], short_dir: Path) -> None
         until("the new version", lambda: get(instance.http).body == b"2")
 
 
+@pytest.mark.event("reload")
 def test_twenty_reloads_under_load_lose_nothing(versioned: Callable[[str], Path]) -> None:
     app = versioned("0")
     with Penstock(*HTTP, "--wsgi-file", app, "--processes", "2", "--threads", "2", "--disable-logging") as instance:
@@ -534,6 +546,7 @@ def test_twenty_reloads_under_load_lose_nothing(versioned: Callable[[str], Path]
         until("one generation is left", lambda: len(instance.generations()) == 1 and len(instance.workers()) == 2, 30)
 
 
+@pytest.mark.event("reload")
 def test_a_reload_on_a_unix_socket_loses_nothing(versioned: Callable[[str], Path], short_dir: Path) -> None:
     address = str(short_dir / "app.sock")
     with Penstock("--http-socket", address, "--wsgi-file", versioned("0"), "--disable-logging") as instance:
@@ -547,6 +560,7 @@ def test_a_reload_on_a_unix_socket_loses_nothing(versioned: Callable[[str], Path
 # -- workers that end --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.event("worker-killed")
 def test_a_worker_that_dies_is_replaced() -> None:
     with Penstock(*CASES) as instance:
         (old,) = instance.workers()
@@ -558,6 +572,7 @@ def test_a_worker_that_dies_is_replaced() -> None:
         assert get(instance.http, "/hello").status == 200
 
 
+@pytest.mark.event("worker-killed")
 def test_twenty_killed_workers_lose_no_request_but_their_own() -> None:
     with Penstock(*CASES, "--processes", "4", "--disable-logging") as instance:
         for number in range(20):
@@ -569,6 +584,7 @@ def test_twenty_killed_workers_lose_no_request_but_their_own() -> None:
                 assert get(instance.http, "/hello").status == 200
 
 
+@pytest.mark.event("worker-killed")
 def test_killed_workers_under_load_lose_only_what_they_had() -> None:
     with Penstock(*CASES, "--processes", "4", "--disable-logging") as instance:
         with Load(instance.http, clients=4) as load:
@@ -580,6 +596,7 @@ def test_killed_workers_under_load_lose_only_what_they_had() -> None:
         assert not [failure for failure in load.failures if "Refused" in failure or "status" in failure]
 
 
+@pytest.mark.event("generation-killed")
 def test_the_generation_process_may_die_too() -> None:
     with Penstock(*CASES, "--processes", "2") as instance:
         (generation,) = instance.generations()
@@ -595,6 +612,7 @@ def test_the_generation_process_may_die_too() -> None:
         until("a new generation with two workers", is_whole, 20)
 
 
+@pytest.mark.event("master-killed")
 @pytest.mark.parametrize("in_flight", [False, True])
 def test_a_killed_master_takes_its_workers_along_within_two_seconds(gate: Gate, in_flight: bool) -> None:
     instance = Penstock(*CASES, "--processes", "3")
@@ -613,6 +631,7 @@ def test_a_killed_master_takes_its_workers_along_within_two_seconds(gate: Gate, 
         instance.clean()
 
 
+@pytest.mark.event("recycle")
 @pytest.mark.option("max-requests")
 def test_max_requests_recycles_without_losing_a_request() -> None:
     with Penstock(
@@ -635,6 +654,7 @@ def test_a_worker_is_not_recycled_before_min_worker_lifetime() -> None:
         assert instance.workers() == before
 
 
+@pytest.mark.event("harakiri")
 @pytest.mark.option("harakiri")
 def test_harakiri_shows_the_stack_and_replaces_the_worker(gate: Gate) -> None:
     with Penstock(*CASES, "--harakiri", "1") as instance, Connection(instance.http) as connection:

@@ -33,6 +33,7 @@ def grows(short_dir: Path) -> tuple[str, ...]:
     return ("--http", "127.0.0.1:0", "--wsgi-file", str(short_dir / "grows.py"), "--min-worker-lifetime", "0")
 
 
+@pytest.mark.event("recycle")
 @pytest.mark.option("max-worker-lifetime", "max-worker-lifetime-delta")
 def test_workers_are_replaced_by_age_without_losing_a_request() -> None:
     options = ("--processes", "2", "--max-worker-lifetime", "1", "--max-worker-lifetime-delta", "600")
@@ -57,6 +58,7 @@ def test_each_worker_serves_more_requests_than_the_one_before() -> None:
         assert second in instance.workers() and "worker 2 (pid" not in instance.log.partition("serves")[2]
 
 
+@pytest.mark.event("recycle")
 @pytest.mark.option("reload-on-rss", "mem-collector-freq", "min-worker-lifetime")
 def test_a_worker_that_has_grown_is_replaced(grows: tuple[str, ...]) -> None:
     with Penstock(*grows, "--reload-on-rss", "64", "--mem-collector-freq", "1") as instance:
@@ -78,6 +80,7 @@ def test_a_worker_whose_address_space_has_grown_is_replaced(grows: tuple[str, ..
         assert get(instance.http).status == 200
 
 
+@pytest.mark.event("recycle-evil")
 @pytest.mark.option("evil-reload-on-rss", "evil-reload-on-as")
 @pytest.mark.parametrize(
     ("limit", "target", "name"),

@@ -38,6 +38,7 @@ class Waiting:
         assert self.answers == [200] * len(self.threads)
 
 
+@pytest.mark.event("scale")
 @pytest.mark.option("cheaper", "cheaper-overload", "cheaper-initial", "cheaper-step")
 def test_workers_come_when_all_are_busy_and_leave_when_they_are_not_needed(gate: Gate) -> None:
     options = ("--processes", "4", "--cheaper", "1", "--cheaper-initial", "2", "--cheaper-step", "2")
@@ -152,6 +153,7 @@ def test_cheaper_must_be_lower_than_processes() -> None:
     assert "cheaper = 2 must be lower than processes" in result.stderr
 
 
+@pytest.mark.event("sleep")
 @pytest.mark.option("cheap", "idle")
 def test_workers_leave_when_nobody_comes_and_are_back_for_the_next() -> None:
     with Penstock(*CASES, "--processes", "2", "--cheap", "--idle", "1") as instance:

@@ -6,43 +6,23 @@ A test says which options it is about with `@pytest.mark.option("name", ...)`; t
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from penstock.options.table import OPTIONS
-
-E2E = Path(__file__).parents[1] / "e2e"
+from tests.marks import all_marks, marks
 
 NOT_SEEN: frozenset[str] = frozenset()
 """Options whose effect no test sees. It only gets shorter."""
 
 
-def marks(tree: ast.AST) -> Iterator[tuple[int, list[str]]]:
-    """Line and names of each mark: on a function, on a class, on a set of parameters, or on the whole file."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.option":
-            yield node.lineno, [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
-
-
-def all_marks() -> list[tuple[str, str]]:
-    """(place, name) of everything that is marked."""
-    return [
-        (f"{path.relative_to(E2E)}:{line}", name)
-        for path in sorted(E2E.rglob("test_*.py"))
-        for line, names in marks(ast.parse(path.read_text()))
-        for name in names
-    ]
-
-
 def test_a_mark_names_options_of_the_table_by_their_names() -> None:
     names = {option.name for option in OPTIONS}
-    assert [f"{place}: {name}" for place, name in all_marks() if name not in names] == []
+    assert [f"{place}: {name}" for place, name in all_marks("option") if name not in names] == []
 
 
 def test_every_setting_is_seen_by_a_test() -> None:
-    seen = {name for _, name in all_marks()}
+    seen = {name for _, name in all_marks("option")}
     wanted = {option.name for option in OPTIONS if option.role == "setting" and option.verdict != "not-needed"}
     missing = sorted(wanted - seen - NOT_SEEN)
     assert not missing, "no test in tests/e2e is marked with pytest.mark.option for these"
@@ -59,4 +39,4 @@ def test_every_setting_is_seen_by_a_test() -> None:
     ],
 )
 def test_marks_are_found_wherever_they_stand(code: str) -> None:
-    assert [names for _, names in marks(ast.parse(code))] == [["a", "b"]]
+    assert [names for _, names in marks(ast.parse(code), "option")] == [["a", "b"]]
