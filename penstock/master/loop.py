@@ -31,13 +31,14 @@ from penstock.master.generation_link import GenerationLink, WorkerLink, memory_f
 from penstock.master.load import LOAD_INTERVAL_S, LiveWorker, LoadMeter, handed_over
 from penstock.master.logs import Logs, fixed_log_parts
 from penstock.master.notify import Supervisor
-from penstock.master.policy import EXIT_NO_APP, new_fleet, step
+from penstock.master.policy import new_fleet, step
 from penstock.master.privileges import Identity
 from penstock.master.processes import BOOT, FIRST_HIGH_FD, STACKS_SIGNAL, ProcessRef, spawn_generation
 from penstock.master.programs import Programs, running_pid
 from penstock.master.signals import SignalReader, name_of
 from penstock.master.sockets import BoundListener, bind_all, is_same_address
 from penstock.master.touch import INTERVAL_S, TouchWatch
+from penstock.master.turn import EXIT_NO_APP
 from penstock.observe.proc import listen_queue, memory_bytes
 from penstock.observe.scoreboard import IN_APP, Layout, Scoreboard
 from penstock.observe.stats import (

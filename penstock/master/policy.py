@@ -19,24 +19,11 @@ import signal
 
 from penstock.master import actions as act
 from penstock.master import events as ev
-from penstock.master.attached import Attached
-from penstock.master.fleet import (
-    Fleet,
-    Generation,
-    Rules,
-    Timer,
-    WorkerHandle,
-)
+from penstock.master.ending import Ending
+from penstock.master.fleet import Fleet, Generation, Rules, Timer, WorkerHandle
 from penstock.master.recycling import Recycling
-from penstock.master.turn import STOP_MERCY_S, same_worker
-from penstock.master.workforce import Workforce
-from penstock.plan.process_types import ProgramPlan
+from penstock.master.turn import EXIT_FAILURE, EXIT_NO_APP, same_worker
 from penstock.values import replace
-
-EXIT_ORDERLY = 0
-EXIT_FAILURE = 1
-EXIT_NO_APP = 22
-"""As uWSGI's `need-app`."""
 
 QUICK_DEATH_S = 5.0
 """A worker (or a generation's process) that lived for less counts as a failure of what it runs, not as an accident."""
@@ -54,10 +41,6 @@ END_MERCY_S = 5.0
 
 GONE_MERCY_S = 10.0
 """How long a worker may live on after it closed its control pair: its `atexit` functions run in this time."""
-
-SECOND_STOP_S = 1.0
-"""A stop that comes sooner after the first is the same one: process managers pass on a Ctrl-C that the terminal has
-sent to everybody already, and that must not cut requests."""
 
 HARAKIRI_KILL_S = 0.3
 """Between the stack dump and the kill."""
@@ -121,7 +104,7 @@ def with_traceback(traceback: str, reason: str) -> str:
     return "\n".join(part for part in (before, "" if reason.startswith(last) else last, reason) if part)
 
 
-class _Turn(Attached, Recycling, Workforce):
+class _Turn(Ending, Recycling):
     """One step: what each event means."""
 
     # --- events
@@ -268,40 +251,6 @@ class _Turn(Attached, Recycling, Workforce):
         """Leave a reload to `finish`, which begins it as soon as it may."""
         self.fleet = replace(self.fleet, reload_queued=True, queued_tickets=self.fleet.queued_tickets + tickets)
 
-    def drain(self, source: str) -> None:
-        """Stop accepting, let requests end, leave. Asked for once more, and not at the same moment, it means now."""
-        if self.fleet.mode == "draining" and self.now - self.fleet.ending_since < SECOND_STOP_S:
-            self.log(f"{source} received at the same moment: it is the same stop (once more, later, means now)")
-            return
-        if self.fleet.mode in ("draining", "stopping"):
-            self.log(f"{source} received again: killing workers now...")
-            self.kill_all()
-            return
-        self.log(f"SIGINT/SIGTERM received ({source})...gracefully killing workers...")
-        self.begin_end("draining")
-        for handle in self.fleet.workers:
-            # One that is not ready yet has no request, unless it became ready this very moment.
-            self.drain_worker(handle, STOP_MERCY_S if handle.state == "starting" else None)
-
-    def end_when_idle(self) -> None:
-        self.drain("die-on-idle")
-
-    def end_with_program(self, plan: ProgramPlan) -> None:
-        if self.fleet.mode not in ("draining", "stopping"):
-            self.drain("attach-control-daemon")
-
-    def stop(self, source: str) -> None:
-        """Leave at once, without waiting for requests."""
-        if self.fleet.mode == "stopping":
-            self.kill_all()
-            return
-        self.log(f"{source} received...killing workers...")
-        if self.fleet.mode != "draining":
-            self.begin_end("stopping")
-        self.fleet = replace(self.fleet, mode="stopping")
-        for handle in self.fleet.workers:
-            self.stop_worker(handle)
-
     def pause(self, paused: bool) -> None:
         if self.fleet.mode in ("draining", "stopping"):
             self.log("pause and resume are ignored: the instance is stopping")
@@ -316,54 +265,6 @@ class _Turn(Attached, Recycling, Workforce):
         for handle in self.fleet.workers:
             if handle.state == "ready":
                 self.tell(handle, "pause" if paused else "resume")
-
-    # --- the end
-
-    def begin_end(self, mode: str) -> None:
-        """Do what a drain and a stop have in common."""
-        fleet = self.fleet
-        waiting = fleet.tickets + fleet.queued_tickets
-        was_starting = fleet.mode == "starting"
-        self.fleet = replace(
-            fleet,
-            mode="draining" if mode == "draining" else "stopping",
-            ending_since=self.now,
-            tickets=(),
-            queued_tickets=(),
-            reload_queued=False,
-            timers=self.timers_of_the_end(),
-        )
-        self.do(act.NotifySupervisor("stopping", "stopping"))
-        self.do(act.CloseListeners())
-        if waiting:
-            self.do(act.AnswerReload(waiting, 0, ok=False, reason="the instance was stopped"))
-        if was_starting:
-            self.do(act.AnnounceFailure(EXIT_FAILURE, "the instance was stopped before it was ready"))
-        for one in self.fleet.generations:
-            if one.state != "retiring":
-                self.end_generation(one)
-
-    def timers_of_the_end(self) -> tuple[Timer, ...]:
-        """List what still counts when the instance ends: whoever is to be killed is killed."""
-        return tuple(one for one in self.fleet.timers if one.kind in ("kill", "gone", "end", "program-kill"))
-
-    def end_generation(self, one: Generation) -> None:
-        """Let a generation's process go; its workers are the caller's."""
-        if one.pid and one.state in ("ready", "serving"):
-            self.do(act.EndGeneration(one.number))
-        elif one.pid:
-            # An import does not read the channel, and there is nothing in it to be finished.
-            self.do(act.KillGeneration(one.number))
-        self.put_generation(replace(one, state="retiring"))
-
-    def kill_all(self) -> None:
-        self.fleet = replace(self.fleet, mode="stopping")
-        for handle in self.fleet.workers:
-            self.kill_worker(handle)
-        self.kill_programs()
-        for one in self.fleet.generations:
-            if one.pid:
-                self.do(act.KillGeneration(one.number))
 
     # --- generations
 

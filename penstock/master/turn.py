@@ -19,6 +19,10 @@ from penstock.master.fleet import (
 )
 from penstock.values import replace
 
+EXIT_FAILURE = 1
+EXIT_NO_APP = 22
+"""As uWSGI's `need-app`."""
+
 MERCY_MARGIN_S = 2.0
 """The engine cuts connections itself when a drain's time is over; the kill comes this much later."""
 
