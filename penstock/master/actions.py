@@ -16,6 +16,11 @@ Word: TypeAlias = Literal["drain", "retire", "rest", "stop", "pause", "resume"]
 that the listeners refuse; retire, because others go on; rest, because there are no others until somebody connects."""
 
 
+Entry: TypeAlias = Literal["start", "reload", "replacement"]
+"""How a worker comes to serve. start: nothing serves yet. reload: it stands ready and takes no request before its
+generation serves. replacement: of one of its own generation, which serves."""
+
+
 @dataclass(frozen=True, slots=True)
 class StartGeneration:
     """Start the process of a generation; answered by GenerationStarted or ImportFailed."""
@@ -34,6 +39,7 @@ class SpawnWorker:
     generation: int
     worker: int
     slot: int
+    entry: Entry
 
 
 @dataclass(frozen=True, slots=True)

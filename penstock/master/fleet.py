@@ -139,6 +139,8 @@ class WorkerHandle:
     """Why its end is no surprise."""
     connected: bool = True
     """Whether its end of the control pair is still open."""
+    is_held: bool = False
+    """It takes no request, because its generation does not serve yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -654,7 +654,8 @@ class Master:
         link.workers[action.slot] = worker
         link.scoreboard.clear(action.slot)
         self._selector.register(mine, selectors.EVENT_READ, lambda mask: self._hear_worker(link, worker))
-        self._send(link, {"op": "spawn", "worker": action.worker, "slot": action.slot}, (theirs.fileno(),))
+        message = {"op": "spawn", "worker": action.worker, "slot": action.slot, "entry": action.entry}
+        self._send(link, message, (theirs.fileno(),))
         theirs.close()
 
     def _release_slot(self, action: act.ReleaseSlot) -> None:

@@ -263,7 +263,7 @@ class _Turn(Ending, Recycling):
         else:
             self.log("*** RESUME ***")
         for handle in self.fleet.workers:
-            if handle.state == "ready":
+            if handle.state == "ready" and not handle.is_held:
                 self.tell(handle, "pause" if paused else "resume")
 
     # --- generations
@@ -387,6 +387,7 @@ class _Turn(Ending, Recycling):
             records=tuple(replace(record, failures=0) for record in self.fleet.records),
         )
         self.do(act.CommitGeneration(one.number))
+        self.release(one)
         # First of all: whoever is told that the reload is over shall meet no old code any more.
         for old in before:
             self.retire(old)
@@ -512,7 +513,7 @@ class _Turn(Ending, Recycling):
         handle = replace(handle, state="ready")
         self.put_worker(handle)
         self.limit_lifetime(handle)
-        if self.fleet.paused:
+        if self.fleet.paused and not handle.is_held:
             self.tell(handle, "pause")
         if handle.replaces >= 0:
             old = self.fleet.worker(generation, handle.replaces)

@@ -44,12 +44,24 @@ class Turn:
         slot = next((slot for slot in range(slots_for(one.rules.processes)) if slot not in taken), None)
         if slot is None:
             return False
-        handle = WorkerHandle(one.number, slot, worker, "starting", self.now, replaces=replaces)
+        entry: act.Entry = "replacement"
+        if one.state != "serving":
+            entry = "reload" if self.fleet.mode == "reloading" else "start"
+        is_held = entry == "reload"
+        handle = WorkerHandle(one.number, slot, worker, "starting", self.now, replaces=replaces, is_held=is_held)
         record = self.fleet.record(worker)
         self.put_worker(handle)
         self.put_record(replace(record, spawns=record.spawns + 1, spawned_at=self.now))
-        self.do(act.SpawnWorker(one.number, worker, slot))
+        self.do(act.SpawnWorker(one.number, worker, slot, entry))
         return True
+
+    def release(self, one: Generation) -> None:
+        """Let the workers of a generation take requests, now that it serves."""
+        for handle in self.fleet.workers_of(one.number):
+            if handle.is_held:
+                self.put_worker(replace(handle, is_held=False))
+                if not self.fleet.paused:
+                    self.tell(handle, "resume")
 
     def rules_of(self, handle: WorkerHandle) -> Rules:
         """The rules that a worker was started under."""

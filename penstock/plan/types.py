@@ -484,6 +484,8 @@ class WorkerPlan:
     """Where lines of the server and of the app are written; opened for appending."""
     request_log_fd: int
     """Where request lines are written; equal to `log_fd` if they go to the same place."""
+    starts_paused: bool
+    """It takes no request before the master writes `resume`: its generation does not serve yet."""
 
 
 @dataclass(frozen=True, slots=True)

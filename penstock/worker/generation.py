@@ -360,14 +360,14 @@ class _Forker:
         if message["op"] == "end":
             self._ending = True
         elif message["op"] == "spawn" and not self._ending:
-            return self._spawn(message["worker"], message["slot"], descriptors[0])
+            return self._spawn(message["worker"], message["slot"], message["entry"], descriptors[0])
         elif message["op"] == "reopen-logs":
             move_logs(self._start, descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
         return None
 
-    def _spawn(self, worker: int, slot: int, control_fd: int) -> Assignment | None:
+    def _spawn(self, worker: int, slot: int, entry: str, control_fd: int) -> Assignment | None:
         flush_streams()  # An unfinished line would be written once more by each child.
         try:
             with warnings.catch_warnings():
@@ -380,7 +380,7 @@ class _Forker:
             self._channel.send({"event": "exited", "worker": worker, "slot": slot, "pid": 0, "status": STATUS_UNKNOWN})
             return None
         if pid == 0:
-            return self._become_worker(worker, slot, control_fd)
+            return self._become_worker(worker, slot, entry, control_fd)
         os.close(control_fd)
         handle = WorkerHandle(worker, slot, pid, _open_pidfd(pid))
         self._workers.append(handle)
@@ -390,7 +390,7 @@ class _Forker:
         self._channel.send({"event": "spawned", "worker": worker, "slot": slot, "pid": pid})
         return None
 
-    def _become_worker(self, worker: int, slot: int, control_fd: int) -> Assignment:
+    def _become_worker(self, worker: int, slot: int, entry: str, control_fd: int) -> Assignment:
         """Let go of what is the generation's alone."""
         self._channel.close()
         processes = sys.modules.get("multiprocessing.process")
@@ -415,6 +415,7 @@ class _Forker:
             handoff_send_fd=start.handoff_send_fd,
             log_fd=start.log_fd,
             request_log_fd=start.request_log_fd,
+            starts_paused=entry == "reload",
         )
         is_first = worker not in self._ids
         return Assignment(plan, self._apps, start, self._modules, self._forks, self._failures, is_first)

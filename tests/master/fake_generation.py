@@ -105,7 +105,7 @@ class Forker:
                 if message["op"] == "end":
                     ending = True
                 elif message["op"] == "spawn":
-                    self.spawn(message["worker"], message["slot"], descriptors[0])
+                    self.spawn(message["worker"], message["slot"], descriptors[0], message["entry"] == "reload")
         os._exit(0)
 
     def reap(self) -> None:
@@ -117,12 +117,12 @@ class Forker:
             event = {"event": "exited", "worker": worker, "slot": slot, "pid": pid, "status": status}
             self.channel.send(json.dumps(event).encode())
 
-    def spawn(self, worker: int, slot: int, control_fd: int) -> None:
+    def spawn(self, worker: int, slot: int, control_fd: int, is_held: bool) -> None:
         pid = os.fork()
         if not pid:
             signal.set_wakeup_fd(-1)
             self.channel.close()
-            work(self, worker, slot, socket.socket(fileno=control_fd))
+            work(self, worker, slot, socket.socket(fileno=control_fd), is_held)
         os.close(control_fd)
         self.workers[pid] = (worker, slot)
         event = {"event": "spawned", "worker": worker, "slot": slot, "pid": pid}
@@ -156,7 +156,7 @@ class Board:
         self.count(16, 1)
 
 
-def work(forker: Forker, worker: int, slot: int, control: socket.socket) -> NoReturn:
+def work(forker: Forker, worker: int, slot: int, control: socket.socket, is_held: bool) -> NoReturn:
     """Be a worker."""
     plan = forker.plan
     signal.signal(signal.SIGRTMIN + 1, lambda number, frame: os.write(2, b"stacks are here\n") and None)
@@ -167,9 +167,9 @@ def work(forker: Forker, worker: int, slot: int, control: socket.socket) -> NoRe
                 os._exit(EXIT_NO_APP)
     board = Board(forker.board_fd, slot, plan["engine"]["threads"])
     board.put(0, os.getpid())
-    board.put(8, 2)
+    board.put(8, 3 if is_held else 2)
     control.send(b"ready")
-    accepting, served = True, 0
+    accepting, served = not is_held, 0
     limit = plan["engine"]["max_requests"]
     while True:
         watched: list[Any] = [control, forker.lifeline, *(forker.listeners if accepting else [])]

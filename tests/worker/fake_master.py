@@ -139,11 +139,11 @@ class FakeMaster:
             self.pids.append(result["pid"])
         return result
 
-    def spawn(self, worker: int = 1, slot: int = 0, ready: bool = True) -> socket.socket:
+    def spawn(self, worker: int = 1, slot: int = 0, ready: bool = True, entry: str = "start") -> socket.socket:
         """Ask for a worker; return the control pair's end, after `spawned` and (with `ready`) its `ready`."""
         mine, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         mine.settimeout(WAIT_S)
-        message = json.dumps({"op": "spawn", "worker": worker, "slot": slot}).encode()
+        message = json.dumps({"op": "spawn", "worker": worker, "slot": slot, "entry": entry}).encode()
         socket.send_fds(self.channel, [message], [other.fileno()])
         other.close()
         self.controls.append(mine)

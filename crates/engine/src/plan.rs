@@ -170,4 +170,5 @@ pub struct WorkerPlan {
     pub handoff_send_fd: i32,
     pub log_fd: i32,
     pub request_log_fd: i32,
+    pub starts_paused: bool,
 }

@@ -522,6 +522,7 @@ mod tests {
             handoff_send_fd: handoff.1,
             log_fd: 2,
             request_log_fd: 2,
+            starts_paused: false,
         }
     }
 

@@ -234,7 +234,7 @@ impl EventLoop {
             threads: engine.threads,
             backlog: None,
             capacity: if engine.multiprocess { engine.threads } else { 2 * engine.threads },
-            paused: false,
+            paused: plan.starts_paused,
             leaving: None,
             next_sweep_ms: 0,
             accept_after_ms: 0,

@@ -131,7 +131,7 @@ impl Shared {
         let pid = std::process::id();
         board.start(slot, pid, sys::epoch_us());
         // From here on nothing can fail but the caller's next steps, and the sockets are open already.
-        board.worker(slot).set_state(WorkerState::Accepting);
+        board.worker(slot).set_state(if plan.starts_paused { WorkerState::Paused } else { WorkerState::Accepting });
         let logs = Logs::new(&plan)?;
         let policy = WritePolicy {
             buffer_bytes: engine.response_buffer_bytes.max(1),
