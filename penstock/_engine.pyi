@@ -41,6 +41,12 @@ class Engine:
     def forked(self, in_child: bool) -> None:
         """Note that the app forked, in the parent and in the child: a child that comes back must not serve."""
 
+    def connection_fd(self, thread: int) -> int:
+        """Return the descriptor of the connection that app thread `thread` answers to.
+
+        ValueError if it answers no request.
+        """
+
     def set_log_variable(self, thread: int, name: bytes, value: bytes) -> None:
         """Remember a variable for the log line of the request that app thread `thread` is busy with."""
 

@@ -227,7 +227,8 @@ EDGES: dict[str, frozenset[str]] = {
     "master": frozenset(
         {"plan", "plan.types", "config", "options", "observe", "titles", "_engine", "server_log", "hooks"}
     ),
-    "worker": frozenset({"plan.types", "titles", "_engine", "server_log", "hooks"}),
+    # Of the instance, what the application may ask for (`uwsgi.workers`).
+    "worker": frozenset({"plan.types", "observe", "titles", "_engine", "server_log", "hooks"}),
     "doctor": frozenset({"options", "config", "plan", "plan.types"}),
     "deploy": frozenset({"options", "config", "plan", "plan.types"}),
     "commands": frozenset(

@@ -132,6 +132,7 @@ class Master:
         self._touch_programs = TouchWatch(given.plan.programs.touched)
         self._lifeline_read, self._lifeline_write = os.pipe2(os.O_CLOEXEC)
         self._handoff = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        self._locks_fd = os.memfd_create("penstock-locks", os.MFD_CLOEXEC)
         self._stats: StatsServer | None = None
         if given.stats is not None:
             self._stats = StatsServer(
@@ -624,7 +625,8 @@ class Master:
             self._selector.register(channel, selectors.EVENT_READ, lambda mask: self._channel_ready(link, mask))
             handoff_receive, handoff_send = self._handoff
             descriptors = (
-                *(plan_fd, self._lifeline_read, scoreboard.fd, handoff_receive.fileno(), handoff_send.fileno(), 2),
+                *(plan_fd, self._lifeline_read, scoreboard.fd, handoff_receive.fileno(), handoff_send.fileno()),
+                *(self._locks_fd, 2),
                 *(one.fd for one in listeners),
                 *(self._given.logs.descriptors()[1:] if self._given.logs is not None else ()),
             )
@@ -723,6 +725,7 @@ class Master:
             link.close()
         os.close(self._lifeline_read)
         os.close(self._lifeline_write)
+        os.close(self._locks_fd)
         for end in self._handoff:
             end.close()
         self._selector.close()

@@ -43,6 +43,8 @@ class WorkerRow:
     app_requests: tuple[int, ...] = ()
     """Of each app where there are several, by their ids; the last counts all that have no cell of their own."""
     app_exceptions: tuple[int, ...] = ()
+    worker_id: int = 0
+    """1 for the first worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,16 @@ class Scoreboard:
         for name, value in header.items():
             offset, kind = layout.header_fields[name]
             _FORMATS[kind].pack_into(self._memory, offset, value)
+
+    @classmethod
+    def of(cls, layout: Layout, fd: int) -> Scoreboard:
+        """Read one that the master has made, with the descriptor of its memory, which stays the caller's."""
+        board = cls.__new__(cls)
+        board.layout = layout
+        board.fd = os.dup(fd)
+        board._memory = mmap.mmap(board.fd, os.fstat(board.fd).st_size, prot=mmap.PROT_READ)
+        board.slots, board.threads = (board._cell(0, layout.header_fields[name]) for name in ("slots", "threads"))
+        return board
 
     def worker(self, slot: int) -> WorkerRow:
         """Read a worker's cells."""

@@ -7,7 +7,7 @@ from penstock.options.option import Option, OptionType
 TITLE = "Accepted from uWSGI, not needed here"
 
 NO_ROUTER = "there is no router process: the workers serve HTTP themselves"
-NO_LOCKS = "workers share no locks that could be of one kind or another"
+NO_LOCKS = "the kernel holds the locks of uwsgi.lock, in memory without a name that ends with the instance"
 NO_PLUGINS = "there are no plugins to load"
 CLIENT_LEFT = "a client that leaves is never the application's error"
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from penstock.options.option import Option, Value, at_least, not_empty
+from penstock.options.option import Option, Value, at_least, between, not_empty
 
 TITLE = "Python"
+
+MOST_LOCKS = 10_000
 
 
 def is_alias(value: Value) -> str | None:
@@ -66,6 +68,14 @@ OPTIONS = (
         help="the same as lazy-apps",
         verdict="differs",
         note="a reload starts new workers beside the old ones, as every reload does",
+    ),
+    Option(
+        name="locks",
+        type="integer",
+        default=0,
+        tier=3,
+        check=between(0, MOST_LOCKS, "which is more than any application needs"),
+        help="how many locks the application has beside lock 0 (uwsgi.lock)",
     ),
     Option(
         name="no-server",

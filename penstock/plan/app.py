@@ -33,6 +33,7 @@ def app(context: Context) -> AppPlan:
         mounts=mounts.mounts(context),
         python=interpreter.interpreter(context),
         keeps_input=said.flag("honour-stdin"),
+        locks=said.number("locks"),
     )
 
 

@@ -150,6 +150,8 @@ class AppPlan:
     python: PythonPlan = PythonPlan()
     keeps_input: bool = False
     """Standard input stays what it was at the start, instead of being empty."""
+    locks: int = 0
+    """How many locks the application has beside lock 0 (`uwsgi.lock`)."""
 
     @property
     def description(self) -> str:

@@ -109,6 +109,7 @@ class Start:
     handoff_send_fd: int
     log_fd: int
     request_log_fd: int
+    locks_fd: int
 
     def close_sockets(self) -> None:
         """Let go of what others listen on and wait for, in a process that has no business with it."""
@@ -128,7 +129,7 @@ def read_start(message: dict[str, Any], descriptors: list[int]) -> Start:
     The plan comes as the first descriptor, a memfd, because it has no size limit there. A message of another shape is
     a defect of Penstock and ends as the KeyError or TypeError that it gives.
     """
-    plan_fd, lifeline, scoreboard, handoff_receive, handoff_send, log, *sockets = descriptors
+    plan_fd, lifeline, scoreboard, handoff_receive, handoff_send, locks, log, *sockets = descriptors
     plan = json.loads(_read_all(plan_fd))
     os.close(plan_fd)
     # The log of requests comes last, where it is not that of the server.
@@ -154,6 +155,7 @@ def read_start(message: dict[str, Any], descriptors: list[int]) -> Start:
         handoff_send_fd=handoff_send,
         log_fd=log,
         request_log_fd=request_log,
+        locks_fd=locks,
     )
 
 

@@ -24,7 +24,7 @@ from penstock import hooks, titles
 from penstock.plan.types import WorkerPlan
 from penstock.server_log import LOG
 from penstock.values import dataclass
-from penstock.worker import beside, bodies, signals, surroundings
+from penstock.worker import beside, bodies, fork_safety, signals, surroundings
 from penstock.worker.apps import Application, Apps, Loaded, OneDjango, applications, together
 from penstock.worker.channel import Channel, MasterGone, Start, read_start
 from penstock.worker.failures import FailureLog
@@ -81,7 +81,7 @@ def serve(channel: Channel) -> int | Assignment:
         faulthandler.enable(start.log_fd)
         failures = FailureLog(start.is_reload)
         modules = Modules(start)
-        forks = signals.AppForks(lambda: _let_go(channel, start))
+        forks = signals.AppForks(lambda: _let_go(channel, start, modules))
         try:
             surroundings.prepare(start)
         except surroundings.Unfit as error:
@@ -91,8 +91,9 @@ def serve(channel: Channel) -> int | Assignment:
             return EXIT_NO_APP
         apps = None
         began = time.monotonic()
+        before = fork_safety.Before()
         try:
-            import_shared(start, failures, channel.fileno())
+            import_shared(start, failures, before, channel.fileno())
             if not start.lazy_apps:
                 apps = import_apps(start, failures, channel.fileno())
         except AppNotLoaded as failure:
@@ -101,7 +102,8 @@ def serve(channel: Channel) -> int | Assignment:
         if apps is None:
             channel.send({"event": "imported", "seconds": 0.0, "lazy": True})
         else:
-            settle()
+            modules.say_what_is_not_read()
+            settle(before)
             seconds = round(time.monotonic() - began, 3)
             channel.send({"event": "imported", "seconds": seconds, "app_seconds": apps.seconds})
         return _Forker(channel, start, modules, forks, failures, apps).run()
@@ -109,8 +111,9 @@ def serve(channel: Channel) -> int | Assignment:
         return 0
 
 
-def _let_go(channel: Channel, start: Start) -> None:
+def _let_go(channel: Channel, start: Start, modules: Modules) -> None:
     """In a process that the app forks while it is imported: neither keep the listeners bound, nor the generation."""
+    modules.leave()
     channel.close()
     start.close_sockets()
 
@@ -202,14 +205,14 @@ def _run_hooks(start: Start, failures: FailureLog, point: str, who: str) -> None
         raise failure from error
 
 
-def import_shared(start: Start, failures: FailureLog, *watched: int) -> None:
+def import_shared(start: Start, failures: FailureLog, before: fork_safety.Before, *watched: int) -> None:
     """Import what all processes share, before the first of them. Raises AppNotLoaded, logged already."""
     names = start.app.python.shared_imports
     if names:
         with Watch(start.lifeline_fd, *watched, notice=_Current("").make_notice()):
             _beside(start, failures, "", lambda: beside.import_all("shared-import", names))
         if start.lazy_apps:
-            settle()
+            settle(before)
 
 
 def _beside(start: Start, failures: FailureLog, who: str, action: Callable[[], None]) -> None:
@@ -268,34 +271,13 @@ class _Current:
         return mention
 
 
-def settle() -> None:
+def settle(before: fork_safety.Before) -> None:
     """Make the imported app fit to be forked: one heap for all workers, and nothing that can not be shared."""
-    _close_database_connections()
+    fork_safety.report(before)
     gc.collect()
     # Every object so far leaves the collector's sight: collecting in a worker would otherwise touch, and so copy,
     # each page that the workers share.
     gc.freeze()
-    threads = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
-    if threads:
-        say(
-            f"*** WARNING: importing the app started {len(threads)} thread(s) that no worker will have: "
-            f"{', '.join(threads)}. Start them in uwsgidecorators.postfork, or set lazy-apps = true ***"
-        )
-
-
-def _close_database_connections() -> None:
-    """Close what Django opened while it was imported; each worker opens its own at its first query.
-
-    A connection shared by several processes mixes up their answers.
-    """
-    database, conf = sys.modules.get("django.db"), sys.modules.get("django.conf")
-    if database is None or conf is None or not conf.settings.configured:
-        # Where the settings themselves can not be read there is no connection, and asking would read them again.
-        return
-    try:
-        database.connections.close_all()
-    except Exception as error:
-        say(f"database connections of the import could not be closed: {error!r}")
 
 
 def _report_failure(channel: Channel, failure: AppNotLoaded) -> None:
@@ -371,7 +353,7 @@ class _Forker:
         flush_streams()  # An unfinished line would be written once more by each child.
         try:
             with warnings.catch_warnings():
-                # Python warns of threads at a fork; settle() has said so, with their names and a cure.
+                # Python warns of threads at a fork; fork_safety has said so, with their names and a cure.
                 warnings.simplefilter("ignore", DeprecationWarning)
                 pid = self._forks.fork_worker()
         except OSError as error:

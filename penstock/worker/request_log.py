@@ -1,4 +1,4 @@
-"""What an app may say about the log line of the request that it answers: `uwsgi.set_logvar` and its like."""
+"""What an app may say and ask about the request that it answers: `uwsgi.set_logvar` and its like."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ class LogsRequests(Protocol):
     def log_this_request(self, thread: int) -> None:
         """Write the line whatever the options say."""
 
+    def connection_fd(self, thread: int) -> int:
+        """Return the descriptor of the request's connection."""
+
 
 class _Thread(threading.local):
     core = -1
 
 
 class RequestLog:
-    """The functions of the module `uwsgi` that concern the line of the current request."""
+    """The functions of the module `uwsgi` that concern the current request."""
 
     def __init__(self) -> None:
         self.engine: LogsRequests | None = None
@@ -45,6 +48,11 @@ class RequestLog:
         """Write the log line of this request although requests are not logged."""
         engine, core = self._current("log_this_request")
         engine.log_this_request(core)
+
+    def connection_fd(self) -> int:
+        """Return the descriptor of this request's connection; it stays the server's."""
+        engine, core = self._current("connection_fd")
+        return engine.connection_fd(core)
 
     def _current(self, name: str) -> tuple[LogsRequests, int]:
         if self.engine is None or self.thread.core < 0:

@@ -1,24 +1,37 @@
 """The modules `uwsgi` and `uwsgidecorators` as an app may import them inside the server.
 
-Only what is true without a request is here; a name that is missing is missing (AttributeError), because libraries
-probe with hasattr. Strings are bytes, as uWSGI's are.
+Here: their names, and when each part of them begins to be true. What is behind the names has modules of its own
+(`app_locks`, `app_signals`, `instance_view`, `request_log`, `decorators`); what uWSGI has and Penstock has not is
+`absent`. Strings are bytes, as uWSGI's are.
 """
 
 from __future__ import annotations
 
 import importlib.machinery
 import os
+import select
 import signal
+import stat
 import sys
 import time
 import traceback
 from collections.abc import Callable
+from functools import cached_property
+from operator import index
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from penstock import titles
+from penstock.worker import absent
+from penstock.worker.app_locks import Locks
+from penstock.worker.app_signals import Signals
 from penstock.worker.channel import Start
+from penstock.worker.decorators import Decorators
 from penstock.worker.request_log import LogsRequests, RequestLog
 from penstock.worker.server_log import say
+
+if TYPE_CHECKING:
+    from penstock.worker.instance_view import InstanceView
 
 COMPATIBLE_VERSION = (2, 0, 31)
 """The uWSGI release whose behaviour Penstock takes over. Clients compare it to know which options exist."""
@@ -26,7 +39,9 @@ COMPATIBLE_VERSION = (2, 0, 31)
 ALWAYS_ON = ("enable-threads", "master", "py-call-uwsgi-fork-hooks")
 """What Penstock does whatever is written; monitoring clients refuse to start, or warn, where `opt` lacks them."""
 
-Hook = Callable[[], Any]
+SPOOL_RESULTS = {"SPOOL_OK": -2, "SPOOL_RETRY": -1, "SPOOL_IGNORE": 0}
+
+Hook = Callable[..., Any]
 
 
 class Modules:
@@ -34,29 +49,45 @@ class Modules:
 
     def __init__(self, start: Start) -> None:
         """Make both for the instance that `start` describes, and let `import` find them."""
+        self._start = start
         self._worker_id = 0
+        self._is_accepting = False
         self._master_pid = start.master_pid
-        self._postfork: list[tuple[int, Hook]] = []
         self._request_log = RequestLog()
+        self._signals = Signals(start.processes)
+        # Lock 0 is always there.
+        self._locks = Locks(start.locks_fd, 1 + start.app.locks)
         self.uwsgi = self._make_uwsgi(start)
+        self._decorators = Decorators(self.uwsgi)
         sys.modules["uwsgi"] = self.uwsgi
         sys.modules["uwsgidecorators"] = self._make_decorators()
 
     def enter_worker(self, worker_id: int) -> None:
         """From here on this process is that worker."""
         self._worker_id = worker_id
+        self._locks.forget()
 
     def enter_engine(self, engine: LogsRequests) -> None:
-        """From here on there are requests."""
+        """From here on there are requests, and signals are handled."""
         self._request_log.engine = engine
+        self._is_accepting = True
+        self._signals.enter_worker(self._worker_id)
 
     def enter_core(self, number: int) -> None:
         """From here on this thread is that app thread."""
         self._request_log.thread.core = number
 
+    def leave(self) -> None:
+        """In a process that the app forked: the locks of its parent are not its own."""
+        self._locks.forget()
+
+    def say_what_is_not_read(self) -> None:
+        """Name what the app has assigned to the module in vain."""
+        absent.say_what_is_not_read(vars(self.uwsgi))
+
     def run_postfork_hooks(self) -> None:
         """Call what the app wants called in each worker. One that fails is logged, and the worker goes on."""
-        hooks = [hook for wanted, hook in self._postfork if wanted in (0, self._worker_id)]
+        hooks = [hook for wanted, hook in self._decorators.postfork_hooks if wanted in (0, self._worker_id)]
         single = getattr(self.uwsgi, "post_fork_hook", None)
         for hook in [*([single] if callable(single) else []), *hooks]:
             try:
@@ -88,22 +119,58 @@ class Modules:
             started_on=int(time.time()),
             is_a_reload=start.is_reload,
             applications=None,
+            loop=None,
+            unbit=None,
+            sockets=[listener.fd for listener in start.listeners],
             masterpid=self._masterpid,
+            mypid=os.getpid,
             worker_id=self._get_worker_id,
+            workers=self._workers,
+            total_requests=self._total_requests,
+            request_id=self._request_id,
             mule_id=_mule_id,
+            i_am_the_spooler=_no,
+            in_farm=_no,
+            accepting=_no,
+            ready=self._ready,
+            listen_queue=self._listen_queue,
+            mem=_mem,
             log=_log,
+            logsize=self._logsize,
+            micros=_micros,
+            setprocname=_setprocname,
             reload=self._reload,
             stop=self._stop,
+            is_connected=_is_connected,
+            connection_fd=self._request_log.connection_fd,
             set_logvar=self._request_log.set_logvar,
             get_logvar=self._request_log.get_logvar,
             log_this_request=self._request_log.log_this_request,
+            lock=self._locks.lock,
+            unlock=self._locks.unlock,
+            is_locked=self._locks.is_locked,
+            register_signal=self._signals.register_signal,
+            signal=self._signals.signal,
+            signal_registered=self._signals.signal_registered,
+            **SPOOL_RESULTS,
+            **dict(absent.registrations()),
+            __getattr__=absent.missing,
         )
+        if isinstance(opt.get("pidfile"), bytes):
+            module.pidfile = opt["pidfile"]  # type: ignore[attr-defined]
         return module
 
     def _make_decorators(self) -> ModuleType:
         module = _empty_module("uwsgidecorators", "Decorators around the `uwsgi` module.")
-        vars(module).update(postfork=self._register_postfork, __all__=["postfork"])
+        self._decorators.fill(module)
         return module
+
+    @cached_property
+    def _view(self) -> InstanceView:
+        # Few apps ask, and no process shall have mapped it that does not.
+        from penstock.worker.instance_view import InstanceView
+
+        return InstanceView(self._start)
 
     def _masterpid(self) -> int:
         """Return the process id of the master."""
@@ -112,6 +179,35 @@ class Modules:
     def _get_worker_id(self) -> int:
         """Return 1 for the first worker, and 0 before there are workers."""
         return self._worker_id
+
+    def _workers(self) -> tuple[dict[str, Any], ...]:
+        """Describe each worker."""
+        return self._view.workers()
+
+    def _total_requests(self) -> int:
+        """Return how many requests all workers have answered."""
+        return self._view.total_requests()
+
+    def _request_id(self) -> int:
+        """Return how many requests this app thread has answered."""
+        return self._view.request_id(self._worker_id, max(0, self._request_log.thread.core)) if self._worker_id else 0
+
+    def _ready(self) -> bool | None:
+        """Return True in a worker that accepts requests."""
+        return True if self._is_accepting else None
+
+    def _listen_queue(self, number: int = 0) -> int:
+        """Return how many connections wait at a socket, by its place in the configuration."""
+        from penstock.worker.instance_view import waiting_connections
+
+        if not 0 <= index(number) < len(self._start.listeners):
+            raise ValueError(f"unable to find socket {number}")
+        return waiting_connections(self._start.listeners[number].fd)
+
+    def _logsize(self) -> int:
+        """Return the size of the log file in bytes, 0 if the log is no file."""
+        found = os.fstat(self._start.log_fd)
+        return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
     def _reload(self) -> bool | None:
         """Ask the master for a reload; None if it can not be reached."""
@@ -127,18 +223,6 @@ class Modules:
         except OSError:
             return None
         return True
-
-    def _register_postfork(self, target: Hook | int) -> Any:
-        """Register a function for every worker (`@postfork`), or for one (`@postfork(2)`)."""
-        if callable(target):
-            self._postfork.append((0, target))
-            return target
-
-        def register(function: Hook) -> Hook:
-            self._postfork.append((target, function))
-            return function
-
-        return register
 
 
 def options(pairs: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
@@ -169,7 +253,46 @@ def _mule_id() -> int:
     return 0
 
 
+def _no(*arguments: Any) -> None:
+    """Return None, which is uWSGI's way to say no; and there is nothing to do."""
+
+
+def _mem() -> tuple[int, int]:
+    """Return the resident memory and the address space of this process, in bytes."""
+    from penstock.observe.proc import memory_bytes
+
+    return memory_bytes(os.getpid())
+
+
+def _micros() -> int:
+    """Return the time in microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
+def _setprocname(title: str) -> None:
+    """Give this process a title."""
+    if not isinstance(title, str):
+        raise TypeError(f"setprocname() argument 1 must be str, not {type(title).__name__}")
+    titles.set_title((title,), title)
+
+
+def _is_connected(descriptor: int) -> bool:
+    """Whether a socket is there, has no error, and its other end has not closed it."""
+    descriptor = index(descriptor)
+    try:
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            return False
+    except (OSError, OverflowError):
+        return False
+    poller = select.poll()
+    # An error of the socket is always reported.
+    poller.register(descriptor, select.POLLRDHUP)
+    return not poller.poll(0)
+
+
 def _log(text: str | bytes) -> bool:
     """Write a line to the server log."""
+    if not isinstance(text, (str, bytes)):
+        raise TypeError(f"log() argument 1 must be str, not {type(text).__name__}")
     say(text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else text)
     return True

@@ -55,6 +55,7 @@ def _serve(assignment: Assignment) -> int:
     plan, modules = assignment.plan, assignment.modules
     modules.enter_worker(plan.worker_id)
     signals.ignore()
+    reseed()
     hooks.run(assignment.start.hooks.at("post-fork"))
     faulthandler.register(signals.STACK_DUMP, file=plan.log_fd, all_threads=True)
     apps = assignment.apps
@@ -65,6 +66,7 @@ def _serve(assignment: Assignment) -> int:
         except AppNotLoaded as failure:
             tell_master(plan.control_fd, f"failed {shorten(f'{failure.traceback}{failure}', REPORT_LIMIT)}")
             return EXIT_NO_APP
+        modules.say_what_is_not_read()
         gc.collect()
         gc.freeze()
     if assignment.start.app.python.chdir_after is not None:
@@ -100,6 +102,13 @@ def _serve(assignment: Assignment) -> int:
         tracebacker.close()
     _finish(assignment, threads, EXIT_DEADLINE_S[reason], wait=reason == "drained")
     return 0
+
+
+def reseed() -> None:
+    """Let each worker have random numbers of its own. The module `random` has seen to that by itself at the fork."""
+    numbers = sys.modules.get("numpy.random")
+    if numbers is not None:
+        numbers.seed()
 
 
 def _accepting(assignment: Assignment) -> tuple[str, ...]:
@@ -148,6 +157,7 @@ def _run_app_thread(engine: Engine, number: int, modules: Modules) -> None:
 
 def _let_go(assignment: Assignment) -> None:
     """In a process that the app forked: neither keep the listeners bound, nor the worker seemingly alive."""
+    assignment.modules.leave()
     assignment.start.close_sockets()
     # The engine may have closed it already.
     with contextlib.suppress(OSError):

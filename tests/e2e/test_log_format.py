@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,11 +11,11 @@ import pytest
 
 from penstock.options.log_variables import VARIABLES
 from tests.e2e.clients import connect, get, uwsgi_request
-from tests.e2e.harness import APPS, ROOT, Penstock, free_port, until
+from tests.e2e.harness import APPS, Penstock, until
+from tests.e2e.original import Original
 
 APP = APPS / "logged.py"
 SNOWMAN = "☃".encode().decode("latin-1")
-UWSGI = ROOT / ".venv" / "bin" / "uwsgi"
 
 
 def start(*options: str | Path) -> Penstock:
@@ -192,41 +191,13 @@ def test_a_client_that_left_is_logged() -> None:
 # -- beside uWSGI
 
 
-class Original:
-    """uWSGI itself with the same format."""
-
-    def __init__(self, log: Path, *options: str | Path) -> None:
-        self.log = log
-        self.address = f"127.0.0.1:{free_port()}"
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [UWSGI, "--http-socket", self.address, "--wsgi-file", APP, "--master", "--die-on-term", *options],
-                stdout=output,
-                stderr=output,
-            )
-        until("uWSGI listens", self._listens)
-
-    def _listens(self) -> bool:
-        try:
-            connect(self.address).close()
-        except ConnectionRefusedError:
-            return False
-        return True
-
-    def stop(self) -> str:
-        """End it; return its log."""
-        self.process.terminate()
-        self.process.wait(20)
-        return self.log.read_text()
-
-
 @pytest.fixture
 def beside_uwsgi(short_dir: Path) -> Iterator[Callable[..., tuple[list[str], list[str]]]]:
     """Do the same requests with both; lines of uWSGI and of Penstock."""
     running: list[Original] = []
 
     def compare(ask: Callable[[str], int], *options: str) -> tuple[list[str], list[str]]:
-        original = Original(short_dir / "uwsgi.log", *options)
+        original = Original(short_dir / "uwsgi.log", APP, *options)
         running.append(original)
         requests = ask(original.address)
         # It logs after it has answered, and does not wait for that when it is stopped.

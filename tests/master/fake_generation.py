@@ -30,7 +30,7 @@ def main() -> None:
     channel = socket.socket(fileno=3)
     data, descriptors, _, _ = socket.recv_fds(channel, 1 << 16, 64)
     message = json.loads(data)
-    plan_fd, lifeline, board_fd, _, _, log_fd, *listeners = descriptors
+    plan_fd, lifeline, board_fd, _, _, _, log_fd, *listeners = descriptors
     with os.fdopen(plan_fd) as file:
         plan = json.load(file)
     assert message["op"] == "start" and len(listeners) == len(plan["listeners"])

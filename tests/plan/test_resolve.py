@@ -309,3 +309,8 @@ def test_forms_of_the_statistics() -> None:
     assert plan().stats_form == StatsFormPlan()
     made = plan("--stats-http", "--stats-min", "--stats-no-cores", "--stats-no-metrics").stats_form
     assert (made.http, made.minified, made.cores) == (True, True, False)
+
+
+def test_locks_are_counted() -> None:
+    assert plan("--http", ":0").app.locks == 0
+    assert plan("--http", ":0", "--locks", "3").app.locks == 3

@@ -37,7 +37,9 @@ def install(directory: Path, engine: bool = True) -> Path:
     shutil.copytree(source / "worker", package / "worker", ignore=shutil.ignore_patterns("__pycache__"))
     (package / "plan").mkdir()
     modules = ("__init__.py", "hooks.py", "server_log.py", "titles.py", "values.py")
-    for name in (*modules, "plan/__init__.py", "plan/types.py", "plan/process_types.py"):
+    observe = ("observe/__init__.py", "observe/proc.py", "observe/scoreboard.py")
+    (package / "observe").mkdir()
+    for name in (*modules, *observe, "plan/__init__.py", "plan/types.py", "plan/process_types.py"):
         shutil.copy(source / name, package / name)
     if engine:
         shutil.copy(Path(__file__).with_name("fake_engine.py"), package / "_engine.py")
@@ -85,6 +87,7 @@ class FakeMaster:
         # As the master makes them; an engine that waits in one accept serves nobody.
         for each in (*self.handoff, self.listener):
             each.setblocking(False)
+        self.locks_fd = os.memfd_create("locks")
         self.controls: list[socket.socket] = []
         self.pids: list[int] = []
         moved = os.dup(other.fileno())
@@ -121,8 +124,8 @@ class FakeMaster:
         os.write(memfd, json.dumps(plan).encode())
         scoreboard = os.memfd_create("scoreboard") if scoreboard_fd is None else os.dup(scoreboard_fd)
         descriptors = [
-            memfd, self.lifeline_read, scoreboard, self.handoff[0].fileno(), self.handoff[1].fileno(), self._log_fd,
-            self.listener.fileno(),
+            memfd, self.lifeline_read, scoreboard, self.handoff[0].fileno(), self.handoff[1].fileno(), self.locks_fd,
+            self._log_fd, self.listener.fileno(),
         ]  # fmt: skip
         # A real master sends its own plan beside it as a convenience; nothing may depend on that copy.
         message = json.dumps({"op": "start", "generation": 1, "plan": {}}).encode()
@@ -189,6 +192,7 @@ class FakeMaster:
             each.close()
         os.close(self.lifeline_read)
         os.close(self._log_fd)
+        os.close(self.locks_fd)
 
 
 def ask(control: socket.socket, order: str) -> str:

@@ -311,7 +311,7 @@ def test_threads_of_the_import_are_named_before_they_are_lost(master: FakeMaster
     )
     master.start(app_plan(project))
     master.event()
-    assert "started 1 thread(s) that no worker will have: metrics-sender" in master.log()
+    assert "the thread metrics-sender (Event.wait, " in master.log()
     control = master.spawn()
     assert value(control, "[each.name for each in threading.enumerate()]") == ["MainThread"]
 

@@ -10,7 +10,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
-use crate::bridge::{ResponseSlot, WsgiApp};
+use crate::bridge::{ResponseSlot, Responses, WsgiApp};
 use crate::budget::Charge;
 use crate::inspect;
 use crate::log_format::{self, Notes};
@@ -31,6 +31,7 @@ pyo3::create_exception!(
 #[pyclass(frozen, module = "penstock._engine")]
 pub struct Engine {
     worker: Arc<Worker>,
+    responses: Arc<Responses>,
 }
 
 #[pymethods]
@@ -48,8 +49,9 @@ impl Engine {
         failed: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let app = WsgiApp::new(py, &plan, app, mounts, failed)?;
+        let responses = app.responses();
         let worker = Worker::new(plan, Box::new(app)).map_err(|error| EngineError::new_err(error.to_string()))?;
-        Ok(Self { worker: Arc::new(worker) })
+        Ok(Self { worker: Arc::new(worker), responses })
     }
 
     /// Tell the engine that the app forked: after it, in the parent and in the child (for `os.register_at_fork`).
@@ -59,6 +61,12 @@ impl Engine {
         } else {
             self.worker.shared.note_child();
         }
+    }
+
+    /// The descriptor of the connection that app thread `thread` answers to.
+    fn connection_fd(&self, py: Python<'_>, thread: usize) -> PyResult<i32> {
+        let found = self.responses.connection_fd(py, thread);
+        found.ok_or_else(|| PyValueError::new_err(format!("app thread {thread} answers no request")))
     }
 
     /// Remember a variable for the log line of the request that app thread `thread` is busy with.

@@ -4,6 +4,7 @@
 //! HTTP/1.1 and delimited by the end of the connection for HTTP/1.0 and uwsgi. A body that does not fit its announced
 //! length is cut to it, or the connection is cut, so that the next response is never misread.
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use wire::http1::Version;
@@ -178,6 +179,11 @@ impl Response {
     }
 
     /// Whether the client is gone, so that more output is of no use.
+    /// The descriptor of its connection.
+    pub fn connection_fd(&self) -> RawFd {
+        self.socket.fd()
+    }
+
     pub fn gone(&self) -> Option<Gone> {
         self.gone
     }

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 pub const MAGIC: u64 = u64::from_le_bytes(*b"PENSTOCK");
 
 /// Changes with every change of a field's place or meaning.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Longest request line that is kept, in bytes.
 pub const LINE_BYTES: usize = 200;
@@ -163,6 +163,8 @@ block! {
     /// One worker. Counters start at 0 with the process.
     WorkerBoard {
         pid: AtomicU64,
+        /// 1 for the first worker.
+        worker_id: AtomicU64,
         /// A [`WorkerState`].
         state: AtomicU64,
         /// Microseconds since 1970.

@@ -14,6 +14,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::string::PyStringData;
 use pyo3::types::{PyList, PyString, PyTuple};
+use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 pub use environ::Environs;
@@ -38,6 +39,22 @@ pub struct WsgiApp {
     environs: Environs,
     /// One for each app thread, which alone locks it.
     threads: Vec<Mutex<ThreadState>>,
+    responses: Arc<Responses>,
+}
+
+/// Where the response of each app thread is, for what an app asks about the request that it answers.
+pub struct Responses(Vec<Mutex<Option<Arc<ResponseSlot>>>>);
+
+impl Responses {
+    fn put(&self, thread: usize, slot: &Arc<ResponseSlot>) {
+        *self.0[thread].lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(slot));
+    }
+
+    /// The descriptor of the connection that app thread `thread` answers to; None if it answers to none.
+    pub fn connection_fd(&self, py: Python<'_>, thread: usize) -> Option<RawFd> {
+        let slot = self.0.get(thread)?.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        slot.acquire(py).as_ref().map(Response::connection_fd)
+    }
 }
 
 /// What an app thread keeps of Python between requests.
@@ -72,7 +89,13 @@ impl WsgiApp {
             Mutex::new(ThreadState { kept, callbacks: None })
         };
         let threads = std::iter::repeat_with(state).take(plan.engine.threads).collect();
-        Ok(Self { callable, mounted, failed, environs: Environs::new(py, plan)?, threads })
+        let responses = Responses(std::iter::repeat_with(Mutex::default).take(plan.engine.threads).collect());
+        let responses = Arc::new(responses);
+        Ok(Self { callable, mounted, failed, environs: Environs::new(py, plan)?, threads, responses })
+    }
+
+    pub fn responses(&self) -> Arc<Responses> {
+        Arc::clone(&self.responses)
     }
 
     /// Runs the app, if there is one for the path; the error is what it raised, if it did.
@@ -124,7 +147,9 @@ impl WsgiApp {
         let mut state = self.threads[thread].lock().unwrap_or_else(PoisonError::into_inner);
         let ThreadState { kept, callbacks } = &mut *state;
         if callbacks.as_ref().is_none_or(|callbacks| callbacks.are_kept(py)) {
-            *callbacks = Some(Callbacks::new(py)?);
+            let made = Callbacks::new(py)?;
+            self.responses.put(thread, &made.slot);
+            *callbacks = Some(made);
         }
         let Some(callbacks) = callbacks else {
             return Ok(Outcome { response: Some(response), failed: true, is_for_nobody: false, text: None });

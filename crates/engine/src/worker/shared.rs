@@ -130,6 +130,7 @@ impl Shared {
         };
         let pid = std::process::id();
         board.start(slot, pid, sys::epoch_us());
+        board.worker(slot).worker_id.store(u64::from(plan.worker_id), Ordering::Relaxed);
         // From here on nothing can fail but the caller's next steps, and the sockets are open already.
         board.worker(slot).set_state(if plan.starts_paused { WorkerState::Paused } else { WorkerState::Accepting });
         let logs = Logs::new(&plan)?;
