@@ -11,9 +11,10 @@ from typing import Literal, TypeAlias
 from penstock.plan.process_types import ProgramPlan
 from penstock.values import dataclass
 
-Word: TypeAlias = Literal["drain", "retire", "rest", "stop", "pause", "resume"]
-"""What a worker can be told. Three of them let it finish what it has in flight: drain, because the instance ends, so
-that the listeners refuse; retire, because others go on; rest, because there are no others until somebody connects."""
+Word: TypeAlias = Literal["drain", "retire", "rest", "stop", "pause", "resume", "farewell"]
+"""What a worker can be told. farewell: go on, but no connection outlives its next answer. Three of them let it finish
+what it has in flight: drain, because the instance ends, so that the listeners refuse; retire, because others go on;
+rest, because there are no others until somebody connects."""
 
 
 Entry: TypeAlias = Literal["start", "reload", "replacement"]

@@ -1,6 +1,8 @@
 """How an instance ends: it stops accepting, lets requests end, and leaves; or it leaves at once.
 
 - A stop lets requests end for as long as the plan says; whoever asks again after a while does not want to wait.
+- With `drain-delay` the end is announced first: whoever balances the load sees that the instance is not ready, and
+  clients leave with their next answer, while everybody is still served.
 - What is left when the last worker has gone (programs beside the workers) is stopped then.
 """
 
@@ -24,13 +26,43 @@ class Ending(Attached, Workforce):
 
     def drain(self, source: str) -> None:
         """Stop accepting, let requests end, leave. Asked for once more, and not at the same moment, it means now."""
-        if self.fleet.mode == "draining" and self.now - self.fleet.ending_since < SECOND_STOP_S:
+        fleet = self.fleet
+        if fleet.is_leaving and fleet.mode != "stopping" and self.now - fleet.ending_since < SECOND_STOP_S:
             self.log(f"{source} received at the same moment: it is the same stop (once more, later, means now)")
-            return
-        if self.fleet.mode in ("draining", "stopping"):
+        elif fleet.is_leaving:
             self.log(f"{source} received again: killing workers now...")
+            if fleet.mode not in ("draining", "stopping"):
+                self.begin_end("stopping")
             self.kill_all()
-            return
+        elif fleet.rules.drain_delay_s and fleet.mode in ("serving", "reloading"):
+            self.say_farewell(source)
+        else:
+            self.begin_drain(source)
+
+    def end_gently(self, source: str) -> None:
+        """Drain, unless that is going on: who asks by a command, and asks again, does not mean now."""
+        if self.fleet.is_leaving:
+            self.log(f"{source}: the instance is stopping already")
+        else:
+            self.drain(source)
+
+    def say_farewell(self, source: str) -> None:
+        """Go on as before for `drain-delay`, but let everybody see that this ends."""
+        delay = self.fleet.rules.drain_delay_s
+        self.log(f"{source} received: not ready any more, and drains in {delay:g} seconds (drain-delay)")
+        waiting = self.fleet.queued_tickets
+        self.fleet = replace(
+            self.fleet, says_farewell=True, ending_since=self.now, reload_queued=False, queued_tickets=()
+        )
+        if waiting:
+            self.do(act.AnswerReload(waiting, 0, ok=False, reason="the instance is stopping"))
+        self.do(act.NotifySupervisor("stopping", f"not ready any more, draining in {delay:g} seconds"))
+        for handle in self.fleet.workers:
+            if handle.state == "ready":
+                self.tell(handle, "farewell")
+        self.set_timer(delay, "drain")
+
+    def begin_drain(self, source: str) -> None:
         self.log(f"SIGINT/SIGTERM received ({source})...gracefully killing workers...")
         self.begin_end("draining")
         for handle in self.fleet.workers:
@@ -38,7 +70,7 @@ class Ending(Attached, Workforce):
             self.drain_worker(handle, STOP_MERCY_S if handle.state == "starting" else None)
 
     def end_when_idle(self) -> None:
-        self.drain("die-on-idle")
+        self.begin_drain("die-on-idle")
 
     def end_with_program(self, plan: ProgramPlan) -> None:
         if self.fleet.mode not in ("draining", "stopping"):

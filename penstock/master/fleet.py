@@ -28,12 +28,13 @@ WorkerState = Literal["starting", "ready", "draining", "killed"]
 """draining also stands for a worker that was told to stop; killed for one that a signal ends or will end."""
 
 TimerKind = Literal[
-    "kill", "gone", "respawn", "recycle", "age", "end", "replace", "importing", "program", "program-kill"
+    "kill", "gone", "respawn", "recycle", "age", "end", "replace", "importing", "drain", "program", "program-kill"
 ]
-"""kill: a worker's time is over. gone: a worker closed its pair and nobody reported its end. respawn: the back-off
-of a worker id is over. recycle: a worker has reached its shortest lifetime. age: it has reached its longest one. end: a
+"""kill: a worker's time is over. gone: a worker closed its pair and nobody reported its end. respawn: the back-off of a
+worker id is over. recycle: a worker has reached its shortest lifetime. age: it has reached its longest one. end: a
 generation's process should have left. replace: try again to replace a generation whose process died. importing: say
-that a start still lasts. program: start a program, or look whether it runs. program-kill: its time to leave is over."""
+that a start still lasts. drain: `drain-delay` is over. program: start a program, or look whether it runs. program-kill:
+its time to leave is over."""
 
 ProgramState = Literal["pending", "sought", "running", "elsewhere", "waiting", "stopping", "killed"]
 """pending: not begun, because old ones still leave. sought: its pid file is being looked at. running: a child of the
@@ -56,6 +57,7 @@ class Rules:
     app: str = ""
     """What is imported, in words: `module shop.wsgi`."""
     exit_on_reload: bool = False
+    drain_delay_s: float = 0.0
     recycling: RecyclingPlan = RecyclingPlan()
     scaling: ScalingPlan = ScalingPlan()
     only_loads: bool = False
@@ -76,6 +78,7 @@ class Rules:
             app=plan.app.description,
             lazy=plan.lazy_apps,
             exit_on_reload=plan.exit_on_reload,
+            drain_delay_s=plan.drain_delay_s,
             recycling=plan.recycling,
             scaling=plan.scaling,
             only_loads=plan.only_loads,
@@ -208,11 +211,19 @@ class Fleet:
     """A chain reload is going on: workers are replaced one at a time."""
     scaling: Scaling = Scaling()
     """How many workers there should be."""
+    says_farewell: bool = False
+    """The end was announced (`drain-delay`): everything goes on, but the instance says that it is not ready, and each
+    answer ends its connection."""
     ending_since: float = 0.0
     exit_status: int = 0
     programs: tuple[Program, ...] = ()
     last_program: int = 0
     """The newest program's number."""
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the end has been asked for: what tells whether the instance is ready says no from then on."""
+        return self.says_farewell or self.mode in ("draining", "stopping", "ended")
 
     def generation(self, number: int) -> Generation | None:
         """Find a generation by its number."""

@@ -127,7 +127,7 @@ class _Turn(Ending, Recycling):
                 if now:
                     self.stop("stop now")
                 else:
-                    self.drain("stop")
+                    self.end_gently("stop")
             case ev.PauseRequested(paused):
                 self.pause(paused)
             case ev.GenerationStarted():
@@ -222,7 +222,7 @@ class _Turn(Ending, Recycling):
 
     def reload(self, source: str, tickets: tuple[int, ...]) -> None:
         fleet = self.fleet
-        if fleet.mode in ("draining", "stopping"):
+        if fleet.is_leaving:
             self.log(f"reload ({source}) ignored: the instance is stopping")
             if tickets:
                 self.do(act.AnswerReload(tickets, 0, ok=False, reason="the instance is stopping"))
@@ -515,6 +515,8 @@ class _Turn(Ending, Recycling):
         self.limit_lifetime(handle)
         if self.fleet.paused and not handle.is_held:
             self.tell(handle, "pause")
+        if self.fleet.says_farewell:
+            self.tell(handle, "farewell")
         if handle.replaces >= 0:
             old = self.fleet.worker(generation, handle.replaces)
             if old is not None and old.worker == handle.worker:
@@ -704,6 +706,8 @@ class _Turn(Ending, Recycling):
             case "age":
                 if handle is not None:
                     self.lifetime_reached(handle)
+            case "drain":
+                self.begin_drain("drain-delay")
             case "recycle":
                 pass  # `finish` looks for workers whose time has come.
 

@@ -23,8 +23,9 @@ EXIT_FAILURE = 1
 EXIT_NO_APP = 22
 """As uWSGI's `need-app`."""
 
-MERCY_MARGIN_S = 2.0
-"""The engine cuts connections itself when a drain's time is over; the kill comes this much later."""
+MERCY_MARGIN_S = 0.5
+"""The engine cuts connections itself when a drain's time is over; the kill comes this much later, so that a stop takes
+no more than a second longer than it may."""
 
 STOP_MERCY_S = 2.0
 """How long a worker that was told to leave now may take to leave by itself."""

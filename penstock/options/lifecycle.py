@@ -17,6 +17,15 @@ OPTIONS = (
         note="on unless set to false",
     ),
     Option(
+        name="drain-delay",
+        type="seconds",
+        default=0,
+        check=at_least(0),
+        help="when stopped, go on for so long while saying that the instance is not ready and closing connections "
+        "after their answers; 0 for not at all",
+        verdict="new",
+    ),
+    Option(
         name="exit-on-reload",
         type="flag",
         tier=3,

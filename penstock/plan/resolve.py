@@ -83,6 +83,7 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
         ),
         notes=(),
         exit_on_reload=said.flag("exit-on-reload"),
+        drain_delay_s=float(said.number("drain-delay")),
         recycling=processes.recycling(context),
         scaling=processes.scaling(context, count),
         titles=processes.titles(context),

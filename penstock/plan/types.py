@@ -533,6 +533,8 @@ class Plan:
     notes: tuple[str, ...]
     """Lines to print once at start: what was adjusted to this machine, and what differs from uWSGI."""
     exit_on_reload: bool = False
+    drain_delay_s: float = 0.0
+    """How long the instance goes on after it has said that it is not ready any more, before it drains."""
     recycling: RecyclingPlan = RecyclingPlan()
     scaling: ScalingPlan = ScalingPlan()
     titles: TitlesPlan = TitlesPlan()

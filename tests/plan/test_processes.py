@@ -39,6 +39,7 @@ def test_longest_lifetime_is_longer_than_the_shortest(seconds: str) -> None:
 
 def test_a_reload_may_end_the_instance() -> None:
     assert plan("--exit-on-reload").exit_on_reload and not plan().exit_on_reload
+    assert plan("--drain-delay", "10s").drain_delay_s == 10.0 and plan().drain_delay_s == 0.0
 
 
 def test_the_number_of_workers_is_fixed_unless_cheaper_is_set() -> None:

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{EventLoop, LINGER_MS, READS_A_TURN};
+use super::{EventLoop, LAST_LINGER_MS, LINGER_MS, READS_A_TURN};
 use crate::connection::{Connection, Refusal, State};
 use crate::exchange::Exchange;
 use crate::request_log::Times;
@@ -84,7 +84,8 @@ impl EventLoop {
         connection.buffer = Vec::new();
         connection.start = 0;
         connection.untried = false;
-        connection.deadline_ms = sys::now_ms() + LINGER_MS;
+        let is_last = self.leaving.is_some_and(|leaving| !leaving.hand_over);
+        connection.deadline_ms = sys::now_ms() + if is_last { LAST_LINGER_MS } else { LINGER_MS };
         self.linger(shared, connection);
     }
 

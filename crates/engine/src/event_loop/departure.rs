@@ -1,6 +1,6 @@
 //! What the master says, and how a worker leaves: at once, when its work is done, or because the master is gone.
 
-use super::{EventLoop, FRESH_GRACE_MS, Leaving, ORPHAN_MS};
+use super::{EventLoop, FRESH_GRACE_MS, LAST_LINGER_MS, Leaving, ORPHAN_MS};
 use crate::connection::{Connection, State};
 use crate::poller::Poller;
 use crate::scoreboard::WorkerState;
@@ -62,6 +62,11 @@ impl EventLoop {
             // Nobody else is there now, but somebody will be: who connects meanwhile waits in the kernel's queue.
             b"rest" => self.leave(shared, StopReason::Drained, false),
             b"stop" => self.leave(shared, StopReason::Stopped, false),
+            b"farewell" => {
+                // No connection goes on after its next answer, and those say so.
+                self.keepalive_timeout_ms = 0;
+                self.close_after_answers();
+            }
             b"pause" if !self.paused => {
                 self.paused = true;
                 shared.set_state(WorkerState::Paused);
@@ -100,6 +105,14 @@ impl EventLoop {
         self.leave(shared, StopReason::Orphaned, false);
     }
 
+    /// Answers that are still to begin say that they are the last ones; otherwise the client would send its next request
+    /// into a closed connection.
+    fn close_after_answers(&self) {
+        for connection in self.slots.iter().filter_map(|slot| slot.connection.as_deref()) {
+            connection.socket.close_after_this();
+        }
+    }
+
     pub(super) fn leave(&mut self, shared: &Shared, reason: StopReason, hand_over: bool) {
         // A hurried end may overtake a patient one, and an end of all the end of one worker; not the other way round.
         if let Some(leaving) = self.leaving {
@@ -127,12 +140,15 @@ impl EventLoop {
             while self.receive_handoff(shared) {}
         }
         if !hand_over {
-            // Answers that are still to begin say so; otherwise the client would send its next request into a closed
-            // connection.
-            for connection in self.slots.iter().filter_map(|slot| slot.connection.as_deref()) {
-                connection.socket.close_after_this();
+            self.close_after_answers();
+            let last = sys::now_ms() + LAST_LINGER_MS;
+            for connection in self.slots.iter_mut().filter_map(|slot| slot.connection.as_deref_mut()) {
+                if matches!(connection.state, State::Lingering) {
+                    connection.deadline_ms = connection.deadline_ms.min(last);
+                }
             }
         }
+        self.next_sweep_ms = 0;
         let idle: Vec<u64> = self
             .slots
             .iter()

@@ -63,12 +63,13 @@ const BATCH_US: u64 = 3000;
 const UNHEARD_MOST: usize = 2;
 /// How often deadlines are looked at. They are whole seconds to people, so that a second's delay is no matter.
 const SWEEP_MS: u64 = 500;
-/// How long a client may go on sending after its last response.
+/// How long a client may go on sending after its last response; the second is for when the instance ends.
 const LINGER_MS: u64 = 5000;
+const LAST_LINGER_MS: u64 = 400;
 /// How long requests in flight may take when the master is gone.
 const ORPHAN_MS: u64 = 1500;
 /// How long a client that connected just before the end may take to send its request.
-const FRESH_GRACE_MS: u64 = 1000;
+const FRESH_GRACE_MS: u64 = 400;
 /// How long to leave new connections alone when the process has no descriptor for them.
 const ACCEPT_PAUSE_MS: u64 = 100;
 /// The longest wait while something is due soon.
@@ -334,7 +335,8 @@ impl EventLoop {
         self.cursor = 0;
         let now = sys::now_ms();
         if now >= self.next_sweep_ms {
-            self.next_sweep_ms = now + SWEEP_MS;
+            // A worker that leaves does not keep others waiting for half a second more.
+            self.next_sweep_ms = now + if self.leaving.is_some() { SHORT_WAIT_MS as u64 } else { SWEEP_MS };
             self.sweep(shared, now);
         }
         Ok(())
