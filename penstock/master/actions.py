@@ -11,6 +11,9 @@ from typing import Literal, TypeAlias
 from penstock.plan.process_types import ProgramPlan
 from penstock.values import dataclass
 
+SupervisorState: TypeAlias = Literal["ready", "reloading", "stopping", "importing", "status"]
+"""importing: a start goes on, and may take longer. status: only what `systemctl status` shows is new."""
+
 Word: TypeAlias = Literal["drain", "retire", "rest", "stop", "pause", "resume", "farewell"]
 """What a worker can be told. farewell: go on, but no connection outlives its next answer. Three of them let it finish
 what it has in flight: drain, because the instance ends, so that the listeners refuse; retire, because others go on;
@@ -128,8 +131,10 @@ class AnnounceFailure:
 class NotifySupervisor:
     """Tell systemd, if it listens."""
 
-    state: Literal["ready", "reloading", "stopping"]
+    state: SupervisorState
     status: str
+    exit_status: int | None = None
+    """Of an instance that ends because something failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +191,8 @@ class Exit:
     """Remove what the instance leaves behind and end."""
 
     status: int
+    may_return: bool = False
+    """It may be started again by whoever stopped it: what is kept for that stays."""
 
 
 Action: TypeAlias = (

@@ -28,13 +28,24 @@ WorkerState = Literal["starting", "ready", "draining", "killed"]
 """draining also stands for a worker that was told to stop; killed for one that a signal ends or will end."""
 
 TimerKind = Literal[
-    "kill", "gone", "respawn", "recycle", "age", "end", "replace", "importing", "drain", "program", "program-kill"
+    "kill",
+    "gone",
+    "respawn",
+    "recycle",
+    "age",
+    "end",
+    "replace",
+    "importing",
+    "drain",
+    "program",
+    "program-kill",
+    "extend",
 ]
 """kill: a worker's time is over. gone: a worker closed its pair and nobody reported its end. respawn: the back-off of a
 worker id is over. recycle: a worker has reached its shortest lifetime. age: it has reached its longest one. end: a
 generation's process should have left. replace: try again to replace a generation whose process died. importing: say
 that a start still lasts. drain: `drain-delay` is over. program: start a program, or look whether it runs. program-kill:
-its time to leave is over."""
+its time to leave is over. extend: tell the supervisor that a start still lasts."""
 
 ProgramState = Literal["pending", "sought", "running", "elsewhere", "waiting", "stopping", "killed"]
 """pending: not begun, because old ones still leave. sought: its pid file is being looked at. running: a child of the
@@ -216,6 +227,8 @@ class Fleet:
     answer ends its connection."""
     ending_since: float = 0.0
     exit_status: int = 0
+    may_return: bool = False
+    """SIGTERM ends the instance: that is how a supervisor stops what it may start again."""
     programs: tuple[Program, ...] = ()
     last_program: int = 0
     """The newest program's number."""

@@ -157,6 +157,7 @@ def start_document(plan: Plan, listeners: Sequence[BoundListener], is_reload: bo
                 "name": one.name,
                 "server_port": one.server_port,
                 "is_unix": one.plan.family in ("unix", "abstract"),
+                "is_kept": bool(one.keeper),
             }
             for one in listeners
         ],

@@ -21,7 +21,7 @@ from typing import Any
 
 import penstock
 from penstock.master import actions as act
-from penstock.master import control, launch, log
+from penstock.master import control, kept, launch, log
 from penstock.master import events as ev
 from penstock.master.daemon import Starter
 from penstock.master.errors import StartError
@@ -37,6 +37,7 @@ from penstock.master.processes import BOOT, FIRST_HIGH_FD, STACKS_SIGNAL, Proces
 from penstock.master.programs import Programs, running_pid
 from penstock.master.signals import SignalReader, name_of
 from penstock.master.sockets import BoundListener, bind_all, is_same_address
+from penstock.master.supervision import is_healthy
 from penstock.master.touch import INTERVAL_S, TouchWatch
 from penstock.master.turn import EXIT_NO_APP
 from penstock.observe.proc import listen_queue, memory_bytes
@@ -183,7 +184,7 @@ class Master:
     # --- time
 
     def _patience_s(self) -> float | None:
-        deadlines = [self.fleet.next_deadline()]
+        deadlines = [self.fleet.next_deadline(), self._given.supervisor.next_deadline()]
         deadlines += [server.next_deadline() for server in (self._stats, self._control) if server is not None]
         if self._looks_at_files():
             deadlines.append(self._next_touch)
@@ -227,6 +228,7 @@ class Master:
         for server in (self._stats, self._control):
             if server is not None:
                 server.expire()
+        self._given.supervisor.expire(is_healthy(self.fleet))
         deadline = self.fleet.next_deadline()
         if deadline is not None and deadline <= self._clock():
             self.take(ev.Tick())
@@ -524,8 +526,8 @@ class Master:
                 self._given.starter.ready()
             case act.AnnounceFailure(status, text):
                 self._given.starter.failed(status, text)
-            case act.NotifySupervisor(state, status):
-                self._given.supervisor.tell(state, status)
+            case act.NotifySupervisor(state, status, exit_status):
+                self._given.supervisor.tell(state, status, exit_status=exit_status)
             case act.AnswerReload():
                 self._answer_reload(action)
             case act.WatchListeners(watched):
@@ -540,8 +542,8 @@ class Master:
                 self._watch_listeners(False)
                 for listener in self._listeners:
                     listener.close(remove=False)
-            case act.Exit(status):
-                self._finish(status)
+            case act.Exit(status, may_return):
+                self._finish(status, may_return)
 
     def _log(self, text: str) -> None:
         log.write(text)
@@ -600,6 +602,7 @@ class Master:
             known = {id(one.socket) for one in self._listeners}
             for one in listeners:
                 if id(one.socket) not in known:
+                    kept.give_up(self._given.supervisor, one)
                     one.close(remove=True)
             who = f" by user {os.geteuid()}" if error.errno == errno.EACCES else ""
             reason = f"the app's interpreter {plan.app.interpreter} can not be started{who}: {error.strerror}"
@@ -704,11 +707,15 @@ class Master:
         for ticket in action.tickets:
             self._control.finish(ticket, answer)
 
-    def _finish(self, status: int) -> None:
+    def _finish(self, status: int, may_return: bool) -> None:
         """Leave nothing behind, then let the loop end."""
         vacuum = self._plan.vacuum
         for listener in self._listeners:
-            listener.close(remove=vacuum)
+            if may_return and listener.keeper:
+                listener.close(remove=False)
+            else:
+                kept.give_up(self._given.supervisor, listener)
+                listener.close(remove=vacuum)
         if self._stats is not None and self._given.stats is not None:
             self._stats.close()
             self._given.stats.close(remove=vacuum)
@@ -721,6 +728,7 @@ class Master:
         if self._control is not None:
             self._control.close()
         self._fifo.close()
+        self._given.supervisor.close()
         for link in self._links.values():
             link.close()
         os.close(self._lifeline_read)
@@ -749,8 +757,11 @@ class Master:
                     what = "its mode, owner and socket options"
                     log.write(f"*** {same.name} keeps {what} until the instance is started anew ***")
                 found[index] = replace(same, plan=wanted)
-                same.socket.listen(wanted.backlog)
-        new = iter(bind_all([one for n, one in enumerate(plan.listeners) if n not in found], self._given.owner))
+                if wanted.backlog:
+                    same.socket.listen(wanted.backlog)
+        # What was inherited is among those that there are, or was given up since.
+        new_plans = [replace(one, inherited=None) for n, one in enumerate(plan.listeners) if n not in found]
+        new = iter(kept.keep(self._given.supervisor, bind_all(new_plans, self._given.owner)))
         listeners = []
         for index in range(len(plan.listeners)):
             if index not in found:
@@ -762,14 +773,15 @@ class Master:
     def _prune_listeners(self) -> None:
         """Close the sockets that no plan has any more which serves or may serve."""
         coming = self.fleet.coming()
-        kept = {id(one.socket) for one in self._listeners}
+        used = {id(one.socket) for one in self._listeners}
         for link in self._links.values():
             if coming is not None and link.number == coming.number:
-                kept |= {id(one.socket) for one in link.listeners}
+                used |= {id(one.socket) for one in link.listeners}
         for link in self._links.values():
             for one in link.listeners:
-                if id(one.socket) not in kept and one.socket.fileno() >= 0:
+                if id(one.socket) not in used and one.socket.fileno() >= 0:
                     log.write(f"{one.plan.protocol} socket {one.name} is closed")
+                    kept.give_up(self._given.supervisor, one)
                     one.close(remove=True)
 
     def _warn_of_fixed_parts(self, plan: Plan) -> None:

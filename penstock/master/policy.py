@@ -22,6 +22,7 @@ from penstock.master import events as ev
 from penstock.master.ending import Ending
 from penstock.master.fleet import Fleet, Generation, Rules, Timer, WorkerHandle
 from penstock.master.recycling import Recycling
+from penstock.master.supervision import Supervised
 from penstock.master.turn import EXIT_FAILURE, EXIT_NO_APP, same_worker
 from penstock.values import replace
 
@@ -104,7 +105,7 @@ def with_traceback(traceback: str, reason: str) -> str:
     return "\n".join(part for part in (before, "" if reason.startswith(last) else last, reason) if part)
 
 
-class _Turn(Ending, Recycling):
+class _Turn(Ending, Recycling, Supervised):
     """One step: what each event means."""
 
     # --- events
@@ -195,7 +196,7 @@ class _Turn(Ending, Recycling):
         parts = (self.fleet.workers, self.fleet.generations, self.fleet.programs)
         if self.fleet.mode in ("draining", "stopping") and not any(parts):
             self.fleet = replace(self.fleet, mode="ended", timers=())
-            self.do(act.Exit(self.fleet.exit_status))
+            self.do(act.Exit(self.fleet.exit_status, self.fleet.may_return))
 
     # --- what people ask for
 
@@ -208,6 +209,7 @@ class _Turn(Ending, Recycling):
                 self.log("SIGTERM received... it reloads here (die-on-term = false)")
                 self.reload("SIGTERM", ())
             case "SIGTERM" | "SIGINT":
+                self.fleet = replace(self.fleet, may_return=name == "SIGTERM")
                 self.drain(name)
             case "SIGQUIT":
                 self.stop(name)
@@ -262,6 +264,7 @@ class _Turn(Ending, Recycling):
             self.log("*** PAUSE (send SIGTSTP again to resume) ***")
         else:
             self.log("*** RESUME ***")
+        self.do(act.NotifySupervisor("status", "paused: connections wait" if paused else "resumed"))
         for handle in self.fleet.workers:
             if handle.state == "ready" and not handle.is_held:
                 self.tell(handle, "pause" if paused else "resume")
@@ -293,6 +296,7 @@ class _Turn(Ending, Recycling):
             return
         self.put_generation(replace(one, state="importing", pid=event.pid, rules=event.rules))
         self.set_timer(IMPORT_NOTICE_S, "importing", generation=one.number)
+        self.watch_start(one)
 
     def imported(self, event: ev.Imported) -> None:
         one = self.fleet.generation(event.generation)
@@ -337,7 +341,7 @@ class _Turn(Ending, Recycling):
         one = replace(one, pid=0)
         self.put_generation(one)
         self.clear_timers("end", generation=number)
-        self.clear_timers("importing", generation=number)
+        self.forget_start(number)
         if one.is_coming:
             doing = f"importing {one.rules.app}" if one.state == "importing" and one.rules.app else "starting"
             name = f"the process of generation {number} (pid: {pid})"
@@ -376,7 +380,7 @@ class _Turn(Ending, Recycling):
         first = self.fleet.mode == "starting"
         self.take_over(one)
         before = [old for old in self.fleet.generations if old.state == "serving"]
-        self.clear_timers("importing", generation=one.number)
+        self.forget_start(one.number)
         self.put_generation(replace(one, state="serving"))
         tickets = self.fleet.tickets
         self.fleet = replace(
@@ -421,7 +425,7 @@ class _Turn(Ending, Recycling):
             self.put_generation(replace(one, state="retiring"))
         else:
             self.end_generation(one)
-        self.clear_timers("importing", generation=one.number)
+        self.forget_start(one.number)
         self.clear_timers("respawn", generation=one.number)
         if one.pid:
             self.set_timer(END_MERCY_S, "end", generation=one.number)
@@ -444,7 +448,7 @@ class _Turn(Ending, Recycling):
         )
         if waiting:
             self.do(act.AnswerReload(waiting, 0, ok=False, reason=reason, error=traceback))
-        self.do(act.NotifySupervisor("stopping", reason))
+        self.do(act.NotifySupervisor("stopping", reason, exit_status=status))
         self.do(act.CloseListeners())
         self.abandon(one, leaving)
 
@@ -703,6 +707,9 @@ class _Turn(Ending, Recycling):
             case "importing":
                 if one is not None and one.is_coming:
                     self.mention_slow_start(one)
+            case "extend":
+                if one is not None:
+                    self.extend_start(one)
             case "age":
                 if handle is not None:
                     self.lifetime_reached(handle)

@@ -11,17 +11,24 @@ import os
 import socket
 import stat
 from collections.abc import Iterable
+from typing import Literal, TypeAlias
 
 from penstock.master import log
 from penstock.master.errors import StartError
+from penstock.plan.activation import STORED_PREFIX, name_of
 from penstock.plan.machine import find_group, find_user
-from penstock.plan.types import ListenerPlan, SocketTuning
+from penstock.plan.types import InheritedSocket, ListenerPlan, SocketTuning
 from penstock.values import dataclass
 
 IP_FREEBIND = 15
 """Of ip(7); Python's `socket` has no name for it."""
 UNIX_PATH_BYTES = 107
 """Longest path of a unix socket on Linux (unix(7), `sun_path` without its final NUL)."""
+
+
+Keeper: TypeAlias = Literal["", "unit", "store"]
+"""Who else has a copy of a socket, so that it outlives the instance: nobody; a socket unit of systemd, which made it;
+the file-descriptor store of systemd, which was given it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,7 @@ class BoundListener:
     """`127.0.0.1:8001`, `[::1]:8001`, `/run/app.sock`, `@name`; with the port that the kernel chose for port 0."""
     inode: tuple[int, int] | None
     """Device and inode of a unix socket's file, by which it is known again."""
+    keeper: Keeper = ""
 
     @property
     def fd(self) -> int:
@@ -58,6 +66,10 @@ class BoundListener:
 
     def bound_line(self, index: int) -> str:
         """Say in the log what was bound, in the words that uWSGI's users look for."""
+        if self.plan.inherited is not None:
+            kind = "UNIX" if self.plan.family in ("unix", "abstract") else "TCP"
+            whose = self.plan.inherited.name or "no name"
+            return f"{self.plan.protocol} socket {index} attached to {kind} address {self.name} fd {self.fd} ({whose})"
         if self.plan.family in ("unix", "abstract"):
             return f"{self.plan.protocol} socket {index} bound to UNIX address {self.name} fd {self.fd}"
         chosen = " (port auto-assigned)" if self.plan.port == 0 else ""
@@ -88,6 +100,8 @@ def remove_socket_file(path: str, inode: tuple[int, int] | None) -> None:
 def is_same_address(bound: BoundListener, plan: ListenerPlan) -> bool:
     """Whether a socket that is bound already is what a new plan asks for. Port 0 stays the port that was chosen."""
     before = bound.plan
+    if plan.inherited is not None and before.inherited is not None:
+        return plan.inherited.fd == before.inherited.fd
     if plan.family in ("inet", "inet6") and plan.port == 0 and before.protocol != plan.protocol:
         return False
     return (before.family, before.host, before.port) == (plan.family, plan.host, plan.port)
@@ -129,11 +143,40 @@ def bind(plan: ListenerPlan, owner: tuple[int, int] | None = None, v6_only: bool
     Raises:
         StartError: it can not be bound; the text names the address, where it was written, the reason and the cure.
     """
+    if plan.inherited is not None:
+        return _take_over(plan, plan.inherited)
     if plan.family == "unix":
         return _bind_unix(plan, owner)
     if plan.family == "abstract":
         return _bind_abstract(plan)
     return _bind_tcp(plan, v6_only)
+
+
+def _take_over(plan: ListenerPlan, inherited: InheritedSocket) -> BoundListener:
+    """Go on with a socket that was bound for this process."""
+    stored = inherited.name.startswith(STORED_PREFIX)
+    shown = name_of(inherited)
+    try:
+        listener = socket.socket(fileno=inherited.fd)
+        listener.setblocking(False)
+        os.set_inheritable(inherited.fd, False)
+        if plan.family in ("inet", "inet6"):
+            _tune(listener, plan.tuning)
+        if plan.backlog:
+            listener.listen(plan.backlog)
+        # The file of a socket that was stored is as much this instance's as if it had bound it; a unit's is the unit's.
+        inode = _inode(shown) if stored and inherited.family == "unix" else None
+    except OSError as error:
+        raise _failure(plan, shown, error.strerror or str(error)) from error
+    return BoundListener(plan, listener, shown, inode, "store" if stored else "unit")
+
+
+def _inode(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if stat.S_ISSOCK(found.st_mode) else None
 
 
 def _bind_tcp(plan: ListenerPlan, v6_only: bool) -> BoundListener:

@@ -7,6 +7,7 @@ and group; and only then a process that runs foreign code.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import resource
 import socket
@@ -18,16 +19,17 @@ from typing import Any
 
 import penstock
 from penstock import hooks
-from penstock.master import control, daemon, launch, limits, log, privileges, processes
+from penstock.master import control, daemon, kept, launch, limits, log, privileges, processes
 from penstock.master.control_path import make_directory
 from penstock.master.errors import StartError
 from penstock.master.logs import Logs
 from penstock.master.loop import Belongings, Master
-from penstock.master.notify import Supervisor
+from penstock.master.notify import Supervisor, Told
 from penstock.master.pidfile import PidFile
 from penstock.master.signals import SignalReader
 from penstock.master.sockets import BoundListener, bind_all, bind_stats
 from penstock.observe.scoreboard import Layout
+from penstock.plan import inherited
 from penstock.plan.types import Plan
 from penstock.server_log import LOG
 from penstock.titles import NAMES, set_title
@@ -48,12 +50,15 @@ def start(
     reload; `catalogue` is the engine's; `boot` is what the interpreter of a generation runs.
     """
     processes.tidy_descriptors()
+    # Before anything is started that must not speak for the master. The plan has what was inherited.
+    told = Told.take()
+    inherited.forget()
     if plan.daemonize is None:
-        return _start(plan, reread, catalogue, boot, None)
+        return _start(plan, reread, catalogue, boot, None, told)
     parent = daemon.detach(plan.daemonize)
     if isinstance(parent, int):
         return parent
-    daemon.forever(lambda: _start(plan, reread, catalogue, boot, parent))
+    daemon.forever(lambda: _start(plan, reread, catalogue, boot, parent, told))
 
 
 @dataclass(slots=True)
@@ -69,7 +74,8 @@ class _Made:
     def take_back(self) -> None:
         """Leave nothing behind."""
         for listener in (*self.listeners, *((self.stats,) if self.stats else ())):
-            listener.close(remove=True)
+            # One that is kept for the next start has to be found there.
+            listener.close(remove=not listener.keeper)
         if self.control is not None:
             self.control[0].close()
             self.control[1].unlink(missing_ok=True)
@@ -106,8 +112,10 @@ def _start(
     catalogue: Callable[[], dict[str, Any]],
     boot: Path,
     parent: daemon.ParentPipe | None,
+    told: Told,
 ) -> int:
     terminal = os.dup(2)
+    supervisor = Supervisor(told)
     try:
         identity = privileges.resolve(plan.uid, plan.gid, plan.groups.more, plan.groups.takes_users)
         owner = (identity.uid, identity.gid) if identity is not None and os.geteuid() == 0 else None
@@ -115,15 +123,26 @@ def _start(
     except StartError as error:
         # There is no log yet, only the shell.
         (parent or daemon.Terminal(terminal)).failed(error.status, str(error))
+        _tell_failure(supervisor, error)
         return error.status
+    # The watchdog of a supervisor ends a master that is stuck with SIGABRT: the log has to say where it was.
+    faulthandler.enable(2, all_threads=False)
     LOG.prefix = plan.log.prefix
     starter = parent or daemon.Terminal(terminal if logs.leaves_terminal else -1)
     if parent is not None or not logs.leaves_terminal:
         os.close(terminal)
     try:
-        return _run(plan, reread, catalogue, boot, starter, logs, identity)
+        return _run(plan, reread, catalogue, boot, starter, supervisor, logs, identity)
     finally:
         logs.close()
+
+
+def _tell_failure(supervisor: Supervisor, error: StartError) -> None:
+    """Let the supervisor show why there will be no instance."""
+    cause = error.__cause__
+    number = cause.errno if isinstance(cause, OSError) else None
+    supervisor.tell("stopping", str(error), number=number, exit_status=error.status)
+    supervisor.close()
 
 
 def _run(
@@ -132,17 +151,19 @@ def _run(
     catalogue: Callable[[], dict[str, Any]],
     boot: Path,
     starter: daemon.Starter,
+    supervisor: Supervisor,
     logs: Logs,
     identity: privileges.Identity | None,
 ) -> int:
     made = _Made([])
     with SignalReader() as signals:
         try:
-            given = _prepare(plan, reread, catalogue, boot, starter, made, logs, identity)
+            given = _prepare(plan, reread, catalogue, boot, starter, supervisor, made, logs, identity)
         except StartError as error:
             log.write(str(error))
             made.take_back()
             starter.failed(error.status, str(error))
+            _tell_failure(supervisor, error)
             return error.status
         master = Master(given)
         try:
@@ -160,6 +181,7 @@ def _prepare(
     catalogue: Callable[[], dict[str, Any]],
     boot: Path,
     starter: daemon.Starter,
+    supervisor: Supervisor,
     made: _Made,
     logs: Logs,
     identity: privileges.Identity | None,
@@ -185,7 +207,11 @@ def _prepare(
         log.write(f"max file descriptor number: {resource.getrlimit(resource.RLIMIT_NOFILE)[0]}")
     else:
         log.write(f"detected max file descriptor number: {privileges.raise_file_limit()}")
-    made.listeners = bind_all(plan.listeners, owner)
+    for line in kept.close_unused(supervisor, plan.unused_sockets):
+        log.write(line)
+    if any(one.inherited is not None for one in plan.listeners):
+        log.write("- SystemD socket activation detected -")
+    made.listeners = kept.keep(supervisor, bind_all(plan.listeners, owner))
     for index, listener in enumerate(made.listeners):
         log.write(listener.bound_line(index))
     if plan.stats is not None:
@@ -214,7 +240,7 @@ def _prepare(
         layout,
         made.listeners,
         starter,
-        Supervisor.take(),
+        supervisor,
         owner,
         made.stats,
         made.control,

@@ -163,6 +163,13 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("bad-hook", "error", "hook-as-user", "what is to be done at some point can not be done", "mend the line"),
     Row("hook-not-needed", "note", "hook-master-start", "a hook sets what is the case here anyway", "remove the line"),
+    Row(
+        "inherited-unusable",
+        "warning",
+        "",
+        "a descriptor that was passed at the start (socket activation) is no listening stream socket",
+        "use ListenStream= and Accept=no in the socket unit",
+    ),
     Row("bad-program", "error", "attach-daemon2", "a program beside the workers is not described", "mend the line"),
     Row("program-key", "warning", "attach-daemon2", "a key is known to uWSGI alone", "remove it"),
     Row("no-user", "error", "uid", "there is no such user", "create it, or name another"),

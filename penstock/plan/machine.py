@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from penstock.config.surroundings import usable_cpus
+from penstock.plan import inherited
+from penstock.plan.types import InheritedSocket
 from penstock.values import dataclass
 
 SOMAXCONN = "/proc/sys/net/core/somaxconn"
@@ -43,6 +45,8 @@ class Machine:
     units_dir: str = "/etc/systemd/system"
     python_path: str = ""
     """PYTHONPATH, which an interpreter that is started reads."""
+    inherited: tuple[InheritedSocket, ...] = ()
+    """Descriptors that this process was started with (socket activation)."""
 
     @classmethod
     def here(cls) -> Machine:
@@ -57,6 +61,7 @@ class Machine:
             temp_dir=os.environ.get("TMPDIR") or "/tmp",
             is_under_systemd=bool(os.environ.get("INVOCATION_ID") or os.environ.get("NOTIFY_SOCKET")),
             python_path=os.environ.get("PYTHONPATH", ""),
+            inherited=inherited.look(),
         )
 
     @property

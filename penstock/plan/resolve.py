@@ -13,7 +13,7 @@ from penstock.config.findings import Finding
 from penstock.config.ruled import broken
 from penstock.config.settings import Settings
 from penstock.options.rules import RULES
-from penstock.plan import app, dependent, engine, hooks, log, processes, programs, sockets
+from penstock.plan import activation, app, dependent, engine, hooks, log, processes, programs, sockets
 from penstock.plan.context import Context
 from penstock.plan.machine import Machine
 from penstock.plan.process_types import HooksPlan, ProgramsPlan
@@ -56,6 +56,8 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
         count = machine.cpus
     the_app = app.app(context)
     listeners = sockets.listeners(context)
+    stats = sockets.stats(context, listeners)
+    listeners, stats, unused = activation.with_inherited(context, listeners, stats)
     plan = Plan(
         listeners=listeners,
         app=the_app,
@@ -68,7 +70,7 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
         logto=log.log_file(context),
         vacuum=said.flag("vacuum"),
         term="stop" if said.flag("die-on-term") else "reload",
-        stats=sockets.stats(context, listeners),
+        stats=stats,
         touch_reload=tuple(context.after_chdir(path) for path in said.texts("touch-reload")),
         uid=said.text("uid"),
         gid=said.text("gid"),
@@ -94,6 +96,7 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
         hooks=hooks.hooks(context),
         pidfile2=context.after_chdir(path) if (path := said.text("pidfile2")) is not None else None,
         safe_pidfiles=processes.safe_pidfiles(context),
+        unused_sockets=unused,
     )
     if said.flag("no-server"):
         plan = _only_loading(plan)
@@ -124,7 +127,10 @@ def _only_loading(plan: Plan) -> Plan:
 
 
 def _check_rules(context: Context) -> None:
+    has_sockets = any(one.family is not None for one in context.machine.inherited)
     for finding in broken(RULES, context.said):
+        if finding.code == "no-listener" and has_sockets:
+            continue
         (context.errors if finding.level == "error" else context.warnings).append(finding)
 
 

@@ -49,6 +49,22 @@ class SocketTuning:
 
 
 @dataclass(frozen=True, slots=True)
+class InheritedSocket:
+    """A descriptor that the process was started with."""
+
+    fd: int
+    name: str
+    """What whoever passed it calls it."""
+    family: Family | None = None
+    """None: nobody can accept on it."""
+    host: str = ""
+    """Numeric host, path, or name without `@`."""
+    port: int = 0
+    takes_ipv4: bool = False
+    """An IPv6 socket that IPv4 comes to as well."""
+
+
+@dataclass(frozen=True, slots=True)
 class ListenerPlan:
     """A socket that the master binds before anything is imported."""
 
@@ -67,6 +83,8 @@ class ListenerPlan:
     """`user[:group]` of a unix socket."""
     origin: str
     tuning: SocketTuning = SocketTuning()
+    inherited: InheritedSocket | None = None
+    """The socket is there already."""
 
     @property
     def is_unix(self) -> bool:
@@ -460,6 +478,9 @@ class ListenerHandle:
     server_port: str
     """The `SERVER_PORT` of requests that came over HTTP: the port, or `80` for a unix socket."""
     is_unix: bool
+    is_kept: bool
+    """Somebody else has a copy (systemd), so that it outlives the instance: who connects while the instance ends waits
+    for the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -549,11 +570,13 @@ class Plan:
     groups: GroupsPlan = GroupsPlan()
     programs: ProgramsPlan = ProgramsPlan()
     hooks: HooksPlan = HooksPlan()
+    unused_sockets: tuple[InheritedSocket, ...] = ()
+    """Inherited ones that nobody is served on, to be closed."""
 
 
 PARTS: dict[type, dict[str, type]] = {
     AppPlan: {"mounts": MountPlan, "python": PythonPlan},
-    ListenerPlan: {"tuning": SocketTuning},
+    ListenerPlan: {"tuning": SocketTuning, "inherited": InheritedSocket},
     EnginePlan: {
         "static": StaticPlan,
         "mounting": MountingPlan,
@@ -580,6 +603,7 @@ PARTS: dict[type, dict[str, type]] = {
         "groups": GroupsPlan,
         "programs": ProgramsPlan,
         "hooks": HooksPlan,
+        "unused_sockets": InheritedSocket,
     },
     HooksPlan: {"each": HookPlan},
     ProgramsPlan: {"each": ProgramPlan},

@@ -97,11 +97,12 @@ class Penstock:
         wait: bool = True,
         python: str = sys.executable,
         prefix: Iterable[str] = (),
+        pass_fds: Iterable[int] = (),
     ) -> None:
         """Start `penstock ARGUMENTS`, and wait until it is ready unless `wait` is false.
 
-        `prefix` is a command that the command is started by (`sh -c`, `unshare`). The environment is the tests' own
-        with `env` on top.
+        `prefix` is a command that the command is started by (`sh -c`, `unshare`), and `pass_fds` are descriptors that
+        it gets. The environment is the tests' own with `env` on top.
         """
         self.dir = Path(tempfile.mkdtemp(prefix="pst-"))
         # An instance that becomes another user still has to reach the socket below.
@@ -130,6 +131,7 @@ class Penstock:
                 stderr=subprocess.STDOUT,
                 # A process group of its own, as a shell would make it: Ctrl-C can be sent to all of it.
                 process_group=0,
+                pass_fds=tuple(pass_fds),
             )
         if wait:
             self.wait_ready()

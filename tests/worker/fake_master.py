@@ -114,7 +114,8 @@ class FakeMaster:
         """Send the first message; the fake engine does not look into its scoreboard, a real one does."""
         plan = {
             "app": to_json_value(app), "engine": to_json_value(engine or engine_plan()),
-            "listeners": [{"protocol": "http", "name": "127.0.0.1:0", "server_port": "0", "is_unix": False}],
+            "listeners": [{"protocol": "http", "name": "127.0.0.1:0", "server_port": "0", "is_unix": False,
+                           "is_kept": False}],
             "titles": to_json_value(TitlesPlan()), "asking": to_json_value(AskingPlan()),
             "hooks": to_json_value(HooksPlan()), "cpus_per_worker": 0,
             "lazy_apps": False, "need_app": True,

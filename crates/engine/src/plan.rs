@@ -155,6 +155,7 @@ pub struct ListenerHandle {
     pub name: String,
     pub server_port: String,
     pub is_unix: bool,
+    pub is_kept: bool,
 }
 
 #[derive(FromPyObject, Clone, Debug)]

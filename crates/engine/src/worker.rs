@@ -513,6 +513,7 @@ mod tests {
                 name: "test".to_owned(),
                 server_port: "80".to_owned(),
                 is_unix: false,
+                is_kept: false,
             }],
             control_fd: control,
             lifeline_fd: lifeline,

@@ -86,10 +86,12 @@ impl EventLoop {
             return;
         }
         // These clients have been told that they are connected, and nobody else will serve them. After them the socket
-        // refuses: everybody who shares it leaves.
+        // refuses: everybody who shares it leaves. One that is kept for the next instance goes on to hold them.
         for index in 0..self.listeners.len() {
             self.accept_up_to(shared, index, usize::from(u16::MAX));
-            sys::shutdown_listener(self.listeners[index].fd);
+            if !self.listeners[index].is_kept {
+                sys::shutdown_listener(self.listeners[index].fd);
+            }
         }
     }
 

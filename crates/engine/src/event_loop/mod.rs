@@ -82,6 +82,8 @@ struct Listener {
     protocol: ListenerProtocol,
     name: String,
     is_unix: bool,
+    /// It outlives the instance.
+    is_kept: bool,
 }
 
 #[derive(Default)]
@@ -186,6 +188,7 @@ impl EventLoop {
                     protocol: handle.protocol,
                     name: handle.name.clone(),
                     is_unix: handle.is_unix,
+                    is_kept: handle.is_kept,
                 }
             })
             .collect();
