@@ -20,8 +20,11 @@ from urllib.parse import urlencode, urljoin, urlsplit
 TIMEOUT_S = 20.0
 
 
-def connect(address: str, timeout_s: float = TIMEOUT_S) -> socket.socket:
-    """Connect to `host:port`, `[v6]:port`, a unix socket's path, or `@abstract`."""
+def connect(address: str, timeout_s: float = TIMEOUT_S, receive_bytes: int = 0) -> socket.socket:
+    """Connect to `host:port`, `[v6]:port`, a unix socket's path, or `@abstract`.
+
+    `receive_bytes` is about what the kernel takes on a TCP connection while nobody reads; 0 is its own choice.
+    """
     if address.startswith(("/", "@")):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.settimeout(timeout_s)
@@ -35,7 +38,18 @@ def connect(address: str, timeout_s: float = TIMEOUT_S) -> socket.socket:
     host = host.strip("[]")
     # An address for every interface is one to listen on.
     host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
-    return socket.create_connection((host, int(port)), timeout_s)
+    if not receive_bytes:
+        return socket.create_connection((host, int(port)), timeout_s)
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        # What is said after the connection is made leaves it with a window that never grows again.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        sock.settimeout(timeout_s)
+        sock.connect((host, int(port)))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 @dataclass(frozen=True)
@@ -75,9 +89,9 @@ class Cut(Exception):
 class Connection:
     """A raw HTTP/1.1 connection: bytes out, checked responses in."""
 
-    def __init__(self, address: str, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, address: str, timeout_s: float = TIMEOUT_S, receive_bytes: int = 0) -> None:
         self.address = address
-        self.sock = connect(address, timeout_s)
+        self.sock = connect(address, timeout_s, receive_bytes)
         self.buffer = b""
 
     def send(self, data: bytes) -> Self:

@@ -86,6 +86,21 @@ def rss_bytes(pid: int) -> int:
         return 0
 
 
+def processor_s(pid: int) -> float:
+    """Processor time of process `pid` so far, in seconds; 0 if it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def processor_s_of_others(pids: Iterable[int]) -> float:
+    """Processor time since the start of the machine that went to anybody else than `pids`, other machines included."""
+    user, nice, system, _, _, _, _, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + steal) / os.sysconf("SC_CLK_TCK") - sum(map(processor_s, pids))
+
+
 class Penstock:
     """One running instance of the command, in a directory of its own."""
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from tests.e2e.abuse.conftest import APP
 from tests.e2e.abuse.test_disconnect import protocol, request_line, reset, send, server
 from tests.e2e.clients import Connection
-from tests.e2e.harness import Gate, Penstock
+from tests.e2e.harness import Gate, Penstock, read_stats, until
 
 __all__ = ["protocol", "server"]
 
@@ -44,3 +47,25 @@ def test_a_client_that_stays_is_not(unharmed: Penstock) -> None:
     with Connection(unharmed.http) as connection:
         assert connection.request("GET", "/stays", {"Connection": "close"}).status == 200
     assert "(HTTP/1.1 200)" in request_line(unharmed, "/stays", since)
+
+
+def test_a_response_that_was_left_behind_is_counted_and_noted(tmp_path: Path) -> None:
+    """Its app has finished, so that the line has the app's status; that the client left is said beside it."""
+    stats = tmp_path / "stats"
+    listen = ("--http", "127.0.0.1:0", "--socket", "127.0.0.1:0", "--stats", stats)
+    with Penstock(*listen, "--wsgi-file", APP, "--master") as instance:
+
+        def lost() -> int:
+            (core,) = read_stats(str(stats))["workers"][0]["cores"]
+            return int(core["write_errors"])
+
+        for number, protocol in enumerate(("http", "uwsgi"), 1):
+            since = len(instance.log)
+            # More than the kernel takes for a client that reads nothing, and within response-spool.
+            connection = send(instance, protocol, "/large?kib=12288")
+            assert "(HTTP/1.1 200)" in request_line(instance, r"/large\S*", since)
+            assert lost() == number - 1
+            reset(connection)
+            instance.wait_log(r"^.*499 - 127\.0\.0\.1 left before it had taken all of its response$", since=since)
+            until("it is counted", lambda number=number: lost() == number)  # type: ignore[misc]
+        assert "Traceback" not in instance.log

@@ -1,7 +1,7 @@
 """What runs out, comes back: descriptors, the disk, memory for a connection, workers, the master.
 
-The limits are lowered on the running worker (`prlimit`), the disk is a small tmpfs, and `strace` makes `accept` fail;
-what needs root or a tool that is not there is skipped with that reason.
+The limits are lowered on the running worker (`prlimit`), the disk is a small tmpfs, and `strace` makes calls fail
+that the kernel would not; what needs root or a tool that is not there is skipped with that reason.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pytest
 from tests.e2e.abuse import judge
 from tests.e2e.abuse.conftest import APP
 from tests.e2e.clients import Connection, Cut, connect, get, post, request_bytes
-from tests.e2e.harness import Penstock, is_alive, until
+from tests.e2e.harness import Penstock, is_alive, processor_s, until
 from tests.e2e.load import Load
 
 KIB = 1 << 10
@@ -78,12 +78,6 @@ def test_without_descriptors_the_worker_says_so_serves_on_and_recovers() -> None
         assert server.log.count("Too many open files") < 50, "the log is not filled"
 
 
-def processor_s(pid: int) -> float:
-    """Processor time of process `pid` so far, in seconds."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def test_a_body_without_a_descriptor_for_its_file_is_refused_and_the_next_one_is_taken() -> None:
     body = b"b" * (2 * MIB)
     with start() as server:
@@ -101,6 +95,21 @@ def test_a_body_without_a_descriptor_for_its_file_is_refused_and_the_next_one_is
         assert not [entry for entry in judge.ask(server.http).seen if entry["method"] == "POST"][:-1]
 
 
+@contextlib.contextmanager
+def failing(pid: int, what: str) -> Iterator[None]:
+    """Make system calls of process `pid` fail as `what` says, in the words of `strace --inject`."""
+    tracer = subprocess.Popen(
+        ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject={what}", "-p", str(pid)], stderr=subprocess.PIPE
+    )
+    try:
+        status = Path(f"/proc/{pid}/status")
+        until("strace holds the process", lambda: "TracerPid:\t0\n" not in status.read_text())
+        yield
+    finally:
+        tracer.send_signal(signal.SIGINT)
+        tracer.communicate(timeout=20)
+
+
 @pytest.mark.parametrize("error", [
     "ENOMEM",
     pytest.param("ENFILE", marks=pytest.mark.stress),
@@ -113,13 +122,7 @@ def test_accept_that_fails_is_tried_again(error: str) -> None:
     """The kernel's own errors, as `strace` can make them: five in a row, then connections are taken again."""
     with start() as server:
         (worker,) = server.workers()
-        inject = f"inject=accept4,accept:error={error}:when=1..5"
-        tracer = subprocess.Popen(
-            ["strace", "-f", "-qq", "-o", "/dev/null", "-e", inject, "-p", str(worker)], stderr=subprocess.PIPE
-        )
-        try:
-            status = Path(f"/proc/{worker}/status")
-            until("strace holds the worker", lambda: "TracerPid:\t0\n" not in status.read_text())
+        with failing(worker, f"accept4,accept:error={error}:when=1..5"):
             clients = [Connection(server.http).send(request_bytes("GET", "/waiting")) for _ in range(10)]
             for client in clients:
                 assert client.read().body == b"GET 0"
@@ -127,9 +130,6 @@ def test_accept_that_fails_is_tried_again(error: str) -> None:
             if error != "ECONNABORTED":
                 # That one is the client's, and no reason to wait or to tell.
                 server.wait_log(r"accept\(\) on .* failed")
-        finally:
-            tracer.send_signal(signal.SIGINT)
-            tracer.communicate(timeout=20)
         assert server.workers() == [worker]
         assert get(server.http, "/new").status == 200
 
@@ -177,6 +177,56 @@ def test_a_full_disk_refuses_the_body_and_is_free_again(small_disk: Path, coding
         assert str(small_disk) in server.log
         assert server.workers() == [worker]
         assert not list(small_disk.iterdir())
+
+
+SPOOL_ERRORS = {
+    "ENOSPC": "No space left on device",
+    "EDQUOT": "Disk quota exceeded",
+    "EIO": "Input/output error",
+    "EMFILE": "Too many open files",
+}
+
+
+@pytest.mark.parametrize("error", [
+    "EDQUOT",
+    "EMFILE",
+    pytest.param("ENOSPC", marks=pytest.mark.stress),
+    pytest.param("EIO", marks=pytest.mark.stress),
+])  # fmt: skip
+def test_a_response_that_can_not_be_spooled_waits_for_its_client(short_dir: Path, error: str) -> None:
+    """Told once; the app's thread waits instead, others are served, nothing is lost, and then it is spooled again."""
+    size = 12 * MIB
+    target = f"/large?kib={size >> 10}&pieces=1"
+
+    def slow_reader() -> Connection:
+        """A client that the worker has, and whose kernel takes little for it."""
+        connection = stack.enter_context(Connection(server.http, 30.0, receive_bytes=4096))
+        assert connection.request("GET", "/kept").status == 200
+        return connection
+
+    with start("--spool-dir", short_dir, "--threads", "2") as server, contextlib.ExitStack() as stack:
+        (worker,) = server.workers()
+        # The two threads would both wait for clients, were there two such responses.
+        kept, slow = stack.enter_context(Connection(server.http)), slow_reader()
+        assert kept.request("GET", "/kept").status == 200
+        out_of = few_descriptors(worker, 0) if error == "EMFILE" else failing(worker, f"pwrite64:error={error}:when=1+")
+        with out_of:
+            slow.send(request_bytes("GET", target))
+            server.wait_log(rf"a response .* could not be spooled in .*: {SPOOL_ERRORS[error]}.*spool-dir")
+            for _ in range(20):
+                assert kept.request("GET", "/kept").body == b"GET 0"
+            assert len(slow.read().body) == size
+
+        def is_spooled_again() -> bool:
+            again = slow_reader()
+            again.send(request_bytes("GET", target))
+            assert kept.request("GET", "/kept").status == 200
+            assert len(again.read().body) == size
+            return f"responses can be spooled in {short_dir} again" in server.log
+
+        until("responses are spooled again", is_spooled_again, 15.0)
+        assert server.log.count("could not be spooled") == 1, "told once"
+        assert server.workers() == [worker]
 
 
 # -- processes that are killed -----------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ import pytest
 from tests.e2e.abuse.attacks import KINDS, Attack, cap_bytes, number_of
 from tests.e2e.abuse.conftest import APP
 from tests.e2e.clients import Connection, get, request_bytes, uwsgi_packet, uwsgi_request, uwsgi_variables
-from tests.e2e.harness import Penstock, rss_bytes, until
+from tests.e2e.harness import Penstock, processor_s_of_others, rss_bytes, until
 
 MIB = 1 << 20
 # What the worker may grow by for other reasons than the connections.
@@ -186,46 +186,60 @@ def test_large_responses_that_nobody_reads_take_no_app_thread() -> None:
 
 RUNS = 5
 FLOOR_MS = 5.0
+FACTOR = 3
+REQUESTS = 1000
+# Of one processor. With more, a run says how long others made the client wait for a processor, and not the server.
+OTHERS_MOST = 0.1
+PATIENCE_S = 20.0
 
 
-def p99_ms(address: str, count: int = 300) -> float:
+class Run:
+    """One run of an ordinary client: its p99, and what others did meanwhile."""
+
+    def __init__(self, server: Penstock, *attackers: int) -> None:
+        pids = (os.getpid(), *server.processes(), *attackers)
+        others_s, begun = processor_s_of_others(pids), time.monotonic()
+        self.p99_ms = p99_ms(server.http)
+        self.others = (processor_s_of_others(pids) - others_s) / (time.monotonic() - begun)
+
+
+def p99_ms(address: str) -> float:
     """Response time that 99 of 100 requests of an ordinary client keep within, half of them on new connections."""
     times = []
     with Connection(address) as kept:
-        for number in range(count):
+        for number in range(REQUESTS):
             begun = time.perf_counter()
             if number % 2:
                 assert kept.request("GET", "/kept").status == 200
             else:
                 assert get(address, "/new").status == 200
             times.append(time.perf_counter() - begun)
-    return sorted(times)[int(count * 0.99)] * 1000
-
-
-def quiet_and_during(server: Penstock, kind: str) -> tuple[float, float]:
-    """Medians of five runs without and five with the attack, in turns, so that both see the same machine."""
-    quiet, during = [], []
-    for _ in range(RUNS):
-        quiet.append(p99_ms(server.http))
-        with attack(server, [kind]) as running:
-            during.append(p99_ms(server.http))
-            assert running.is_running
-    return statistics.median(quiet), statistics.median(during)
+    return sorted(times)[int(REQUESTS * 0.99)] * 1000
 
 
 @pytest.mark.stress
 @pytest.mark.parametrize("kind", KINDS)
 def test_stress_response_times_stay(unharmed: Penstock, kind: str) -> None:
-    """The median of five runs during the attack stays under three times the quiet one, or under 5 ms.
+    """The median of five runs during the attack stays within three times the quiet one, or within 5 ms.
 
-    A machine that does something else as well may spoil a measurement: one of three has to keep the limit.
+    Runs without and with it alternate. A pair counts whatever it measured, unless somebody else used the machine.
     """
-    for _ in range(3):
-        quiet, during = quiet_and_during(unharmed, kind)
-        print(f"{kind}: p99 {quiet:.2f} ms when it is quiet, {during:.2f} ms during the attack")
-        if during <= max(3 * quiet, FLOOR_MS):
-            return
-    pytest.fail(f"p99 {during:.1f} ms during the attack, and {quiet:.1f} ms when it is quiet")
+    quiet, during, busy = [], [], []
+    deadline = time.monotonic() + PATIENCE_S
+    while len(during) < RUNS and time.monotonic() < deadline:
+        before = Run(unharmed)
+        with attack(unharmed, [kind]) as running:
+            meanwhile = Run(unharmed, running.process.pid)
+            assert running.is_running
+        if (others := max(before.others, meanwhile.others)) > OTHERS_MOST:
+            busy.append(others)
+            continue
+        quiet.append(before.p99_ms)
+        during.append(meanwhile.p99_ms)
+    if len(during) < RUNS:
+        pytest.skip(f"others use {statistics.median(busy):.1f} processors of this machine: nothing can be said")
+    found = f"p99 in ms: {sorted(quiet)} when it is quiet, {sorted(during)} during the attack"
+    assert statistics.median(during) <= max(FACTOR * statistics.median(quiet), FLOOR_MS), found
 
 
 @pytest.mark.stress

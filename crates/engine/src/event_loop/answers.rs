@@ -26,12 +26,25 @@ impl EventLoop {
         WritePolicy { buffer_bytes: usize::MAX, ..self.policy }
     }
 
-    pub(super) fn refuse(&mut self, shared: &Shared, connection: Box<Connection>, refusal: &Refusal) {
-        shared.count_refusal();
-        let client = match connection.peer {
+    fn client_of(&self, connection: &Connection) -> String {
+        match connection.peer {
             Peer::Inet(address) => address.ip().to_string(),
             Peer::Unix => self.listeners[connection.listener].name.clone(),
-        };
+        }
+    }
+
+    /// A client left whose app had finished: its request has its line already, with the status that the app gave.
+    pub(super) fn lost_response(&mut self, shared: &Shared, key: u64) {
+        shared.count_lost_response();
+        let Some(connection) = self.take(key) else { return };
+        let client = self.client_of(&connection);
+        self.put_back(connection);
+        self.note(shared, &format!("499 - {client} left before it had taken all of its response"));
+    }
+
+    pub(super) fn refuse(&mut self, shared: &Shared, connection: Box<Connection>, refusal: &Refusal) {
+        shared.count_refusal();
+        let client = self.client_of(&connection);
         self.note(
             shared,
             &format!(

@@ -392,7 +392,7 @@ impl EventLoop {
             Flushed::Broken(_) if matches!(connection.state, State::Away) => {}
             Flushed::Broken(gone) => {
                 if gone.is_of_client() {
-                    shared.count_lost_response();
+                    self.lost_response(shared, key);
                 }
                 self.close(shared, key);
             }
