@@ -33,7 +33,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
         "time before the application was called, in microseconds, from X-Request-Start if that is there",
     ),
     "referer": ("text", "Referer header"),
-    "reqid": ("text", "X-Request-ID header"),
+    "reqid": ("text", "X-Request-ID: what the request has brought, or was given (request-id)"),
     "rerr": ("number", "errors while the request was read"),
     "rsize": ("number", "bytes of the response's body"),
     "rss": ("number", "resident memory of the worker, in bytes"),
@@ -45,6 +45,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "time": ("number", "start of the request, in seconds since 1970"),
     "tmicros": ("number", "the same in microseconds"),
     "tmsecs": ("number", "the same in milliseconds"),
+    "traceid": ("text", "trace id of the traceparent header (W3C Trace Context)"),
     "uagent": ("text", "User-Agent header"),
     "uri": ("text", "target of the request as its client sent it"),
     "user": ("text", "REMOTE_USER"),
@@ -62,7 +63,7 @@ BUILT_IN: dict[str, str] = {
         '{"time":"%(isotime)","addr":"%(addr)","user":"%(user)","method":"%(method)","uri":"%(uri)",'
         '"proto":"%(proto)","host":"%(host)","status":%(status),"request_bytes":%(cl),"head_bytes":%(hsize),'
         '"body_bytes":%(rsize),"micros":%(micros),"queue_micros":%(qmicros),"app_micros":%(appmicros),'
-        '"referer":"%(referer)","user_agent":"%(uagent)","request_id":"%(reqid)",'
+        '"referer":"%(referer)","user_agent":"%(uagent)","request_id":"%(reqid)","trace_id":"%(traceid)",'
         '"pid":%(pid),"worker":%(wid),"core":%(core)}'
     ),
 }

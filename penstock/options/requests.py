@@ -183,6 +183,13 @@ OPTIONS = (
         help="keep the bodies of all requests of a worker in memory up to this sum, more of them in files",
     ),
     Option(
+        name="request-id",
+        type="flag",
+        tier=1,
+        verdict="new",
+        help="give each request an X-Request-ID unless a trusted proxy has; on by itself if log-format shows it",
+    ),
+    Option(
         name="response-buffer",
         type="bytes",
         default=MIB,
@@ -234,6 +241,12 @@ OPTIONS = (
         metavar="DIR",
         verdict="new",
         help="where large request bodies and responses for slow clients are kept, unnamed (default: TMPDIR)",
+    ),
+    Option(
+        name="trace-context",
+        type="flag",
+        verdict="new",
+        help="give each request a traceparent (W3C Trace Context) unless a trusted proxy has",
     ),
     Option(
         name="trusted-proxies",

@@ -26,6 +26,7 @@ def engine(context: Context, processes: int, app: AppPlan) -> EnginePlan:
     """Limits and behaviour that are the same for every worker."""
     said = context.said
     rules, rules_send_files = _rules(context)
+    request_log = log.request_log(context)
     return EnginePlan(
         threads=said.number("threads"),
         multiprocess=processes > 1,
@@ -53,10 +54,12 @@ def engine(context: Context, processes: int, app: AppPlan) -> EnginePlan:
         mounting=mounts.mounting(context, app),
         file_wrapper=not said.flag("wsgi-disable-file-wrapper"),
         static=static.static_files(context, is_needed=rules_send_files),
-        log=log.request_log(context),
+        log=request_log,
         response=responses.responses(context),
         proxy_protocol=said.flag("enable-proxy-protocol") or bool(said.number("http-enable-proxy-protocol")),
         max_requests_delta=said.number("max-requests-delta"),
+        request_ids=said.flag("request-id") if said.given("request-id") else "%(reqid)" in request_log.format,
+        trace_context=said.flag("trace-context"),
     )
 
 

@@ -465,6 +465,10 @@ class EnginePlan:
     """Connections of trusted proxies to HTTP listeners may begin with a header of the PROXY protocol."""
     max_requests_delta: int = 0
     """How many more requests each worker serves than the one before it, so that they do not end all at once."""
+    request_ids: bool = False
+    """Each request has an X-Request-ID, taken from a trusted proxy or made."""
+    trace_context: bool = False
+    """Each request has a traceparent (W3C Trace Context), in the same way."""
 
 
 @dataclass(frozen=True, slots=True)

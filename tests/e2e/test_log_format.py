@@ -95,7 +95,7 @@ def test_json_tells_request_id_queue_time_and_app_time() -> None:
         get(instance.http, "/slow", {"X-Request-ID": "abc-1", "X-Request-Start": "t=1.5"})
         lines = logged(instance, "/hello", mark="")
     slow, fast = (json.loads(line) for line in lines if line.startswith("{"))
-    assert slow["request_id"] == "abc-1" and fast["request_id"] == "-"
+    assert slow["request_id"] == "abc-1" and re.fullmatch("[0-9a-f]{32}", fast["request_id"])
     assert 40_000 <= slow["app_micros"] <= slow["micros"] and slow["queue_micros"] < slow["micros"]
     assert slow["uri"] == "/slow" and slow["status"] == 200 and slow["body_bytes"] == 11
 
@@ -256,7 +256,7 @@ FORMS = {
     "rssM": r"\d+",
     "vszM": r"\d+",
 }
-OURS = {"appmicros", "isotime", "qmicros", "reqid"}
+OURS = {"appmicros", "isotime", "qmicros", "reqid", "traceid"}
 
 
 def test_every_variable_is_compared_with_uwsgi() -> None:

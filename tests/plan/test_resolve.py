@@ -314,3 +314,20 @@ def test_forms_of_the_statistics() -> None:
 def test_locks_are_counted() -> None:
     assert plan("--http", ":0").app.locks == 0
     assert plan("--http", ":0", "--locks", "3").app.locks == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), False),
+        (("--request-id",), True),
+        (("--log-format", "json"), True),
+        (("--log-format", "%(uri) %(reqid)"), True),
+        (("--log-format", "combined"), False),
+        (("--log-format", "json", "--request-id=false"), False),
+    ],
+)
+def test_requests_have_ids_where_they_are_wanted_or_shown(options: tuple[str, ...], expected: bool) -> None:
+    made = plan("--http", ":0", *options).engine
+    assert (made.request_ids, made.trace_context) == (expected, False)
+    assert plan("--http", ":0", *options, "--trace-context").engine.trace_context

@@ -178,7 +178,7 @@ pub struct Exchange {
     /// The client's next request has begun to arrive.
     pub more_follows: bool,
     pub started_us: u64,
-    /// What rules changed of the request and want of its response.
+    /// What was changed of the request by its names and by rules, and what these want of its response.
     pub routed: Option<Box<Routed>>,
     pub report: Report,
 }
@@ -220,6 +220,11 @@ impl Exchange {
         self.routed.as_ref()?.var(name)
     }
 
+    /// Lets the app, rules and logs see another value than the request has.
+    pub fn set_variable(&mut self, name: &[u8], value: Vec<u8>) {
+        self.routed.get_or_insert_default().set(name, value);
+    }
+
     /// The first HTTP header of this name, in any case.
     pub fn header(&self, name: &[u8]) -> Option<&[u8]> {
         match &self.parsed {
@@ -242,8 +247,11 @@ impl Exchange {
         said.filter(|text| !text.is_empty())
     }
 
-    /// A variable of the environ as far as the request itself has it.
+    /// A variable of the environ as far as the request itself has it, or what it was set to since.
     pub fn variable(&self, variable: &Variable) -> Option<&[u8]> {
+        if let Some(value) = self.changed(&variable.name) {
+            return Some(value).filter(|text| !text.is_empty());
+        }
         let value = match (&self.parsed, &variable.header, &variable.name[..]) {
             (Parsed::Uwsgi(_), _, name) => Some(self.var(name)),
             (Parsed::Http(_), Some(header), _) => self.header(header),

@@ -2,7 +2,7 @@
 //!
 //! Reading order: `worker` (who runs what), `event_loop` (readiness and time), `connection` (bytes to requests),
 //! `response` and `socket` (answers to bytes), `bridge` (requests to the app), `boundary` (all that Python sees). What may
-//! answer before the app: `routing` and `static_files`, with `pattern` under both; `mounts` tells which of several apps is
+//! answer before the app, or name the request: `request_ids`, `routing` and `static_files`, with `pattern` under both; `mounts` tells which of several apps is
 //! meant. What is written of it: `request_log`, `access_log`, `log_format`.
 //! Everything that a protocol means is in the `wire` crate; everything that touches Python is in `bridge`.
 
@@ -20,6 +20,7 @@ mod mounts;
 mod pattern;
 mod plan;
 mod poller;
+mod request_ids;
 mod request_log;
 mod response;
 mod response_options;

@@ -175,6 +175,8 @@ enum Source {
     /// `HTTP_HOST`, or `SERVER_NAME` where there is none.
     Host(Variable, Variable),
     Note(Vec<u8>),
+    /// The trace of a `traceparent`.
+    Trace(Variable),
 }
 
 /// Every name that is not one of the app's own, with what it stands for; `penstock.options.log_variables` tells people.
@@ -217,6 +219,7 @@ fn sources() -> Vec<(&'static str, Source)> {
         ("time", Source::Number(N::Started)),
         ("tmicros", Source::Number(N::StartedMicros)),
         ("tmsecs", Source::Number(N::StartedMsecs)),
+        ("traceid", Source::Trace(Variable::new("HTTP_TRACEPARENT"))),
         ("uagent", variable("HTTP_USER_AGENT")),
         ("uri", Source::Text(Text::Uri)),
         ("user", Source::Text(Text::User)),
@@ -350,6 +353,10 @@ impl Program {
                 self.push(out, Some(value), limit, keep);
             }
             Source::Variable(name) => self.push(out, (record.variable)(name), limit, is_plain_with_spaces),
+            Source::Trace(name) => {
+                let trace = (record.variable)(name).and_then(wire::trace::trace_id);
+                self.push(out, trace, limit, is_plain);
+            }
             Source::Host(host, name) => {
                 let value = (record.variable)(host).filter(|value| !value.is_empty());
                 self.push(out, value.or_else(|| (record.variable)(name)), limit, is_plain);
@@ -429,7 +436,7 @@ fn push_literal(steps: &mut Vec<Step>, text: &str) {
 fn wish(source: &Source) -> (usize, usize) {
     match source {
         Source::Number(_) | Source::Seconds => (NUMBER_BYTES + 7, 0),
-        Source::Time(_) => (TIME_BYTES, 0),
+        Source::Time(_) | Source::Trace(_) => (TIME_BYTES, 0),
         Source::Strftime => (STRFTIME_BYTES, 1),
         Source::Text(Text::Uri) => (3200, 6),
         Source::Text(Text::Method | Text::Protocol) => (64, 1),

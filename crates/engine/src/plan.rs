@@ -126,6 +126,8 @@ pub struct EnginePlan {
     pub proxy_protocol: bool,
     pub log: RequestLogPlan,
     pub max_requests_delta: u64,
+    pub request_ids: bool,
+    pub trace_context: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

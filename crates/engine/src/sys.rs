@@ -348,6 +348,18 @@ pub fn now_us() -> u64 {
     time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000
 }
 
+/// 32 bytes that nobody can guess; where the kernel gives none, bytes that are at least this process's own.
+pub fn random_key() -> [u8; 32] {
+    let mut key = [0; 32];
+    // SAFETY: the pointer and length are those of `key`, which outlives the call.
+    let count = unsafe { libc::getrandom(key.as_mut_ptr().cast(), key.len(), 0) };
+    if count != key.len() as isize {
+        key[..8].copy_from_slice(&epoch_us().to_le_bytes());
+        key[8..12].copy_from_slice(&std::process::id().to_le_bytes());
+    }
+    key
+}
+
 /// Microseconds since 1970: for what people read.
 pub fn epoch_us() -> u64 {
     let time = clock(libc::CLOCK_REALTIME);

@@ -505,6 +505,8 @@ mod tests {
                 proxy_protocol: false,
                 log: RequestLogPlan::default(),
                 max_requests_delta: 0,
+                request_ids: false,
+                trace_context: false,
             },
             worker_id: 1,
             listeners: vec![ListenerHandle {

@@ -559,6 +559,9 @@ impl EventLoop {
             self.turns = 0;
         }
         self.away += 1;
+        if let Some(ids) = &shared.request_ids {
+            ids.name(&mut exchange);
+        }
         if let Some(router) = &shared.router {
             exchange = self.route(shared, router, exchange)?;
         }

@@ -137,7 +137,8 @@ impl EventLoop {
         router: &Arc<Router>,
         mut exchange: Box<Exchange>,
     ) -> Option<Box<Exchange>> {
-        let mut routed = Routed::default();
+        // A name that the request has got is what rules see, too.
+        let mut routed = exchange.routed.take().map_or_else(Routed::default, |routed| *routed);
         let outcome = router.route(&Seen { exchange: &exchange, shared }, &mut routed);
         for line in routed.lines.drain(..) {
             shared.note(&String::from_utf8_lossy(&line));

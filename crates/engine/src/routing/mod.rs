@@ -65,7 +65,7 @@ impl Routed {
         self.vars.iter().rev().find(|(key, _)| **key == *name).map(|(_, value)| value.as_slice())
     }
 
-    fn set(&mut self, name: &[u8], value: Vec<u8>) {
+    pub fn set(&mut self, name: &[u8], value: Vec<u8>) {
         match self.vars.iter_mut().find(|(key, _)| **key == *name) {
             Some((_, old)) => *old = value,
             None => self.vars.push((name.into(), value)),

@@ -14,6 +14,7 @@ use crate::exchange::{Exchange, Parsed};
 use crate::forwarded::{self, IpText, TrustedProxies};
 use crate::mounts::Mounts;
 use crate::plan::WorkerPlan;
+use crate::request_ids::RequestIds;
 use crate::request_log::{Logs, Times};
 use crate::response::DateLine;
 use crate::response_options::ResponseOptions;
@@ -84,6 +85,8 @@ pub struct Shared {
     pub mounts: Mounts,
     /// None where no option says anything about every response.
     pub response_options: Option<Arc<ResponseOptions>>,
+    /// None where requests get no names.
+    pub request_ids: Option<RequestIds>,
     /// None where there are no rules.
     pub router: Option<Arc<Router>>,
     pub proxies: TrustedProxies,
@@ -144,6 +147,7 @@ impl Shared {
             static_map,
             mounts: Mounts::new(&plan.engine.mounting),
             response_options: ResponseOptions::new(&plan.engine.response),
+            request_ids: RequestIds::new(&plan.engine),
             router,
             proxies,
             board,
