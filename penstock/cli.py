@@ -114,13 +114,21 @@ def _command_option(parsed: Iterable[Word]) -> Given | None:
 def _arguments(command: Given, parsed: Sequence[Word]) -> list[str]:
     """Find what a command is about; `--help workers` has it in the next word, although help needs none."""
     if command.value is not None:
-        return [command.value]
+        return [*_settings_of(command, parsed), command.value]
     following = parsed[parsed.index(command) + 1 :][:1]
     return [
         word.word
         for word in following
         if isinstance(word, Positional) and command.key in ("help", "usage") and kind_of(word.word) is None
     ]
+
+
+def _settings_of(command: Given, parsed: Iterable[Word]) -> list[str]:
+    """Find what an option beside a command says of it, as the command's own flags."""
+    if command.key != "ping":
+        return []
+    given = [word for word in parsed if isinstance(word, Given) and word.key == "ping-timeout"]
+    return [word for one in given[-1:] for word in ("--timeout", one.value or "")]
 
 
 def _serve(parsed: Sequence[Word], environ: Mapping[str, str]) -> int:

@@ -7,7 +7,7 @@ import socket
 import sys
 from collections.abc import Sequence
 
-from penstock.plan.addresses import Address, AddressError, parse_address
+from penstock.plan.addresses import AddressError, parse_address
 
 SUMMARY = "print what an address sends, for instance statistics"
 USAGE = "ADDRESS"
@@ -20,7 +20,7 @@ def run(arguments: Sequence[str]) -> int:
         return _fail("usage: penstock connect-and-read ADDRESS")
     name = arguments[0]
     try:
-        with _connect(parse_address(name, os.getcwd())) as connection:
+        with reach(name, TIMEOUT_S) as connection:
             _copy(connection)
     except AddressError as error:
         return _fail(f"{name}: {error}; {error.cure}")
@@ -35,11 +35,13 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _connect(address: Address) -> socket.socket:
+def reach(name: str, timeout_s: float) -> socket.socket:
+    """Connect to an address as configurations write it. Raises AddressError or OSError."""
+    address = parse_address(name, os.getcwd())
     if address.family in ("inet", "inet6"):
-        return socket.create_connection((address.host or "localhost", address.port), timeout=TIMEOUT_S)
+        return socket.create_connection((address.host or "localhost", address.port), timeout=timeout_s)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(TIMEOUT_S)
+    connection.settimeout(timeout_s)
     try:
         connection.connect(address.host if address.family == "unix" else "\0" + address.host)
     except OSError:

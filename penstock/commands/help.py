@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from penstock.commands import COMMANDS, find
 from penstock.commands.describe import left_side
 from penstock.commands.terminal import PLAIN_STYLE, Style, style, width, wrap, write
-from penstock.options import table
+from penstock.options import commands, table
 from penstock.options.option import Option
 
 SUMMARY = "show this help, or all about one option"
@@ -64,6 +64,9 @@ def overview(columns: int, style: Style = PLAIN_STYLE) -> Iterator[str]:
     for name in COMMANDS:
         command = find(name)
         yield from _entry(f"{name} {command.USAGE}".rstrip(), command.SUMMARY, columns, style)
+    for option in table.OPTIONS:
+        if option in commands.OPTIONS and option.role != "command":
+            yield from _entry(left_side(option), _right_side(option), columns, style)
 
 
 def _right_side(option: Option) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 import penstock
 from penstock import hooks
-from penstock.master import control, daemon, kept, launch, limits, log, privileges, processes
+from penstock.master import control, daemon, kept, launch, limits, log, privileges, processes, script
 from penstock.master.control_path import make_directory
 from penstock.master.errors import StartError
 from penstock.master.logs import Logs
@@ -50,6 +50,8 @@ def start(
     reload; `catalogue` is the engine's; `boot` is what the interpreter of a generation runs.
     """
     processes.tidy_descriptors()
+    if plan.script.kind:
+        return script.become(plan)
     # Before anything is started that must not speak for the master. The plan has what was inherited.
     told = Told.take()
     inherited.forget()

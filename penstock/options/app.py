@@ -34,6 +34,14 @@ OPTIONS = (
         note="also seen by $(NAME) in the configuration",
     ),
     Option(
+        name="eval",
+        type="text",
+        metavar="CODE",
+        tier=3,
+        check=not_empty,
+        help="run this code and take the application from it",
+    ),
+    Option(
         name="home",
         aliases=("pyhome", "venv", "virtualenv"),
         short="H",

@@ -50,12 +50,17 @@ class Rule:
 MOUNTS = ("mount", "worker-mount")
 
 
+def _serves_nothing(said: Said) -> bool:
+    return bool(said.value("no-server")) or said.given("pyrun") or said.given("test")
+
+
 def _no_listener(said: Said) -> bool:
-    return not said.value("no-server") and not any(said.values(name) for name in ("http", "http-socket", "socket"))
+    return not _serves_nothing(said) and not any(said.values(name) for name in ("http", "http-socket", "socket"))
 
 
 def _no_app(said: Said) -> bool:
-    return bool(said.value("need-app")) and not any(said.given(name) for name in ("module", "wsgi-file", *MOUNTS))
+    needs_one = bool(said.value("need-app")) and not said.given("pyrun") and not said.given("test")
+    return needs_one and not any(said.given(name) for name in ("module", "wsgi-file", "eval", *MOUNTS))
 
 
 def _no_mount(said: Said) -> bool:

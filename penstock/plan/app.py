@@ -7,21 +7,22 @@ import os
 
 from penstock.plan import interpreter, mounts, python
 from penstock.plan.context import Context
-from penstock.plan.types import AppPlan
+from penstock.plan.types import AppKind, AppPlan
 
 
 def app(context: Context) -> AppPlan:
     """What is imported, by which interpreter, and in what surroundings."""
     said = context.said
-    module, file = said.text("module"), said.text("wsgi-file")
+    module, file, code = said.text("module"), said.text("wsgi-file"), said.text("eval")
     name = said.text("callable") or "application"
-    target = module if module is not None else file or ""
+    target = next((text for text in (module, file, code) if text is not None), "")
     if module is not None and ":" in module:
         target, _, name = module.partition(":")
         name = name or "application"
     home = _home(context)
+    python_plan = interpreter.interpreter(context)
     return AppPlan(
-        kind="module" if module is not None else "file" if file is not None else "none",
+        kind=_kind(module, file, code),
         target=target,
         callable=name,
         chdir=context.chdir,
@@ -31,10 +32,17 @@ def app(context: Context) -> AppPlan:
         home=home,
         options=tuple((entry.key, entry.value) for entry in said.entries if entry.key),
         mounts=mounts.mounts(context),
-        python=interpreter.interpreter(context),
-        keeps_input=said.flag("honour-stdin"),
+        python=python_plan,
+        keeps_input=said.flag("honour-stdin") or python_plan.shell is not None,
         locks=said.number("locks"),
     )
+
+
+def _kind(module: str | None, file: str | None, code: str | None) -> AppKind:
+    """Of several the first counts."""
+    if module is not None:
+        return "module"
+    return "file" if file is not None else "eval" if code is not None else "none"
 
 
 def _home(context: Context) -> str | None:

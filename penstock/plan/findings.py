@@ -135,6 +135,7 @@ ROWS: tuple[Row, ...] = (
         "a file of content types does not exist",
         "correct the path; types that are usual are known",
     ),
+    Row("no-script", "error", "pyrun", "the script that is to be run is not there", "correct the path"),
     Row(
         "no-static-files",
         "warning",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from penstock.config.convert import FALSE_WORDS, TRUE_WORDS
 from penstock.options.table import BY_NAME
 from penstock.plan.context import Context
 from penstock.plan.types import PythonPlan
@@ -23,6 +24,7 @@ def interpreter(context: Context) -> PythonPlan:
             said.origin("catch-exceptions"),
             "remove catch-exceptions before others reach this instance",
         )
+    once = _shell(context, "pyshell-oneshot")
     return PythonPlan(
         flags=(*(("-" + "O" * level,) if level else ()), *(("-S",) if said.flag("no-site") else ())),
         arguments=tuple((said.text("pyargv") or "").split()),
@@ -37,7 +39,19 @@ def interpreter(context: Context) -> PythonPlan:
         strict_body=said.flag("wsgi-strict"),
         shows_exceptions=said.flag("catch-exceptions"),
         recycle_on=_recycle_on(context),
+        shell=once if once is not None else _shell(context, "pyshell"),
+        shell_is_once=once is not None,
     )
+
+
+def _shell(context: Context, name: str) -> str | None:
+    """The code; empty for a prompt, None where there is to be neither."""
+    if not context.said.given(name):
+        return None
+    text = context.said.text(name) or ""
+    if text.lower() in FALSE_WORDS:
+        return None
+    return "" if text.lower() in TRUE_WORDS else text
 
 
 def environment(context: Context) -> tuple[tuple[str, str | None], ...]:

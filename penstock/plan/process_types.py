@@ -123,6 +123,16 @@ class AskingPlan:
     """Modules whose files are not looked at."""
 
 
+@dataclass(frozen=True, slots=True)
+class ScriptPlan:
+    """What is run in the surroundings of the applications instead of serving (`pyrun`, `test`)."""
+
+    kind: Literal["", "file", "module"] = ""
+    """A file is run, a module is only imported; empty for neither."""
+    target: str = ""
+    """The path as it was written, which counts from the directory of the applications, or the name."""
+
+
 HOOK_ACTIONS: dict[str, int] = {
     "append": 2, "appendn": 2, "cd": 1, "chdir": 1, "chmod": 2, "chown": 3, "creat": 1, "create": 1, "exec": 1,
     "exit": 0, "log": 1, "mkdir": 1, "print": 1, "putenv": 1, "safeexec": 1, "unlink": 1, "write": 2, "writen": 2,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import cast
 
 from penstock.plan.context import Context
@@ -12,6 +13,7 @@ from penstock.plan.process_types import (
     LimitsPlan,
     RecyclingPlan,
     ScalingPlan,
+    ScriptPlan,
     TitlesPlan,
 )
 from penstock.values import replace
@@ -135,6 +137,21 @@ def groups(context: Context) -> GroupsPlan:
             message = f"add-gid = {setting.value}: there is no such group"
             context.error("no-group", message, setting.origin, "create it, or name another")
     return GroupsPlan(said.texts("add-gid"), not said.flag("no-initgroups"), said.flag("master-as-root"))
+
+
+def script(context: Context) -> ScriptPlan:
+    """What is run instead of serving; a module that is only imported comes before a file, as in uWSGI."""
+    said = context.said
+    module, file = said.text("test"), said.text("pyrun")
+    if module is not None:
+        return ScriptPlan("module", module)
+    if file is None:
+        return ScriptPlan()
+    path = context.after_chdir(file)
+    if not os.path.isfile(path):
+        message = f"pyrun = {file}: there is no file {path}"
+        context.error("no-script", message, said.origin("pyrun"), "correct the path, which counts from chdir")
+    return ScriptPlan("file", file)
 
 
 def safe_pidfiles(context: Context) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from penstock.options.rules import RULES
 from penstock.plan import activation, app, dependent, engine, hooks, log, processes, programs, sockets
 from penstock.plan.context import Context
 from penstock.plan.machine import Machine
-from penstock.plan.process_types import HooksPlan, ProgramsPlan
+from penstock.plan.process_types import HooksPlan, ProgramsPlan, ScriptPlan
 from penstock.plan.types import Plan, StatsFormPlan
 from penstock.values import replace
 
@@ -100,6 +100,9 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
     )
     if said.flag("no-server"):
         plan = _only_loading(plan)
+    script = processes.script(context)
+    if script.kind:
+        return _only_running(context, plan, script)
     _add_notes(context)
     dependent.note_what_does_nothing(context)
     if context.errors:
@@ -124,6 +127,15 @@ def _only_loading(plan: Plan) -> Plan:
         programs=ProgramsPlan(),
         hooks=HooksPlan(),
     )
+
+
+def _only_running(context: Context, plan: Plan, script: ScriptPlan) -> tuple[Plan | None, tuple[Finding, ...]]:
+    """Of a plan, what a script finds around itself."""
+    if context.errors:
+        return None, context.findings
+    notes = tuple(f"warning: {finding}" for finding in context.warnings)
+    plan = replace(_only_loading(plan), need_app=plan.need_app, processes=1, script=script, notes=notes)
+    return plan, context.findings
 
 
 def _check_rules(context: Context) -> None:

@@ -48,7 +48,7 @@ def _named(context: Context) -> Iterator[_Named]:
     """Every application, read as the plan reads it; what is wrong with the plan is not said here again."""
     said = context.said
     plan = app.app(Context(said, context.machine))
-    if plan.kind != "none":
+    if plan.kind in ("module", "file"):
         setting = said.every("module" if plan.kind == "module" else "wsgi-file")[-1]
         yield _Named(setting, plan.kind, plan.target, plan.callable)
     mounts = {str(setting.origin): setting for setting in said.every("mount", "worker-mount")}

@@ -20,6 +20,7 @@ from penstock.plan.process_types import (
     ProgramsPlan,
     RecyclingPlan,
     ScalingPlan,
+    ScriptPlan,
     TitlesPlan,
 )
 from penstock.values import asdict, dataclass
@@ -92,8 +93,8 @@ class ListenerPlan:
         return self.family == "unix"
 
 
-AppKind = Literal["module", "file", "none"]
-"""How an application is found: by the name of its module, or by the path of its file."""
+AppKind = Literal["module", "file", "eval", "none"]
+"""How an application is found: by the name of its module, by the path of its file, or by running a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,10 @@ class PythonPlan:
     """Tracebacks go to the client."""
     recycle_on: tuple[tuple[str, str], ...] = ()
     """(`any`, `type`, `value` or `repr`, text) of exceptions after which a worker is replaced."""
+    shell: str | None = None
+    """Code that the first worker runs beside serving; empty for a prompt, None for neither (`pyshell`)."""
+    shell_is_once: bool = False
+    """Whether it is not run again when it has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +153,7 @@ class AppPlan:
 
     kind: AppKind
     target: str
-    """Module name or file path; empty where all applications are mounted."""
+    """Module name, file path or code; empty where all applications are mounted."""
     callable: str
     """Attribute that holds the application; may be dotted and may end in `()`."""
     chdir: str
@@ -576,6 +581,7 @@ class Plan:
     hooks: HooksPlan = HooksPlan()
     unused_sockets: tuple[InheritedSocket, ...] = ()
     """Inherited ones that nobody is served on, to be closed."""
+    script: ScriptPlan = ScriptPlan()
 
 
 PARTS: dict[type, dict[str, type]] = {
@@ -608,6 +614,7 @@ PARTS: dict[type, dict[str, type]] = {
         "programs": ProgramsPlan,
         "hooks": HooksPlan,
         "unused_sockets": InheritedSocket,
+        "script": ScriptPlan,
     },
     HooksPlan: {"each": HookPlan},
     ProgramsPlan: {"each": ProgramPlan},

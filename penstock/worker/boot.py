@@ -1,4 +1,5 @@
 """First code of a generation: the master runs this file with the app's own interpreter, its channel on descriptor 3.
+A script that runs instead of serving (`pyrun`) begins here too, with its description on that descriptor.
 
 It makes the one package `penstock` importable without putting the directory around it on `sys.path`: whatever else is
 installed beside Penstock must neither shadow nor leak into what the app imports. Then it checks that there is an engine
@@ -14,6 +15,7 @@ import socket
 import sys
 
 CHANNEL_FD = 3
+SCRIPT_WORD = "script"
 EXIT_NO_APP = 22
 
 
@@ -88,6 +90,17 @@ def report(reason: str, text: str) -> None:
         pass  # The master is gone: nobody is left to be told.
 
 
+def run_script(directory: str, reason: "str | None") -> None:
+    """Run what CHANNEL_FD describes instead of a generation."""
+    if reason is not None:
+        sys.stderr.write(reason + "\n")
+        sys.exit(EXIT_NO_APP)
+    take_package(directory)
+    from penstock.worker import script
+
+    script.run(CHANNEL_FD)
+
+
 def main() -> None:
     """Become the generation, or end with a report."""
     here = os.path.dirname(os.path.abspath(__file__))
@@ -95,6 +108,9 @@ def main() -> None:
         del sys.path[0]
     directory = os.path.dirname(here)
     reason = missing_engine(directory)
+    if sys.argv[1:] == [SCRIPT_WORD]:
+        run_script(directory, reason)
+        return
     if reason is not None:
         report(reason, "")
         os._exit(EXIT_NO_APP)

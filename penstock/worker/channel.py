@@ -123,6 +123,13 @@ class Start:
                 os.close(descriptor)
 
 
+def lone_start(plan: dict[str, Any], scoreboard: int) -> Start:
+    """Make a Start of a plan that is carried out without a master: nothing is served, and nobody listens."""
+    lifeline, _ = os.pipe2(os.O_CLOEXEC)
+    locks = os.memfd_create("penstock-locks", os.MFD_CLOEXEC)
+    return _make_start({"generation": 0}, plan, (), (lifeline, scoreboard, -1, -1, 2, 2, locks))
+
+
 def read_start(message: dict[str, Any], descriptors: list[int]) -> Start:
     """Make a Start of the `start` message.
 
@@ -130,16 +137,25 @@ def read_start(message: dict[str, Any], descriptors: list[int]) -> Start:
     a defect of Penstock and ends as the KeyError or TypeError that it gives.
     """
     plan_fd, lifeline, scoreboard, handoff_receive, handoff_send, locks, log, *sockets = descriptors
-    plan = json.loads(_read_all(plan_fd))
+    plan = json.loads(read_all(plan_fd))
     os.close(plan_fd)
     # The log of requests comes last, where it is not that of the server.
     request_log = sockets.pop() if len(sockets) > len(plan["listeners"]) else log
-    listeners = [ListenerHandle(fd=fd, **handle) for fd, handle in zip(sockets, plan["listeners"], strict=True)]
+    listeners = tuple(ListenerHandle(fd=fd, **handle) for fd, handle in zip(sockets, plan["listeners"], strict=True))
+    return _make_start(
+        message, plan, listeners, (lifeline, scoreboard, handoff_receive, handoff_send, log, request_log, locks)
+    )
+
+
+def _make_start(
+    message: dict[str, Any], plan: dict[str, Any], listeners: tuple[ListenerHandle, ...], descriptors: tuple[int, ...]
+) -> Start:
+    lifeline, scoreboard, handoff_receive, handoff_send, log, request_log, locks = descriptors
     return Start(
         generation=message["generation"],
         app=from_json_value(AppPlan, plan["app"]),
         engine=from_json_value(EnginePlan, plan["engine"]),
-        listeners=tuple(listeners),
+        listeners=listeners,
         cpus_per_worker=plan["cpus_per_worker"],
         asking=from_json_value(AskingPlan, plan["asking"]),
         hooks=from_json_value(HooksPlan, plan["hooks"]),
@@ -159,7 +175,8 @@ def read_start(message: dict[str, Any], descriptors: list[int]) -> Start:
     )
 
 
-def _read_all(descriptor: int) -> bytes:
+def read_all(descriptor: int) -> bytes:
+    """Read a file from its beginning."""
     # By position: the writer's file offset, which is shared, stands at the end.
     pieces: list[bytes] = []
     position = 0

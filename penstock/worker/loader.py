@@ -28,6 +28,8 @@ App = Callable[..., Any]
 
 USUAL_NAMES = ("application", "app", "wsgi_app", "wsgi", "api", "server", "site")
 """What projects call their application, the most common first."""
+EVAL_MODULE = "uwsgi_eval_config"
+"""The name of the module that `eval` is run as, which is uWSGI's."""
 USUAL_FACTORIES = ("get_wsgi_application", "create_app", "make_app", "build_app", "get_app", "create_application")
 
 
@@ -65,7 +67,7 @@ def load_app(plan: AppPlan) -> App:
     if plan.kind == "module" and ":" in target:
         target, _, callable_path = target.partition(":")
     try:
-        module = import_file(target) if plan.kind == "file" else import_module(target)
+        module = _IMPORTS[plan.kind](target)
         found = find_callable(module, callable_path or "application")
     except AppNotLoaded:
         raise
@@ -81,6 +83,14 @@ def import_module(name: str) -> ModuleType:
     # Not importlib.import_module: only the plain import leaves the import system's frames out of the traceback.
     __import__(name)
     return sys.modules[name]
+
+
+def run_code(text: str) -> ModuleType:
+    """Run the code of `eval` as a module."""
+    module = ModuleType(EVAL_MODULE)
+    sys.modules[EVAL_MODULE] = module
+    exec(compile(text, "<eval>", "exec"), vars(module))
+    return module
 
 
 class _PlainFile(importlib.machinery.SourceFileLoader):
@@ -115,6 +125,9 @@ def import_file(path: str) -> ModuleType:
         sys.modules.pop(name, None)
         raise
     return module
+
+
+_IMPORTS: dict[str, Callable[[str], ModuleType]] = {"file": import_file, "module": import_module, "eval": run_code}
 
 
 def find_callable(module: ModuleType, path: str) -> App:
@@ -160,6 +173,8 @@ def _is_asgi(candidate: Any) -> bool:
 def _name_of(place: Any) -> str:
     if not isinstance(place, ModuleType):
         return f"the {type(place).__name__} object"
+    if place.__name__ == EVAL_MODULE:
+        return "the code of eval"
     path = getattr(place, "__file__", None)
     return str(path) if path and place.__name__.startswith("uwsgi_file_") else f"module {place.__name__}"
 

@@ -50,6 +50,12 @@ def ignore() -> list[str]:
     return replaced
 
 
+def restore() -> None:
+    """Give this process the handlers that every program of Python begins with."""
+    for number in TAKEN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
 def _make_installer() -> Callable[[signal.Signals], object]:
     libc = ctypes.CDLL(None)
     libc.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
@@ -85,8 +91,7 @@ class AppForks:
 
     def _in_child(self) -> None:
         if not self._is_ours:
-            for number in TAKEN:
-                signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+            restore()
             self.let_go()
         _release()
 

@@ -108,3 +108,40 @@ def test_a_test_of_the_configuration_binds_and_writes_nothing() -> None:
 
 def test_force_cwd_is_not_needed() -> None:
     assert plan("--force-cwd", "/tmp").app.chdir == plan().app.chdir
+
+
+def test_a_script_needs_neither_socket_nor_application() -> None:
+    made = resolve(read("--pyrun", __file__, "--stats", ":1", "--processes", "3", cwd="/"), machine("/"))
+    assert (made.script.kind, made.script.target, made.app.kind) == ("file", __file__, "none")
+    assert (made.listeners, made.stats, made.processes, made.only_loads) == ((), None, 1, True)
+    assert resolve(read("--test", "a.b", "--py", __file__, cwd="/"), machine("/")).script.kind == "module"
+    assert [finding.code for finding in refusal("--py", "nothing.py").findings] == ["no-script"]
+    assert plan().script.kind == ""
+
+
+@pytest.mark.parametrize(
+    ("argv", "shell", "is_once"),
+    [
+        ((), None, False),
+        (("--pyshell",), "", False),
+        (("--pyshell=true",), "", False),
+        (("--pyshell=no",), None, False),
+        (("--pyshell-oneshot",), "", True),
+        (("--pyshell-oneshot=f()", "--pyshell"), "f()", True),
+        (("--pyshell-oneshot=off", "--pyshell=g()"), "g()", False),
+    ],
+)
+def test_a_prompt_has_standard_input(argv: tuple[str, ...], shell: str | None, is_once: bool) -> None:
+    made = plan(*argv)
+    assert (made.app.python.shell, made.app.python.shell_is_once) == (shell, is_once)
+    assert made.app.keeps_input is (shell is not None)
+
+
+def test_the_first_of_several_applications_counts() -> None:
+    def app(*argv: str) -> tuple[str, str]:
+        made = resolve(read("--http", ":0", *argv, cwd="/"), machine("/")).app
+        return made.kind, made.target
+
+    assert app("--eval", "x = 1") == ("eval", "x = 1")
+    assert app("--eval", "x = 1", "--wsgi-file", "a.py") == ("file", "a.py")
+    assert app("--eval", "x = 1", "--wsgi-file", "a.py", "--module", "m") == ("module", "m")
