@@ -133,7 +133,7 @@ OPTIONS = (
         check=at_least(512),
         help="cut lines that pass through the master at this length",
         verdict="differs",
-        note="the rest of a longer line is a line of its own instead of being lost",
+        note="the rest of a longer line is a line of its own instead of being lost, and JSON is not cut",
     ),
     Option(
         name="log-master-req-stream",

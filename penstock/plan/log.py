@@ -19,6 +19,8 @@ ON_WORDS = ("", "1", "on", "true", "yes")
 OFF_WORDS = ("0", "false", "no", "off")
 
 LONGEST_FORMAT_BYTES = 2048
+REQUEST_LINE_BYTES = 4096
+"""No line of a request is longer (`LINE_LIMIT_BYTES` of the engine)."""
 MOST_VARIABLES = 64
 """With these a line of JSON is whole within the 4096 bytes that a line may have."""
 _VARIABLE = re.compile(r"%\(([^)]+)\)")
@@ -175,6 +177,8 @@ def logs(context: Context) -> LogPlan:
     remote = _remote_log_file(context)
     server += [remote] if remote is not None else []
     requests = [logger(context, setting) for setting in said.every("req-logger")]
+    # What is wrong with it is said once, where the engine's part of the plan is made.
+    form = request_log(Context(said, context.machine))
     return LogPlan(
         server=LogStreamPlan(
             loggers=tuple(one for one in server if one is not None),
@@ -195,8 +199,9 @@ def logs(context: Context) -> LogPlan:
         truncate=said.flag("log-truncate"),
         max_bytes=said.number("log-maxsize"),
         backup=context.at_start("log-backupname") or "",
-        line_bytes=max(said.number("log-master-bufsize"), 512),
-        prefix=request_log(Context(said, context.machine)).prefix,
+        # JSON that is cut in two is none.
+        line_bytes=max(said.number("log-master-bufsize"), REQUEST_LINE_BYTES if form.is_json else 512),
+        prefix=form.prefix,
         touch_reopen=tuple(context.after_chdir(path) for path in said.texts("touch-logreopen")),
         touch_rotate=tuple(context.after_chdir(path) for path in said.texts("touch-logrotate")),
     )

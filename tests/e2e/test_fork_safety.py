@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.e2e.both import ask_both
 from tests.e2e.clients import get
 from tests.e2e.harness import APPS, Penstock, until
 
@@ -32,15 +32,9 @@ def start(elsewhere: int, *arguments: str) -> Penstock:
     return Penstock("--http-socket", "127.0.0.1:0", "--wsgi-file", APPS / "careless.py", *arguments, env=environment)
 
 
-def test_what_is_lost_or_shared_is_named_once_and_hooks_run_in_each_worker(elsewhere: int) -> None:
+def test_what_is_lost_or_shared_is_named_once_and_hooks_run_in_each_worker(elsewhere: int, short_dir: Path) -> None:
     with start(elsewhere, "--processes", "2") as instance:
-        first = get(instance.http, "/", {"Connection": "close"}).text.split()
-        os.kill(int(first[0]), signal.SIGSTOP)
-        try:
-            # The other one answers now, because this one can not.
-            second = get(instance.http, "/", {"Connection": "close"}).text.split()
-        finally:
-            os.kill(int(first[0]), signal.SIGCONT)
+        first, second = (answer.text.split() for answer in ask_both(instance.http, "/", short_dir))
         assert first[0] != second[0] and first[2] != second[2]
         assert (first[0], second[0]) == (first[1], second[1])
         assert instance.log.count(WARNING) == 1

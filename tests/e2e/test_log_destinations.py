@@ -243,6 +243,18 @@ def test_lines_pass_through_the_master(short_dir: Path) -> None:
     assert log.count("LINE GET") == 2 and log.rstrip().endswith("goodbye to Penstock.")
 
 
+@pytest.mark.option("log-master-bufsize", "log-format")
+def test_json_that_passes_through_the_master_is_not_cut(short_dir: Path) -> None:
+    options = ("--log-master", "--log-master-bufsize", "600", "--log-format", "json", "--logto", short_dir / "log")
+    with start(*options) as instance:
+        address = address_in(short_dir / "log")
+        for _ in range(5):
+            get(address, "/plain?" + "y" * 2500, {"User-Agent": "z" * 3000})
+        instance.stop()
+    lines = [line for line in (short_dir / "log").read_text().splitlines() if line.startswith("{")]
+    assert len(lines) == 5 and all(json.loads(line)["status"] == 200 for line in lines)
+
+
 def holds(pid: int, path: Path) -> bool:
     """Whether a process has a file open."""
     found = []

@@ -201,3 +201,10 @@ def test_a_json_encoder_that_makes_no_json_is_said() -> None:
 @pytest.mark.parametrize("name", ["log-master-stream", "log-master-req-stream", "threaded-logger", "log-reopen"])
 def test_what_is_so_anyway(name: str) -> None:
     assert plan(f"--{name}").log == plan().log
+
+
+def test_lines_of_json_are_not_cut() -> None:
+    options = ("--http", ":0", "--log-master", "--log-master-bufsize", "600")
+    assert plan(*options).log.line_bytes == 600
+    assert plan(*options, "--log-format", "json").log.line_bytes == 4096
+    assert plan("--http", ":0", "--log-format", "json").log.line_bytes == 8192

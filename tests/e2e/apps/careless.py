@@ -27,6 +27,9 @@ def after_fork():
 
 
 def application(environ, start_response):
+    if environ["QUERY_STRING"]:
+        with open(environ["QUERY_STRING"], "rb") as gate:
+            gate.read(1)
     body = f"{os.getpid()} {forked[0]} {random.random()}".encode()
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]
