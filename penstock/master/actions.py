@@ -34,6 +34,8 @@ class StartGeneration:
     """Nothing serves yet: `need-app` decides what a failed import means."""
     reread: bool
     """Read the configuration again."""
+    timeout_s: float = 0.0
+    """How long the import may take, if the configuration does not say less; 0 for any time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,13 @@ class SignalWorker:
 @dataclass(frozen=True, slots=True)
 class KillGeneration:
     """Kill a generation's process, not its workers."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShowImport:
+    """Have a generation's process write to the log where it is."""
 
     generation: int
 
@@ -201,6 +210,7 @@ Action: TypeAlias = (
     | TellWorker
     | SignalWorker
     | KillGeneration
+    | ShowImport
     | EndGeneration
     | ReleaseSlot
     | CommitGeneration

@@ -34,6 +34,8 @@ class ReloadRequested:
     """Who or what, as the log shall say it."""
     ticket: int | None = None
     """Names the client that waits for the end of the reload."""
+    timeout_s: float = 0.0
+    """How long the reload may take at most; 0: as the configuration says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +123,25 @@ class WorkerReady:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerChecking:
+    """A worker has its app, and asks it what it has to answer before it serves."""
+
+    generation: int
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerFailed:
-    """A worker could not import the app by itself (lazy-apps). It has written the traceback to the log."""
+    """A worker can not serve: it could not import the app by itself (lazy-apps), or the app did not pass its warm-up or
+    health check. It has written the cause to the log."""
 
     generation: int
     slot: int
     traceback: str
+    """Or whatever else is known beside the reason."""
+    reason: str = "could not import the app"
+    """One line, of which the worker is the subject."""
+    is_import: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +316,7 @@ Event: TypeAlias = (
     | GenerationExited
     | WorkerSpawned
     | WorkerReady
+    | WorkerChecking
     | WorkerFailed
     | WorkerRecycle
     | WorkerClosed

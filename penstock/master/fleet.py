@@ -40,12 +40,15 @@ TimerKind = Literal[
     "program",
     "program-kill",
     "extend",
+    "gate",
+    "overdue",
 ]
 """kill: a worker's time is over. gone: a worker closed its pair and nobody reported its end. respawn: the back-off of a
 worker id is over. recycle: a worker has reached its shortest lifetime. age: it has reached its longest one. end: a
 generation's process should have left. replace: try again to replace a generation whose process died. importing: say
 that a start still lasts. drain: `drain-delay` is over. program: start a program, or look whether it runs. program-kill:
-its time to leave is over. extend: tell the supervisor that a start still lasts."""
+its time to leave is over. extend: tell the supervisor that a start still lasts. gate: a worker should have passed its
+gates. overdue: a generation should serve."""
 
 ProgramState = Literal["pending", "sought", "running", "elsewhere", "waiting", "stopping", "killed"]
 """pending: not begun, because old ones still leave. sought: its pid file is being looked at. running: a child of the
@@ -74,6 +77,10 @@ class Rules:
     only_loads: bool = False
     programs: tuple[ProgramPlan, ...] = ()
     program_mercy_s: float = 3.0
+    gates_s: float = 0.0
+    """How long a worker may take for its warm-up and health check."""
+    reload_timeout_s: float = 0.0
+    """How long a generation may take until it serves, where another one serves; 0 for any time."""
 
     @classmethod
     def of(cls, plan: Plan) -> Rules:
@@ -95,6 +102,8 @@ class Rules:
             only_loads=plan.only_loads,
             programs=plan.programs.each,
             program_mercy_s=plan.programs.mercy_s,
+            gates_s=plan.gates.longest_s,
+            reload_timeout_s=plan.gates.reload_timeout_s,
         )
 
     @classmethod
@@ -213,9 +222,12 @@ class Fleet:
     timers: tuple[Timer, ...] = ()
     tickets: tuple[int, ...] = ()
     """Who waits for the reload that is going on."""
+    timeout_s: float = 0.0
+    """How long they want to wait at most; 0 for any time."""
     reload_queued: bool = False
     queued_tickets: tuple[int, ...] = ()
     """Who waits for the reload after it."""
+    queued_timeout_s: float = 0.0
     replacement_failures: int = 0
     """Generations lost in a row soon after they had been started as a replacement."""
     is_chain: bool = False

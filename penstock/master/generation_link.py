@@ -138,8 +138,10 @@ def _receive(connection: socket.socket) -> tuple[list[bytes], bool]:
     return messages, False
 
 
-def start_document(plan: Plan, listeners: Sequence[BoundListener], is_reload: bool) -> dict[str, Any]:
-    """What a generation is told of the plan."""
+def start_document(
+    plan: Plan, listeners: Sequence[BoundListener], is_reload: bool, import_limit_s: float = 0.0
+) -> dict[str, Any]:
+    """What a generation is told of the plan; `import_limit_s` is how long its import may take, 0 for any time."""
     return {
         "app": to_json_value(plan.app),
         "engine": to_json_value(plan.engine),
@@ -147,6 +149,7 @@ def start_document(plan: Plan, listeners: Sequence[BoundListener], is_reload: bo
         "titles": to_json_value(plan.titles),
         "asking": to_json_value(plan.asking),
         "hooks": to_json_value(plan.hooks),
+        "gates": to_json_value(plan.gates),
         "cpus_per_worker": plan.limits.cpus_per_worker,
         # Where a generation serves already, one without an app is never better.
         "need_app": plan.need_app or is_reload,
@@ -163,6 +166,7 @@ def start_document(plan: Plan, listeners: Sequence[BoundListener], is_reload: bo
         ],
         "master_pid": os.getpid(),
         "is_reload": is_reload,
+        "import_limit_s": import_limit_s,
     }
 
 

@@ -27,6 +27,7 @@ from penstock.master.daemon import Starter
 from penstock.master.errors import StartError
 from penstock.master.fifo import MasterFifo
 from penstock.master.fleet import Fleet, Rules, WorkerHandle, slots_for, to_json
+from penstock.master.gates import shortest
 from penstock.master.generation_link import GenerationLink, WorkerLink, memory_file, start_document
 from penstock.master.load import LOAD_INTERVAL_S, LiveWorker, LoadMeter, handed_over
 from penstock.master.logs import Logs, fixed_log_parts
@@ -440,8 +441,11 @@ class Master:
             match word:
                 case "ready":
                     self.take(ev.WorkerReady(link.number, worker.slot))
-                case "failed":
-                    self.take(ev.WorkerFailed(link.number, worker.slot, rest))
+                case "checking":
+                    self.take(ev.WorkerChecking(link.number, worker.slot))
+                case "failed" | "unfit":
+                    reason, _, details = rest.partition("\n")
+                    self.take(ev.WorkerFailed(link.number, worker.slot, details, reason, word == "failed"))
                 case "code":
                     self._code_changed(rest)
                 case "recycle":
@@ -470,8 +474,11 @@ class Master:
             case "stats":
                 server.finish(client.number, {**done, "stats": document(self.view())})
             case "reload":
-                if request.get("wait"):
-                    self.take(ev.ReloadRequested("reload command", client.number))
+                timeout_s = request.get("timeout_s", 0)
+                if not isinstance(timeout_s, int | float) or not 0 <= timeout_s < 1e9:
+                    server.finish(client.number, {"ok": False, "status": 1, "reason": "timeout_s must be seconds"})
+                elif request.get("wait"):
+                    self.take(ev.ReloadRequested("reload command", client.number, float(timeout_s)))
                 else:
                     self.take(ev.ReloadRequested("reload command"))
                     server.finish(client.number, done)
@@ -508,6 +515,9 @@ class Master:
                     worker.signal(signal.SIGKILL if name == "KILL" else STACKS_SIGNAL)
             case act.EndGeneration(number):
                 self._send(self._links[number], {"op": "end"})
+            case act.ShowImport(number):
+                if self._links[number].pid:
+                    os.kill(self._links[number].pid, STACKS_SIGNAL)
             case act.KillGeneration(number):
                 # Not reaped yet, so the number is still this process's own.
                 if self._links[number].pid:
@@ -597,7 +607,7 @@ class Master:
                 if note not in self._plan.notes:
                     log.write(note)
         try:
-            link = self._launch(number, plan, listeners, is_reload=not action.first)
+            link = self._launch(action, plan, listeners)
         except OSError as error:
             known = {id(one.socket) for one in self._listeners}
             for one in listeners:
@@ -610,12 +620,14 @@ class Master:
             return
         self.take(ev.GenerationStarted(number, link.pid, Rules.of(plan)))
 
-    def _launch(self, number: int, plan: Plan, listeners: tuple[BoundListener, ...], is_reload: bool) -> GenerationLink:
+    def _launch(self, action: act.StartGeneration, plan: Plan, listeners: tuple[BoundListener, ...]) -> GenerationLink:
         """Start a generation's process and tell it everything."""
+        number = action.generation
+        limit_s = 0.0 if action.first else shortest(action.timeout_s, plan.gates.reload_timeout_s)
         scoreboard = Scoreboard(self._given.layout, slots_for(plan.processes), plan.engine.threads)
         channel, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         link = GenerationLink(number, plan, listeners, scoreboard, channel)
-        content = start_document(plan, listeners, is_reload)
+        content = start_document(plan, listeners, not action.first, limit_s)
         plan_fd = child_fd = -1
         try:
             channel.setblocking(False)

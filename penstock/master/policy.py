@@ -21,7 +21,7 @@ from penstock.master import actions as act
 from penstock.master import events as ev
 from penstock.master.ending import Ending
 from penstock.master.fleet import Fleet, Generation, Rules, Timer, WorkerHandle
-from penstock.master.recycling import Recycling
+from penstock.master.gates import Gates, shortest
 from penstock.master.supervision import Supervised
 from penstock.master.turn import EXIT_FAILURE, EXIT_NO_APP, same_worker
 from penstock.values import replace
@@ -105,7 +105,7 @@ def with_traceback(traceback: str, reason: str) -> str:
     return "\n".join(part for part in (before, "" if reason.startswith(last) else last, reason) if part)
 
 
-class _Turn(Ending, Recycling, Supervised):
+class _Turn(Ending, Gates, Supervised):
     """One step: what each event means."""
 
     # --- events
@@ -119,8 +119,8 @@ class _Turn(Ending, Recycling, Supervised):
                 self.start_generation(first=True, reread=False)
             case ev.Signal(name):
                 self.signal(name)
-            case ev.ReloadRequested(source, ticket):
-                self.reload(source, () if ticket is None else (ticket,))
+            case ev.ReloadRequested(source, ticket, timeout_s):
+                self.reload(source, () if ticket is None else (ticket,), timeout_s)
             case ev.Touched(path):
                 self.log(f"*** {path} has been touched... reloading !!! ***")
                 self.reload("touch-reload", ())
@@ -143,6 +143,8 @@ class _Turn(Ending, Recycling, Supervised):
                 self.worker_spawned(event)
             case ev.WorkerReady(generation, slot):
                 self.worker_ready(generation, slot)
+            case ev.WorkerChecking():
+                self.worker_checking(event)
             case ev.WorkerFailed():
                 self.worker_failed(event)
             case ev.WorkerRecycle():
@@ -187,9 +189,9 @@ class _Turn(Ending, Recycling, Supervised):
         self.forget_empty_generations()
         fleet = self.fleet
         if fleet.mode == "serving" and fleet.reload_queued and self.retiring_count() < MOST_RETIRING:
-            tickets = fleet.queued_tickets
-            self.fleet = replace(fleet, reload_queued=False, queued_tickets=())
-            self.begin_reload("a reload that was asked for in the meantime", tickets)
+            tickets, timeout_s = fleet.queued_tickets, fleet.queued_timeout_s
+            self.fleet = replace(fleet, reload_queued=False, queued_tickets=(), queued_timeout_s=0.0)
+            self.begin_reload("a reload that was asked for in the meantime", tickets, timeout_s)
         self.advance_recycling()
         if self.fleet.mode == "stopping" or (self.fleet.mode == "draining" and not self.fleet.workers):
             self.stop_programs()
@@ -222,7 +224,7 @@ class _Turn(Ending, Recycling, Supervised):
             case _:
                 self.log(f"{name} received: it means nothing here and is ignored")
 
-    def reload(self, source: str, tickets: tuple[int, ...]) -> None:
+    def reload(self, source: str, tickets: tuple[int, ...], timeout_s: float = 0.0) -> None:
         fleet = self.fleet
         if fleet.is_leaving:
             self.log(f"reload ({source}) ignored: the instance is stopping")
@@ -233,13 +235,13 @@ class _Turn(Ending, Recycling, Supervised):
             self.fleet = replace(fleet, queued_tickets=fleet.queued_tickets + tickets)
             self.drain(source)
         elif fleet.mode == "serving" and self.retiring_count() < MOST_RETIRING:
-            self.begin_reload(source, tickets)
+            self.begin_reload(source, tickets, timeout_s)
         else:
             coming = fleet.coming() if fleet.mode == "reloading" else None
             if coming is not None and self.now - coming.started_at >= IMPORT_NOTICE_S:
                 waited = f"it was not ready after {int(self.now - coming.started_at)} seconds"
                 self.fail_reload(coming, f"{waited}, and {source} asks for another one", "")
-                self.queue_reload(tickets)
+                self.queue_reload(tickets, timeout_s)
                 return
             if not fleet.reload_queued:
                 waits_for = {
@@ -247,11 +249,16 @@ class _Turn(Ending, Recycling, Supervised):
                     "reloading": "a reload is going on",
                 }.get(fleet.mode, "several older generations are still finishing requests")
                 self.log(f"reload ({source}) follows later: {waits_for}")
-            self.queue_reload(tickets)
+            self.queue_reload(tickets, timeout_s)
 
-    def queue_reload(self, tickets: tuple[int, ...]) -> None:
+    def queue_reload(self, tickets: tuple[int, ...], timeout_s: float) -> None:
         """Leave a reload to `finish`, which begins it as soon as it may."""
-        self.fleet = replace(self.fleet, reload_queued=True, queued_tickets=self.fleet.queued_tickets + tickets)
+        self.fleet = replace(
+            self.fleet,
+            reload_queued=True,
+            queued_tickets=self.fleet.queued_tickets + tickets,
+            queued_timeout_s=shortest(self.fleet.queued_timeout_s, timeout_s),
+        )
 
     def pause(self, paused: bool) -> None:
         if self.fleet.mode in ("draining", "stopping"):
@@ -275,11 +282,12 @@ class _Turn(Ending, Recycling, Supervised):
         number = self.fleet.last_number + 1
         one = Generation(number, "starting", self.fleet.rules, self.now, is_reread=reread)
         self.fleet = replace(self.fleet, last_number=number, generations=(*self.fleet.generations, one))
-        self.do(act.StartGeneration(number, first=first, reread=reread))
+        timeout_s = 0.0 if first else self.fleet.timeout_s
+        self.do(act.StartGeneration(number, first=first, reread=reread, timeout_s=timeout_s))
 
-    def begin_reload(self, source: str, tickets: tuple[int, ...], reread: bool = True) -> None:
+    def begin_reload(self, source: str, tickets: tuple[int, ...], timeout_s: float = 0.0, reread: bool = True) -> None:
         number = self.fleet.last_number + 1
-        self.fleet = replace(self.fleet, mode="reloading", tickets=tickets)
+        self.fleet = replace(self.fleet, mode="reloading", tickets=tickets, timeout_s=timeout_s)
         self.clear_timers("replace")
         self.log(f"*** reloading ({source}): starting generation {number} beside the one that serves ***")
         self.do(act.NotifySupervisor("reloading", f"reloading: generation {number} is starting"))
@@ -297,6 +305,7 @@ class _Turn(Ending, Recycling, Supervised):
         self.put_generation(replace(one, state="importing", pid=event.pid, rules=event.rules))
         self.set_timer(IMPORT_NOTICE_S, "importing", generation=one.number)
         self.watch_start(one)
+        self.limit_reload(replace(one, rules=event.rules))
 
     def imported(self, event: ev.Imported) -> None:
         one = self.fleet.generation(event.generation)
@@ -475,6 +484,10 @@ class _Turn(Ending, Recycling, Supervised):
             self.fleet = replace(self.fleet, replacement_failures=failures)
             self.set_timer(backoff_s(failures), "replace")
 
+    def reload_too_late(self, one: Generation, reason: str) -> None:
+        # Its process has to stay for as long as it takes to write its stacks.
+        self.fail_reload(one, reason, "", leaving=one.state == "importing")
+
     def forget_empty_generations(self) -> None:
         """Release generations that left; see to it that their processes do leave."""
         for one in self.fleet.generations:
@@ -516,6 +529,7 @@ class _Turn(Ending, Recycling, Supervised):
             return
         handle = replace(handle, state="ready")
         self.put_worker(handle)
+        self.clear_timers("gate", generation, slot)
         self.limit_lifetime(handle)
         if self.fleet.paused and not handle.is_held:
             self.tell(handle, "pause")
@@ -546,7 +560,10 @@ class _Turn(Ending, Recycling, Supervised):
         handle = replace(handle, verdict="failed")
         self.put_worker(handle)
         self.break_chain(handle)
-        reason = f"worker {handle.worker} (pid: {handle.pid}) could not import the app"
+        reason = f"worker {handle.worker} (pid: {handle.pid}): {event.reason}"
+        self.clear_timers("gate", handle.generation, handle.slot)
+        if one.state == "retiring":
+            return
         if one.state == "ready" and self.fleet.mode == "reloading":
             self.fail_reload(one, reason, event.traceback)
             return
@@ -556,7 +573,8 @@ class _Turn(Ending, Recycling, Supervised):
             self.fail_start(replace(one, failed_workers=failed), reason, event.traceback, EXIT_NO_APP)
             return
         if self.fleet.mode not in ("draining", "stopping"):
-            self.log(f"OOPS ! failed loading app in worker {handle.worker} (pid: {handle.pid}) :( trying again...")
+            what = "failed loading app in" if event.is_import else "the app does not pass in"
+            self.log(f"OOPS ! {what} worker {handle.worker} (pid: {handle.pid}) :( trying again...")
 
     def worker_closed(self, generation: int, slot: int) -> None:
         handle = self.fleet.worker(generation, slot)
@@ -618,8 +636,9 @@ class _Turn(Ending, Recycling, Supervised):
         record = self.fleet.record(gone.worker)
         too_large = gone.verdict == "evil"
         surprise = gone.state in ("starting", "ready") or too_large
-        quick = surprise and self.now - gone.spawned_at < QUICK_DEATH_S
-        failures = record.failures + 1 if quick else 0
+        # One that never came to serve has failed, however long it took.
+        has_failed = (surprise and self.now - gone.spawned_at < QUICK_DEATH_S) or gone.verdict == "failed"
+        failures = record.failures + 1 if has_failed else 0
         self.put_record(replace(record, failures=failures))
         if not one.pid:
             self.log(f"worker {gone.worker} comes back when generation {one.number} is replaced: its process is gone")
@@ -680,7 +699,7 @@ class _Turn(Ending, Recycling, Supervised):
         match timer.kind:
             case "kill":
                 if handle is not None:
-                    if handle.verdict not in ("harakiri", "evil"):
+                    if handle.verdict not in ("harakiri", "evil", "failed"):
                         self.log(
                             f"worker {handle.worker} (pid: {handle.pid}) is taking too much time to die...NO MERCY !!!"
                         )
@@ -694,6 +713,12 @@ class _Turn(Ending, Recycling, Supervised):
                     self.bury(handle, None)
             case "respawn":
                 self.fire_respawn(timer)
+            case "gate":
+                if handle is not None:
+                    self.gate_overdue(handle)
+            case "overdue":
+                if one is not None:
+                    self.reload_overdue(one)
             case "end":
                 if one is not None and one.pid:
                     self.do(act.KillGeneration(one.number))

@@ -77,7 +77,8 @@ class Recycling(Turn):
         if one is None or not one.pid or fleet.mode not in ("serving", "reloading"):
             return
         limit = 1 if fleet.is_chain else recycled_at_once(one.rules.processes)
-        under_way = {handle.replaces for handle in fleet.workers_of(one.number) if handle.state == "starting"} - {-1}
+        coming = [each for each in fleet.workers_of(one.number) if each.state in ("starting", "killed")]
+        under_way = {each.replaces for each in coming} - {-1}
         for handle in fleet.workers_of(one.number):
             if len(under_way) >= limit:
                 return

@@ -22,9 +22,9 @@ class Supervised(Turn):
         self.set_timer(EXTEND_EVERY_S, "extend", generation=one.number)
 
     def forget_start(self, number: int) -> None:
-        """Mention the start of a generation no more, in the log or to the supervisor."""
-        self.clear_timers("importing", generation=number)
-        self.clear_timers("extend", generation=number)
+        """Mention the start of a generation no more, in the log or to the supervisor, nor wait for its end."""
+        for timer in ("importing", "extend", "overdue"):
+            self.clear_timers(timer, generation=number)
 
     def extend_start(self, one: Generation) -> None:
         """Say that a generation is still on its way."""

@@ -13,6 +13,7 @@ _CHEAPER = (
 NEEDS: dict[str, tuple[str, ...]] = {
     **{f"cheaper-{name}": ("cheaper",) for name in _CHEAPER},
     "die-on-idle": ("idle",),
+    **{f"health-check-{name}": ("health-check",) for name in ("retries", "status", "timeout")},
     "log-backupname": ("log-maxsize", "touch-logrotate", "master-fifo"),
     "max-worker-lifetime-delta": ("max-worker-lifetime",),
     "mem-collector-freq": ("reload-on-rss", "reload-on-as", "evil-reload-on-rss", "evil-reload-on-as"),
@@ -20,6 +21,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "stats-http": ("stats",),
     "stats-minified": ("stats",),
     "stats-no-cores": ("stats",),
+    "warmup-timeout": ("warmup",),
 }
 """Option -> those of which one has to be there."""
 

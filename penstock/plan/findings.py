@@ -25,6 +25,7 @@ ROWS: tuple[Row, ...] = (
     Row("bad-address", "error", "", "an address can not be understood", "write HOST:PORT, :PORT or /path"),
     Row("bad-logger", "error", "logger", "the argument of a logger can not be used", "correct it as the message says"),
     Row("bad-pattern", "error", "", "a regular expression can not be used", "correct it at the place that is named"),
+    Row("bad-probe", "error", "health-check", "a URL of warmup or health-check is none", "write /PATH or HOST/PATH"),
     Row(
         "bad-rule",
         "error",

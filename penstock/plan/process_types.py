@@ -85,6 +85,50 @@ class ScalingPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbePlan:
+    """A request that a new worker asks its app for, before it takes those of clients."""
+
+    uri: str
+    """Path and query, as a client would send them."""
+    host: str = ""
+    """Its Host header; empty: what the app says of itself, or localhost."""
+    scheme: str = ""
+    """`http` or `https`; empty: what the app says of itself, or http."""
+    origin: str = ""
+    """Where it was written."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{self.scheme or 'http'}://{self.host}{self.uri}" if self.host else self.uri
+
+
+@dataclass(frozen=True, slots=True)
+class GatesPlan:
+    """What new code has to pass before it serves."""
+
+    warmups: tuple[ProbePlan, ...] = ()
+    """Asked for in each new worker."""
+    warmup_timeout_s: float = 60.0
+    """How long the answer to each of them may take."""
+    checks: tuple[ProbePlan, ...] = ()
+    """Asked for after them, in the first workers of a generation."""
+    check_timeout_s: float = 10.0
+    check_retries: int = 0
+    """How many more times each is tried, a second apart."""
+    statuses: tuple[tuple[int, int], ...] = ((200, 399),)
+    """(first, last) of those that pass a check."""
+    reload_timeout_s: float = 0.0
+    """How long it may take from the start of a generation until it serves, if another one serves; 0 for any time."""
+
+    @property
+    def longest_s(self) -> float:
+        """Tell how long a worker may take for all of it; 0 where there is nothing to do."""
+        tries = (self.check_retries + 1) * (self.check_timeout_s + 1.0)
+        return len(self.warmups) * self.warmup_timeout_s + len(self.checks) * tries
+
+
+@dataclass(frozen=True, slots=True)
 class TitlesPlan:
     """What `ps` shows for each process (`procname` and its relatives)."""
 

@@ -13,7 +13,7 @@ from penstock.config.findings import Finding
 from penstock.config.ruled import broken
 from penstock.config.settings import Settings
 from penstock.options.rules import RULES
-from penstock.plan import activation, app, dependent, engine, hooks, log, processes, programs, sockets
+from penstock.plan import activation, app, dependent, engine, gates, hooks, log, processes, programs, sockets
 from penstock.plan.context import Context
 from penstock.plan.machine import Machine
 from penstock.plan.process_types import HooksPlan, ProgramsPlan, ScriptPlan
@@ -94,6 +94,7 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
         groups=processes.groups(context),
         programs=programs.programs(context, the_app.environment),
         hooks=hooks.hooks(context),
+        gates=gates.gates(context),
         pidfile2=context.after_chdir(path) if (path := said.text("pidfile2")) is not None else None,
         safe_pidfiles=processes.safe_pidfiles(context),
         unused_sockets=unused,

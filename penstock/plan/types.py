@@ -12,10 +12,12 @@ from typing import Any, Literal, TypeVar
 
 from penstock.plan.process_types import (
     AskingPlan,
+    GatesPlan,
     GroupsPlan,
     HookPlan,
     HooksPlan,
     LimitsPlan,
+    ProbePlan,
     ProgramPlan,
     ProgramsPlan,
     RecyclingPlan,
@@ -582,6 +584,7 @@ class Plan:
     unused_sockets: tuple[InheritedSocket, ...] = ()
     """Inherited ones that nobody is served on, to be closed."""
     script: ScriptPlan = ScriptPlan()
+    gates: GatesPlan = GatesPlan()
 
 
 PARTS: dict[type, dict[str, type]] = {
@@ -615,7 +618,9 @@ PARTS: dict[type, dict[str, type]] = {
         "hooks": HooksPlan,
         "unused_sockets": InheritedSocket,
         "script": ScriptPlan,
+        "gates": GatesPlan,
     },
+    GatesPlan: {"warmups": ProbePlan, "checks": ProbePlan},
     HooksPlan: {"each": HookPlan},
     ProgramsPlan: {"each": ProgramPlan},
 }

@@ -10,9 +10,10 @@ import contextlib
 import json
 import os
 import socket
+import time
 from typing import Any
 
-from penstock.plan.process_types import AskingPlan, HooksPlan, TitlesPlan
+from penstock.plan.process_types import AskingPlan, GatesPlan, HooksPlan, TitlesPlan
 from penstock.plan.types import AppPlan, EnginePlan, ListenerHandle, from_json_value
 from penstock.values import dataclass
 
@@ -20,6 +21,10 @@ DATAGRAM_LIMIT_BYTES = 60_000
 """Of what is sent: a SOCK_SEQPACKET datagram has to fit into the socket's buffer, whose smallest default is 208 KiB."""
 DESCRIPTOR_LIMIT = 250
 """Descriptors in one datagram; Linux allows 253 (SCM_MAX_FD)."""
+
+
+REPORT_LIMIT = 40_000
+"""Characters of a traceback in one datagram of a worker to the master."""
 
 
 class MasterGone(Exception):
@@ -86,6 +91,11 @@ def shorten(text: str, limit: int) -> str:
     return f"{text[: limit // 3]}\n  [... {len(text) - limit} characters left out ...]\n{text[-(limit - limit // 3) :]}"
 
 
+def failure_text(word: str, reason: str, details: str) -> str:
+    """Make a worker's report of why it will not serve: the cause in the first line, then all that is known of it."""
+    return f"{word} {' '.join(reason.splitlines())}\n{shorten(details, REPORT_LIMIT)}"
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """What the first message told, with its descriptors where they belong."""
@@ -97,12 +107,17 @@ class Start:
     titles: TitlesPlan
     asking: AskingPlan
     hooks: HooksPlan
+    gates: GatesPlan
     cpus_per_worker: int
     lazy_apps: bool
     need_app: bool
     processes: int
     master_pid: int
     is_reload: bool
+    import_limit_s: float
+    """How long the import may take; 0 for any time."""
+    began: float
+    """When this was read, in seconds of CLOCK_MONOTONIC."""
     lifeline_fd: int
     scoreboard_fd: int
     handoff_receive_fd: int
@@ -159,12 +174,15 @@ def _make_start(
         cpus_per_worker=plan["cpus_per_worker"],
         asking=from_json_value(AskingPlan, plan["asking"]),
         hooks=from_json_value(HooksPlan, plan["hooks"]),
+        gates=from_json_value(GatesPlan, plan["gates"]),
         titles=from_json_value(TitlesPlan, plan["titles"]),
         lazy_apps=plan["lazy_apps"],
         need_app=plan["need_app"],
         processes=plan["processes"],
         master_pid=plan["master_pid"],
         is_reload=plan["is_reload"],
+        import_limit_s=plan["import_limit_s"],
+        began=time.monotonic(),
         lifeline_fd=lifeline,
         scoreboard_fd=scoreboard,
         handoff_receive_fd=handoff_receive,

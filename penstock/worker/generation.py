@@ -29,7 +29,7 @@ from penstock.worker.apps import Application, Apps, Loaded, OneDjango, applicati
 from penstock.worker.channel import Channel, MasterGone, Start, read_start
 from penstock.worker.failures import FailureLog
 from penstock.worker.lifeline import Watch
-from penstock.worker.loader import App, AppNotLoaded, load_app, no_app, place_in_thread
+from penstock.worker.loader import App, AppNotLoaded, load_app, no_app, place_in_thread, stack_of_thread
 from penstock.worker.server_log import say
 from penstock.worker.uwsgi_module import Modules
 
@@ -57,6 +57,8 @@ class Assignment:
     failures: FailureLog
     is_first: bool
     """Whether it is the first one of its generation that has this id."""
+    entry: str
+    """`start`, `reload` or `replacement`: of what it is a part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ def serve(channel: Channel) -> int | Assignment:
         surroundings.take_streams(start.log_fd, keeps_input=start.app.keeps_input)
         # Also for the workers: code in C that crashes one leaves the line of Python that called it.
         faulthandler.enable(start.log_fd)
+        faulthandler.register(signals.STACK_DUMP, file=start.log_fd, all_threads=True)
         failures = FailureLog(start.is_reload)
         modules = Modules(start)
         forks = signals.AppForks(lambda: _let_go(channel, start, modules))
@@ -89,13 +92,19 @@ def serve(channel: Channel) -> int | Assignment:
             failures.write(failure, need_app=True)
             _report_failure(channel, failure)
             return EXIT_NO_APP
+
+        def late(failure: AppNotLoaded) -> NoReturn:
+            failures.write(failure, need_app=True)
+            _report_failure(channel, failure)
+            leave(EXIT_NO_APP)
+
         apps = None
         began = time.monotonic()
         before = fork_safety.Before()
         try:
-            import_shared(start, failures, before, channel.fileno())
+            import_shared(start, failures, before, channel.fileno(), late=late)
             if not start.lazy_apps:
-                apps = import_apps(start, failures, channel.fileno())
+                apps = import_apps(start, failures, channel.fileno(), late=late)
         except AppNotLoaded as failure:
             _report_failure(channel, failure)
             return EXIT_NO_APP
@@ -160,8 +169,14 @@ def flush_streams() -> None:
             stream.flush()
 
 
-def import_apps(start: Start, failures: FailureLog, *watched: int, who: str = "") -> Apps:
+Late = Callable[[AppNotLoaded], NoReturn]
+"""Ends the process, from another thread than the one that imports and does not come back in time."""
+
+
+def import_apps(start: Start, failures: FailureLog, *watched: int, who: str = "", late: Late | None = None) -> Apps:
     """Import every app and say so; the process ends at once if the master or a `watched` peer goes meanwhile.
+
+    With `late` the import has a time limit, if the plan has one.
 
     Raises AppNotLoaded, logged already. Where `need-app` is off an app that does not load is replaced by one that
     answers 500, except in a reload: there the old code is better than none.
@@ -175,7 +190,7 @@ def import_apps(start: Start, failures: FailureLog, *watched: int, who: str = ""
     loaded: list[Loaded] = []
     _run_hooks(start, failures, "pre-app", who)
     try:
-        with Watch(start.lifeline_fd, *watched, notice=current.make_notice()):
+        with current.watch(start, watched, late):
             _beside(start, failures, who, lambda: beside.alias_all("pymodule-alias", python.aliases))
             for application in applications(start.app):
                 current.application = application
@@ -205,11 +220,13 @@ def _run_hooks(start: Start, failures: FailureLog, point: str, who: str) -> None
         raise failure from error
 
 
-def import_shared(start: Start, failures: FailureLog, before: fork_safety.Before, *watched: int) -> None:
+def import_shared(
+    start: Start, failures: FailureLog, before: fork_safety.Before, *watched: int, late: Late | None = None
+) -> None:
     """Import what all processes share, before the first of them. Raises AppNotLoaded, logged already."""
     names = start.app.python.shared_imports
     if names:
-        with Watch(start.lifeline_fd, *watched, notice=_Current("").make_notice()):
+        with _Current("").watch(start, watched, late):
             _beside(start, failures, "", lambda: beside.import_all("shared-import", names))
         if start.lazy_apps:
             settle(before)
@@ -260,15 +277,27 @@ class _Current:
         self._who = who
         self._thread = threading.get_ident()
 
-    def make_notice(self) -> Callable[[int], None]:
+    def watch(self, start: Start, watched: tuple[int, ...], late: Late | None) -> Watch:
+        """Watch the import: for the end of the master, for its place, and for the end of its time."""
+        limit_s = None
+        if late is not None and start.import_limit_s:
+            limit_s = max(0.0, start.began + start.import_limit_s - time.monotonic())
+        return Watch(
+            start.lifeline_fd,
+            *watched,
+            notice=lambda seconds: say(self._where(f"{seconds} s")),
+            limit_s=limit_s,
+            late=lambda: late(self._overdue(start.import_limit_s)) if late is not None else None,
+        )
+
+    def _where(self, time_taken: str) -> str:
         subject = f"{self._who} is " if self._who else ""
+        plan = self.application.plan if self.application else None
+        name = f" {plan.kind} {plan.target}" if plan else ""
+        return f"{subject}still importing{name} after {time_taken}{place_in_thread(self._thread)}"
 
-        def mention(seconds: int) -> None:
-            plan = self.application.plan if self.application else None
-            name = f" {plan.kind} {plan.target}" if plan else ""
-            say(f"{subject}still importing{name} after {seconds} s{place_in_thread(self._thread)}")
-
-        return mention
+    def _overdue(self, seconds: float) -> AppNotLoaded:
+        return AppNotLoaded(self._where(f"{seconds:g} seconds"), traceback=stack_of_thread(self._thread))
 
 
 def settle(before: fork_safety.Before) -> None:
@@ -400,7 +429,7 @@ class _Forker:
             starts_paused=entry == "reload",
         )
         is_first = worker not in self._ids
-        return Assignment(plan, self._apps, start, self._modules, self._forks, self._failures, is_first)
+        return Assignment(plan, self._apps, start, self._modules, self._forks, self._failures, is_first, entry)
 
     def _reap(self) -> None:
         """Collect the workers that have ended, and only them: the app may have children of its own."""

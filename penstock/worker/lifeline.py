@@ -1,5 +1,5 @@
-"""End this process when the master goes, while it is busy with an import and looks at nothing else; and say so when
-that lasts.
+"""End this process when the master goes, while it is busy with an import and looks at nothing else; say so when that
+lasts, and when it lasts for too long.
 
 Outside of imports the generation's own loop and the engine watch the lifeline; nothing else may.
 """
@@ -29,14 +29,19 @@ class Watch:
         self,
         *descriptors: int,
         notice: Callable[[int], None] = lambda seconds: None,
+        limit_s: float | None = None,
+        late: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Watch `descriptors`; readable data does not count, only their other end's disappearance.
 
-        `notice` is called in the thread, with the seconds that have gone by, at the moments of NOTICES_S.
+        `notice` is called in the thread, with the seconds that have gone by, at the moments of NOTICES_S; `late` once,
+        after `limit_s` seconds.
         """
         self._descriptors = descriptors
         self._notice = notice
+        self._limit_s = limit_s
+        self._late = late
         self._clock = clock
         self._ended = allocate_lock()
 
@@ -59,8 +64,17 @@ class Watch:
             poller.register(descriptor, 0)
         poller.register(wake_read, select.POLLIN)
         began, due_s = self._clock(), NOTICES_S[0]
-        while not (awake := {fd for fd, _ in poller.poll(max(0.0, began + due_s - self._clock()) * 1000)}):
-            if self._clock() - began >= due_s:
+        limit_s = float("inf") if self._limit_s is None else self._limit_s
+        while True:
+            patience_s = max(0.0, began + min(due_s, limit_s) - self._clock())
+            awake = {descriptor for descriptor, _ in poller.poll(patience_s * 1000)}
+            if awake:
+                break
+            elapsed_s = self._clock() - began
+            if elapsed_s >= limit_s:
+                limit_s = float("inf")
+                self._late()
+            elif elapsed_s >= due_s:
                 self._notice(due_s)
                 due_s = after(due_s)
         if wake_read not in awake:

@@ -217,20 +217,21 @@ def _exited(error: SystemExit) -> AppNotLoaded:
     return AppNotLoaded(
         f"sys.exit({shown}) was called during the import{_at(_users_frame(error))}",
         ("what ends the program belongs under: if __name__ == '__main__'",),
-        _format(error),
+        format_error(error),
         status,
     )
 
 
 def _failed(error: BaseException, plan: AppPlan, target: str) -> AppNotLoaded:
     first = _first_cause(error)
-    reason = _describe(error)
+    reason = describe(error)
     if first is not error:
-        reason += f"; first cause: {_describe(first)}"
-    return AppNotLoaded(reason, tuple(cures.for_error(first, plan, target)), _format(error))
+        reason += f"; first cause: {describe(first)}"
+    return AppNotLoaded(reason, tuple(cures.for_error(first, plan, target)), format_error(error))
 
 
-def _describe(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
+    """Say in one line what an exception is, and at which line of the user's own code it came up."""
     # The last line of the formatted exception names the module of the type, as a traceback does.
     line = traceback.format_exception_only(error)[-1].strip().partition("\n")[0]
     if isinstance(error, SyntaxError) and error.filename:
@@ -278,6 +279,17 @@ def place_in_thread(thread: int) -> str:
     return _at(users) + (f", in{_at(innermost)[3:]}" if innermost not in (None, users) else "")
 
 
+def stack_of_thread(thread: int) -> str:
+    """Write down where a thread is, as a traceback does."""
+    frame = sys._current_frames().get(thread)
+    own = os.path.dirname(os.path.dirname(__file__)) + os.sep
+    places = traceback.extract_stack(frame) if frame is not None else []
+    while places and places[0].filename.startswith((own, "<frozen")):
+        places.pop(0)
+    lines = traceback.format_list(places)
+    return "".join(["Stack (most recent call last):\n", *lines]) if lines else ""
+
+
 def _is_library(path: str) -> bool:
     return (
         f"{os.sep}site-packages{os.sep}" in path
@@ -295,17 +307,15 @@ def _at(place: tuple[str, int] | None) -> str:
 
 
 def _trimmed(tb: TracebackType | None) -> TracebackType | None:
-    """Leave out this file's own frames, which stand at the beginning."""
-    while tb is not None and tb.tb_frame.f_code.co_filename in (
-        __file__,
-        "<frozen importlib._bootstrap_external>",
-        "<frozen importlib._bootstrap>",
-    ):
+    """Leave out Penstock's own frames, which stand at the beginning."""
+    own = (os.path.dirname(__file__) + os.sep, "<frozen importlib._bootstrap")
+    while tb is not None and tb.tb_frame.f_code.co_filename.startswith(own):
         tb = tb.tb_next
     return tb
 
 
-def _format(error: BaseException) -> str:
+def format_error(error: BaseException) -> str:
+    """Write a traceback without Penstock's own frames; empty where no code of the user's ran."""
     text = "".join(traceback.format_exception(type(error), error, _trimmed(error.__traceback__)))
     # One line alone, where no code of the user's ran, is the reason once more.
     return text if text.count("\n") > 1 else ""

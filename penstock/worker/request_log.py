@@ -22,6 +22,28 @@ class LogsRequests(Protocol):
         """Return the descriptor of the request's connection."""
 
 
+class NoRequest:
+    """Stands for the engine where an app is asked for something that gets no line."""
+
+    def __init__(self) -> None:
+        self._variables: dict[bytes, bytes] = {}
+
+    def set_log_variable(self, thread: int, name: bytes, value: bytes) -> None:
+        """Remember it for `log_variable` alone."""
+        self._variables[name] = value
+
+    def log_variable(self, thread: int, name: bytes) -> bytes | None:
+        """Return what is remembered."""
+        return self._variables.get(name)
+
+    def log_this_request(self, thread: int) -> None:
+        """Do nothing."""
+
+    def connection_fd(self, thread: int) -> int:
+        """Return -1: there is no connection."""
+        return -1
+
+
 class _Thread(threading.local):
     core = -1
 

@@ -22,7 +22,7 @@ from typing import NoReturn
 from penstock import hooks
 from penstock._engine import Engine
 from penstock.worker import code_watch, signals
-from penstock.worker.channel import shorten
+from penstock.worker.channel import failure_text
 from penstock.worker.exceptions import make_handler
 from penstock.worker.generation import Assignment, import_apps, leave
 from penstock.worker.loader import AppNotLoaded
@@ -32,8 +32,6 @@ from penstock.worker.uwsgi_module import Modules
 
 EXIT_FAILED = 1
 EXIT_NO_APP = 22
-REPORT_LIMIT = 40_000
-"""Characters of a traceback in one datagram to the master."""
 EXIT_DEADLINE_S = {"drained": 5.0, "stopped": 1.0, "orphaned": 0.3}
 """How long exit handlers may take, by the reason of leaving: nobody waits for a worker that was told to go now."""
 
@@ -61,10 +59,21 @@ def _serve(assignment: Assignment) -> int:
     apps = assignment.apps
     if apps is None:
         who = f"worker {plan.worker_id} (pid: {os.getpid()})"
+
+        def tell(failure: AppNotLoaded) -> None:
+            reason = f"could not import the app: {failure.reason}"
+            tell_master(plan.control_fd, failure_text("failed", reason, f"{failure.traceback}{failure}"))
+
+        def late(failure: AppNotLoaded) -> NoReturn:
+            assignment.failures.write(failure, True, who)
+            tell(failure)
+            leave(EXIT_NO_APP)
+
+        limited = late if assignment.entry == "reload" else None
         try:
-            apps = import_apps(assignment.start, assignment.failures, who=who)
+            apps = import_apps(assignment.start, assignment.failures, who=who, late=limited)
         except AppNotLoaded as failure:
-            tell_master(plan.control_fd, f"failed {shorten(f'{failure.traceback}{failure}', REPORT_LIMIT)}")
+            tell(failure)
             return EXIT_NO_APP
         modules.say_what_is_not_read()
         gc.collect()
@@ -74,6 +83,13 @@ def _serve(assignment: Assignment) -> int:
     # After the import, so that hooks which a lazily imported app defines run too.
     modules.run_postfork_hooks()
     assignment.forks.let_go = lambda: _let_go(assignment)
+    modules.enter_core(0)
+    if assignment.start.gates.longest_s:
+        # Imported where there are gates, and only there.
+        from penstock.worker import gates
+
+        if not gates.let_through(assignment, apps, lambda text: tell_master(plan.control_fd, text)):
+            return EXIT_NO_APP
     python = assignment.start.app.python
     failed = make_handler(python, lambda reason: tell_master(plan.control_fd, f"recycle {reason}"))
     engine = Engine(plan, apps.fallback, apps.mounts, failed)
@@ -101,7 +117,6 @@ def _serve(assignment: Assignment) -> int:
     for thread in threads:
         thread.daemon = True
         thread.start()
-    modules.enter_core(0)
     reason = _core(0)(engine, 0)
     if tracebacker is not None:
         tracebacker.close()

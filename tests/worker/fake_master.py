@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import penstock
-from penstock.plan.process_types import AskingPlan, HooksPlan, TitlesPlan
+from penstock.plan.process_types import AskingPlan, GatesPlan, HooksPlan, TitlesPlan
 from penstock.plan.types import (
     AppPlan,
     EnginePlan,
@@ -117,9 +117,9 @@ class FakeMaster:
             "listeners": [{"protocol": "http", "name": "127.0.0.1:0", "server_port": "0", "is_unix": False,
                            "is_kept": False}],
             "titles": to_json_value(TitlesPlan()), "asking": to_json_value(AskingPlan()),
-            "hooks": to_json_value(HooksPlan()), "cpus_per_worker": 0,
+            "hooks": to_json_value(HooksPlan()), "gates": to_json_value(GatesPlan()), "cpus_per_worker": 0,
             "lazy_apps": False, "need_app": True,
-            "master_pid": os.getpid(), "is_reload": False, "processes": 2, **changes,
+            "master_pid": os.getpid(), "is_reload": False, "import_limit_s": 0.0, "processes": 2, **changes,
         }  # fmt: skip
         memfd = os.memfd_create("plan")
         os.write(memfd, json.dumps(plan).encode())

@@ -205,8 +205,9 @@ def test_a_lazy_import_that_fails_is_told_over_the_control_pair(
     master.event()
     control = master.spawn(ready=False)
     message = control.recv(65536).decode()
-    assert message.startswith("failed Traceback")
-    assert "No module named 'does_not_exist'" in message
+    cause, _, rest = message.partition("\n")
+    assert cause.startswith("failed could not import the app: ModuleNotFoundError: No module named 'does_not_exist'")
+    assert rest.startswith("Traceback")
     ended = master.event()
     assert os.waitstatus_to_exitcode(ended["status"]) == 22
 
