@@ -16,19 +16,18 @@ TRUE_WORDS = frozenset({"1", "true", "on", "yes"})
 FALSE_WORDS = frozenset({"0", "false", "off", "no"})
 
 _LARGEST = 2**63 - 1
-_NUMBER = re.compile(r"([+-]?)([0-9]+)(.*)", re.DOTALL)
-_SIZE = re.compile(r"\s*([kmg])(?:i?b)?(?![a-z0-9])(.*)", re.DOTALL | re.IGNORECASE)
+# Patterns are compiled where they are used first (`re` keeps them): most starts use few of them.
+_NUMBER = r"(?s)([+-]?)([0-9]+)(.*)"
+_SIZE = r"(?si)\s*([kmg])(?:i?b)?(?![a-z0-9])(.*)"
 _SIZE_FACTORS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
-_DURATION = re.compile(
-    r"\s*(?:(s)(?:ecs?|econds?)?|(m)(?:ins?|inutes?)?|(h)(?:ours?)?)(?![a-z0-9])(.*)", re.DOTALL | re.IGNORECASE
-)
+_DURATION = r"(?si)\s*(?:(s)(?:ecs?|econds?)?|(m)(?:ins?|inutes?)?|(h)(?:ours?)?)(?![a-z0-9])(.*)"
 _DURATION_FACTORS = {"s": 1, "m": 60, "h": 3600}
-_COUNT = re.compile(r"\s*([kmg])(?![a-z0-9])", re.IGNORECASE)
+_COUNT = r"(?i)\s*([kmg])(?![a-z0-9])"
 _COUNT_FACTORS = {"k": 10**3, "m": 10**6, "g": 10**9}
 _MEGABYTES = {"k": 1 / 1024, "m": 1, "g": 1024}
 """For options that count megabytes."""
-_FRACTION = re.compile(r"[.,][0-9]")
-_COMMENT = re.compile(r"\s+[;#]")
+_FRACTION = r"[.,][0-9]"
+_COMMENT = r"\s+[;#]"
 _EXAMPLES = {"seconds": "60", "bytes": "32768", "milliseconds": "500", "integer": "4"}
 
 
@@ -68,7 +67,7 @@ class _Converter:
         if word in FALSE_WORDS:
             return False
         first = word.split()[0] if word.split() else ""
-        if first in TRUE_WORDS | FALSE_WORDS and _COMMENT.match(word[len(first) :]):
+        if first in TRUE_WORDS | FALSE_WORDS and re.match(_COMMENT, word[len(first) :]):
             self.warn("text-after-value", f"read as {first}", "put the comment on a line of its own")
             return first in TRUE_WORDS
         self.warn("flag-word", "read as true", f"write {self.key} = true or {self.key} = false")
@@ -81,7 +80,7 @@ class _Converter:
         for name, value in self.option.words:
             if word == name:
                 return value
-        match = _NUMBER.match(self.text.lstrip())
+        match = re.match(_NUMBER, self.text.lstrip())
         if match is None:
             example = _EXAMPLES.get(self.option.type, "4")
             self.error("not-a-number", "this is not a number", f"write for example {self.key} = {example}")
@@ -103,21 +102,23 @@ class _Converter:
 
     def _unit(self, after: str) -> tuple[int, str]:
         """Read the unit behind the digits: its factor, and what is left."""
-        if self.option.type == "bytes" and (size := _SIZE.match(after)):
+        if not after:
+            return 1, after
+        if self.option.type == "bytes" and (size := re.match(_SIZE, after)):
             return _SIZE_FACTORS[size[1].lower()], size[2]
-        if self.option.type == "seconds" and (duration := _DURATION.match(after)):
+        if self.option.type == "seconds" and (duration := re.match(_DURATION, after)):
             return _DURATION_FACTORS[(duration[1] or duration[2] or duration[3]).lower()], duration[4]
         return 1, after
 
     def _is_counted_in_thousands(self, after: str) -> bool:
-        return self.option.type == "integer" and _COUNT.match(after) is not None
+        return self.option.type == "integer" and after != "" and re.match(_COUNT, after) is not None
 
     def _whole(self, number: int, after: str) -> str:
         """Say what to write instead of a number that letters or a fraction follow."""
-        if self._is_counted_in_thousands(after) and (unit := _COUNT.match(after)):
+        if self._is_counted_in_thousands(after) and (unit := re.match(_COUNT, after)):
             factors = _MEGABYTES if self.option.metavar == "MB" else _COUNT_FACTORS
             return f"write {self.key} = {max(1, int(number * factors[unit[1].lower()]))}"
-        if _FRACTION.match(after):
+        if re.match(_FRACTION, after):
             return f"write {self.key} = {number} or {number + 1}" if after[0] == "." else "write it without the comma"
         units = {"bytes": ", with k, m or g for larger units", "seconds": ", with s, m or h for the unit"}
         return f"write for example {self.key} = {number}{units.get(self.option.type, '')}"
@@ -142,7 +143,7 @@ class _Converter:
             self.warn("bad-mapping", "ignored, it has no equals sign", f"write {self.key} = NAME=VALUE")
             return None
         if self.origin.source == "file":
-            comment = _COMMENT.search(self.text)
+            comment = re.search(_COMMENT, self.text)
             if comment and self.option.type == "address":
                 address = self.text[: comment.start()]
                 self.warn("text-after-value", f"read as {address}", "put the comment on a line of its own")

@@ -26,12 +26,13 @@ LARGEST_VALUE = 1 << 18
 LOG_FORMATS = frozenset({"log-format", "logformat"})
 """In these `%(name)` is first of all a variable of the log line."""
 
-_BRACES = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+# Patterns are compiled where they are used first (`re` keeps them): most starts use none of them.
+_BRACES = r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}"
 """A variable as the shell writes it."""
 _OPERATORS = frozenset({"+", "-", "*", "/"})
 _STEPS = {"++": 1, "--": -1}
 _DEEPEST_GROUP = 50
-_MARKS = {symbol: re.compile(rf"[{symbol}()]") for symbol in "$@%"}
+_MARKS = {symbol: rf"[{symbol}()]" for symbol in "$@%"}
 
 
 class Expanded(NamedTuple):
@@ -145,7 +146,7 @@ class _Expander:
 
     def _environment_pass(self, entry: Entry, value: str) -> str:
         option = BY_NAME.get(entry.key)
-        braces = _BRACES.search(value) if option is not None and not option.has_variables else None
+        braces = re.search(_BRACES, value) if option is not None and not option.has_variables else None
         if braces is not None:
             self._warn(
                 entry,
@@ -272,7 +273,7 @@ def _next(value: str, symbol: str, position: int) -> tuple[int, int] | None:
     start = value.find(symbol + "(", position)
     while start >= 0:
         depth = 0
-        for mark in _MARKS[symbol].finditer(value, start + 2):
+        for mark in re.compile(_MARKS[symbol]).finditer(value, start + 2):
             if mark[0] == symbol:
                 break
             if mark[0] == "(":
@@ -324,12 +325,12 @@ class _Expression:
         return token if token.isascii() and token.isdigit() else self._look_up(token)
 
 
-_LEADING_NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?)([0-9]+)")
+_LEADING_NUMBER = r"[ \t\n\v\f\r]*([+-]?)([0-9]+)"
 
 
 def _number(text: str) -> int:
     """Read leading digits as C's strtoll does: nothing is 0, and what is too large is the largest there is."""
-    match = _LEADING_NUMBER.match(text)
+    match = re.match(_LEADING_NUMBER, text)
     if match is None:
         return 0
     digits = match[2].lstrip("0")

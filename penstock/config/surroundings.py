@@ -9,7 +9,6 @@ import grp
 import math
 import os
 import pwd
-import shutil
 import socket
 import sys
 import time
@@ -52,8 +51,18 @@ class Surroundings:
             gid=gid,
             group=_group_name(gid),
             started_us=time.time_ns() // 1000,
-            binary=os.path.abspath(shutil.which(sys.argv[0]) or sys.argv[0] or sys.executable),
+            binary=_binary(sys.argv[0]),
         )
+
+
+def _binary(said: str) -> str:
+    """The path of the program that was started as `said`."""
+    if said and not os.path.dirname(said):
+        # Only for a name to be looked for in PATH: shutil brings what unpacks archives, two milliseconds of each start.
+        from shutil import which
+
+        said = which(said) or said
+    return os.path.abspath(said or sys.executable)
 
 
 def _working_directory() -> str:

@@ -5,7 +5,6 @@ Looks at the disk and at what is imported already; imports nothing itself. What 
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections.abc import Iterable
@@ -18,6 +17,14 @@ NEAR = 0.74
 
 USUAL_MODULES = ("wsgi", "app", "main", "server")
 """Modules of a package that usually hold its application."""
+
+
+def nearest(name: str, candidates: Iterable[str], most: int, alike: float = NEAR) -> list[str]:
+    """Names that `name` may be a slip of the pen for, the most alike first."""
+    # Only where something fails.
+    from difflib import get_close_matches
+
+    return get_close_matches(name, sorted(candidates), most, alike)
 
 
 def for_error(error: BaseException, plan: AppPlan, target: str) -> list[str]:
@@ -89,7 +96,7 @@ def _for_file(plan: AppPlan, target: str) -> list[str]:
     while not os.path.isdir(directory):
         directory, name = os.path.split(directory)
     rest = os.path.relpath(path, os.path.join(directory, name))
-    for near in difflib.get_close_matches(name, sorted(_entries(directory)), 3, NEAR):
+    for near in nearest(name, _entries(directory), 3):
         found = os.path.normpath(os.path.join(directory, near, rest))
         if os.path.isfile(found):
             return [f"did you mean {_shown(found, target)}? wsgi-file = {_shown(found, target)}"]
@@ -109,7 +116,7 @@ def _near_modules(plan: AppPlan, missing: str) -> list[str]:
     parent, _, last = missing.rpartition(".")
     around = sys.modules.get(parent)
     places = getattr(around, "__path__", ()) if parent else (*plan.pythonpath, plan.chdir)
-    near = difflib.get_close_matches(last, sorted(_names_in(places) - {last}), 2, NEAR)
+    near = nearest(last, _names_in(places) - {last}, 2)
     return [f"{parent}.{name}" if parent else name for name in near]
 
 

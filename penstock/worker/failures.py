@@ -6,7 +6,6 @@ With lazy-apps each worker imports the app, and each fails alike: what stands in
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 
 from penstock.worker.loader import AppNotLoaded
@@ -45,6 +44,9 @@ class FailureLog:
 
     def _is_told(self, text: bytes) -> bool:
         """Whether this was the last failure; it is from now on."""
+        # OpenSSL is a megabyte, and most apps load.
+        import hashlib
+
         digest = hashlib.blake2b(text, digest_size=DIGEST_BYTES).digest()
         fcntl.lockf(self._told_fd, fcntl.LOCK_EX)
         try:

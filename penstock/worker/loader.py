@@ -2,22 +2,20 @@
 
 Importing and looking up only; what surrounds the import is `surroundings`, what to do about a missing module is
 `cures`, what follows from a failure is `generation` and `worker`. A failure names the first cause, the line of the
-user's own code nearest to it, and a cure.
+user's own code nearest to it, and a cure. What only a failure needs of the standard library is imported then.
 """
 
 from __future__ import annotations
 
-import difflib
+import functools
 import importlib.machinery
 import importlib.util
-import inspect
 import linecache
 import os
 import sys
-import sysconfig
 import traceback
 from collections.abc import Callable, Iterable
-from types import ModuleType, TracebackType
+from types import CodeType, ModuleType, TracebackType
 from typing import Any
 
 from penstock.plan.types import AppPlan
@@ -25,6 +23,11 @@ from penstock.values import dataclass
 from penstock.worker import cures
 
 App = Callable[..., Any]
+
+CO_COROUTINE = 0x80
+"""Of a code object's flags: it is that of an `async def` (inspect.CO_COROUTINE)."""
+LIKE = 0.6
+"""How alike the names of two objects in a module are."""
 
 USUAL_NAMES = ("application", "app", "wsgi_app", "wsgi", "api", "server", "site")
 """What projects call their application, the most common first."""
@@ -165,9 +168,22 @@ def no_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Itera
 
 
 def _is_asgi(candidate: Any) -> bool:
-    if inspect.isclass(candidate):
+    if isinstance(candidate, type):
         return False
-    return inspect.iscoroutinefunction(candidate) or inspect.iscoroutinefunction(type(candidate).__call__)
+    return _is_coroutine_function(candidate) or _is_coroutine_function(type(candidate).__call__)
+
+
+def _is_coroutine_function(candidate: Any) -> bool:
+    """As in `inspect`, which takes a small app longer to import than the rest of a worker."""
+    while isinstance(candidate, functools.partial):
+        candidate = candidate.func
+    candidate = getattr(candidate, "__func__", candidate)
+    code = getattr(candidate, "__code__", None)
+    if isinstance(code, CodeType) and code.co_flags & CO_COROUTINE:
+        return True
+    # What only returns a coroutine can be marked (Python 3.12); whoever did so has imported `inspect`.
+    mark = getattr(sys.modules.get("inspect"), "_is_coroutine_mark", None)
+    return mark is not None and getattr(candidate, "_is_coroutine_marker", None) is mark
 
 
 def _name_of(place: Any) -> str:
@@ -184,7 +200,7 @@ def _no_attribute(place: Any, name: str) -> AppNotLoaded:
     candidates = [each for each in names if _could_be_app(place, each)]
     likely = [each for each in USUAL_NAMES if each in candidates]
     likely += [f"{each}()" for each in USUAL_FACTORIES if each in candidates]
-    likely += [each for each in difflib.get_close_matches(name, candidates, 2) if not {each, f"{each}()"} & set(likely)]
+    likely += [each for each in cures.nearest(name, candidates, 2, LIKE) if not {each, f"{each}()"} & set(likely)]
     reason = f"{_name_of(place)} has no attribute {name}"
     inside = cures.for_package(place) if isinstance(place, ModuleType) else ()
     if inside:
@@ -291,6 +307,8 @@ def stack_of_thread(thread: int) -> str:
 
 
 def _is_library(path: str) -> bool:
+    import sysconfig
+
     return (
         f"{os.sep}site-packages{os.sep}" in path
         or f"{os.sep}dist-packages{os.sep}" in path
