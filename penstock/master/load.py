@@ -6,7 +6,7 @@ import array
 import fcntl
 import socket
 import termios
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from penstock.master.fleet import Fleet, WorkerHandle
 from penstock.master.scaling import Load
@@ -73,11 +73,15 @@ class LoadMeter:
         )
 
 
-def handed_over(receiver: socket.socket) -> int:
-    """Tell whether a kept-alive connection waits for a worker with a free thread: 1 or 0, the kernel counts bytes."""
+def handed_over(receiver: socket.socket, names: Iterable[str]) -> int:
+    """Tell how many connections workers have handed over that none has a free thread for.
+
+    The kernel counts bytes, and each of them is about as long as the name of its listener and a letter: several names,
+    or what the PROXY protocol said, make the number an estimate. It is 0 only where nobody waits.
+    """
     waiting = array.array("i", [0])
     try:
         fcntl.ioctl(receiver, termios.FIONREAD, waiting)
     except OSError:
         return 0
-    return int(waiting[0] > 0)
+    return max(1, waiting[0] // (1 + max(map(len, names), default=0))) if waiting[0] > 0 else 0

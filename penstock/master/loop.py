@@ -34,6 +34,7 @@ from penstock.master.logs import Logs, fixed_log_parts
 from penstock.master.notify import Supervisor
 from penstock.master.policy import new_fleet, step
 from penstock.master.privileges import Identity
+from penstock.master.probes import Look, Probes
 from penstock.master.processes import BOOT, FIRST_HIGH_FD, STACKS_SIGNAL, ProcessRef, spawn_generation
 from penstock.master.programs import Programs, running_pid
 from penstock.master.signals import SignalReader, name_of
@@ -80,6 +81,7 @@ class Belongings:
     owner: tuple[int, int] | None = None
     """uid and gid of what is made on disk; None for this process's own."""
     stats: BoundListener | None = None
+    admin: BoundListener | None = None
     control: tuple[socket.socket, Path] | None = None
     boot: Path = BOOT
     """What the interpreter of a generation runs."""
@@ -140,6 +142,9 @@ class Master:
             self._stats = StatsServer(
                 given.stats.socket, self._selector, self.stats_text, self._clock, given.plan.stats_form.http
             )
+        self._probes: Probes | None = None
+        if given.admin is not None:
+            self._probes = Probes(given.admin.socket, self._selector, self._look, self._clock)
         self._control: control.ControlServer | None = None
         if given.control is not None:
             listener, path = given.control
@@ -186,7 +191,7 @@ class Master:
 
     def _patience_s(self) -> float | None:
         deadlines = [self.fleet.next_deadline(), self._given.supervisor.next_deadline()]
-        deadlines += [server.next_deadline() for server in (self._stats, self._control) if server is not None]
+        deadlines += [server.next_deadline() for server in self._servers() if server is not None]
         if self._looks_at_files():
             deadlines.append(self._next_touch)
         if self._watches_requests():
@@ -226,13 +231,16 @@ class Master:
         if self._plan.scaling.needs_load and now >= self._next_load:
             self._next_load = now + LOAD_INTERVAL_S
             self._look_at_load()
-        for server in (self._stats, self._control):
+        for server in self._servers():
             if server is not None:
                 server.expire()
         self._given.supervisor.expire(is_healthy(self.fleet))
         deadline = self.fleet.next_deadline()
         if deadline is not None and deadline <= self._clock():
             self.take(ev.Tick())
+
+    def _servers(self) -> tuple[StatsServer | None, control.ControlServer | None, Probes | None]:
+        return self._stats, self._control, self._probes
 
     def _watch_fifo(self) -> None:
         if self._fifo.fileno() >= 0:
@@ -260,18 +268,31 @@ class Master:
         self.take(ev.MemoryMeasured(tuple(sizes)))
 
     def _look_at_load(self) -> None:
-        plan, workers = self._plan.scaling, []
+        plan, look = self._plan.scaling, self._look()
+        workers = look.workers
+        if plan.rss_soft_bytes or plan.rss_hard_bytes:
+            workers = [replace(one, rss_bytes=memory_bytes(one.handle.pid)[0]) for one in workers]
+        ended = sum(one.requests for one in self._ended.values())
+        load = self._load.measure(self.fleet, workers, look.backlog + look.handed_over, ended, look.now_us)
+        self.take(ev.LoadMeasured(load))
+
+    def _look(self) -> Look:
+        workers = []
         for handle in self.fleet.workers:
             link = self._links.get(handle.generation)
             if link is not None and handle.pid:
                 cells, threads = link.scoreboard.worker(handle.slot), link.scoreboard.threads_of(handle.slot, False)
-                rss = memory_bytes(handle.pid)[0] if plan.rss_soft_bytes or plan.rss_hard_bytes else 0
-                workers.append(LiveWorker(handle, cells, threads, rss))
-        queue = sum(listen_queue(one.socket)[0] for one in self._listeners if one.socket.fileno() >= 0)
-        queue += handed_over(self._handoff[0])
-        ended = sum(one.requests for one in self._ended.values())
-        load = self._load.measure(self.fleet, workers, queue, ended, time.monotonic_ns() // 1000)
-        self.take(ev.LoadMeasured(load))
+                workers.append(LiveWorker(handle, cells, threads))
+        queues = [listen_queue(one.socket) for one in self._listeners if one.socket.fileno() >= 0]
+        return Look(
+            self.fleet,
+            workers,
+            sum(waiting for waiting, _ in queues),
+            sum(most for _, most in queues),
+            handed_over(self._handoff[0], (one.name for one in self._listeners)),
+            sum(one.accepted for one in self._ended.values()),
+            time.monotonic_ns() // 1000,
+        )
 
     def _watch_listeners(self, watched: bool) -> None:
         for one in self._watched:
@@ -731,6 +752,10 @@ class Master:
         if self._stats is not None and self._given.stats is not None:
             self._stats.close()
             self._given.stats.close(remove=vacuum)
+        if self._probes is not None and self._given.admin is not None:
+            self._probes.close()
+            self._given.admin.close(remove=vacuum)
+            self._probes = None
         self._given.starter.failed(status or 1, "the instance ended before it was ready")
         log.write("goodbye to Penstock.")
         self._exit = status
@@ -897,5 +922,7 @@ def fixed_parts(plan: Plan) -> dict[str, object]:
         done = [(one.action, one.argument) for one in plan.hooks.at(point)]
         fixed |= {f"hook-{point}": done} | ({f"exec-{point}": done} if point != "master-start" else {})
     # Where it was written may change.
-    fixed["stats"] = plan.stats and replace(plan.stats, mode=None, owner=None, name="", origin="")
+    for name in ("stats", "admin"):
+        listener = getattr(plan, name)
+        fixed[name] = listener and replace(listener, mode=None, owner=None, name="", origin="")
     return fixed

@@ -107,12 +107,12 @@ def is_same_address(bound: BoundListener, plan: ListenerPlan) -> bool:
     return (before.family, before.host, before.port) == (plan.family, plan.host, plan.port)
 
 
-def bind_stats(plan: ListenerPlan, owner: tuple[int, int] | None = None) -> BoundListener:
-    """Bind the statistics socket; StartError if that is not possible."""
+def bind_own(name: str, plan: ListenerPlan, owner: tuple[int, int] | None = None) -> BoundListener:
+    """Bind a socket that the master itself answers, `stats` or `admin`; StartError if that is not possible."""
     try:
         return bind(plan, owner)
     except StartError as error:
-        raise StartError(str(error).replace(f"the {plan.protocol} socket", "the stats socket", 1)) from error
+        raise StartError(str(error).replace(f"the {plan.protocol} socket", f"the {name} socket", 1)) from error
 
 
 def bind_all(plans: Iterable[ListenerPlan], owner: tuple[int, int] | None = None) -> tuple[BoundListener, ...]:

@@ -27,7 +27,7 @@ from penstock.master.loop import Belongings, Master
 from penstock.master.notify import Supervisor, Told
 from penstock.master.pidfile import PidFile
 from penstock.master.signals import SignalReader
-from penstock.master.sockets import BoundListener, bind_all, bind_stats
+from penstock.master.sockets import BoundListener, bind_all, bind_own
 from penstock.observe.scoreboard import Layout
 from penstock.plan import inherited
 from penstock.plan.types import Plan
@@ -71,13 +71,15 @@ class _Made:
     pid_file: PidFile | None = None
     listeners: tuple[BoundListener, ...] = ()
     stats: BoundListener | None = None
+    admin: BoundListener | None = None
     control: tuple[socket.socket, Path] | None = None
 
     def take_back(self) -> None:
         """Leave nothing behind."""
-        for listener in (*self.listeners, *((self.stats,) if self.stats else ())):
-            # One that is kept for the next start has to be found there.
-            listener.close(remove=not listener.keeper)
+        for listener in (*self.listeners, self.stats, self.admin):
+            if listener is not None:
+                # One that is kept for the next start has to be found there.
+                listener.close(remove=not listener.keeper)
         if self.control is not None:
             self.control[0].close()
             self.control[1].unlink(missing_ok=True)
@@ -217,8 +219,11 @@ def _prepare(
     for index, listener in enumerate(made.listeners):
         log.write(listener.bound_line(index))
     if plan.stats is not None:
-        made.stats = bind_stats(plan.stats, owner)
+        made.stats = bind_own("stats", plan.stats, owner)
         log.write(f"*** Stats server enabled on {made.stats.name} fd: {made.stats.fd} ***")
+    if plan.admin is not None:
+        made.admin = bind_own("admin", plan.admin, owner)
+        log.write(f"*** probes are answered on {made.admin.name} fd: {made.admin.fd} ***")
     made.control = _control_socket(owner)
     _run_hooks(plan, "pre-jail", "post-jail", "in-jail", "as-root")
     stays_root = plan.groups.master_stays_root and owner is not None
@@ -245,6 +250,7 @@ def _prepare(
         supervisor,
         owner,
         made.stats,
+        made.admin,
         made.control,
         boot,
         logs=logs,

@@ -40,6 +40,12 @@ class WorkerRow:
     connections: int = 0
     refused: int = 0
     signals: int = 0
+    accepted: int = 0
+    """Connections that were taken from a listener."""
+    waiting: int = 0
+    """Complete requests that wait for a thread."""
+    waiting_since_us: int = 0
+    """Since when the first of them does: CLOCK_MONOTONIC."""
     app_requests: tuple[int, ...] = ()
     """Of each app where there are several, by their ids; the last counts all that have no cell of their own."""
     app_exceptions: tuple[int, ...] = ()

@@ -55,6 +55,7 @@ class Ended:
     threads: tuple[ThreadRow, ...] = ()
     app_requests: tuple[int, ...] = ()
     app_exceptions: tuple[int, ...] = ()
+    accepted: int = 0
 
     def plus(self, row: WorkerRow, threads: Sequence[ThreadRow]) -> Ended:
         """Add a worker that has just gone."""
@@ -69,6 +70,7 @@ class Ended:
             add_threads(self.threads, threads),
             add_counts(self.app_requests, row.app_requests),
             add_counts(self.app_exceptions, row.app_exceptions),
+            self.accepted + row.accepted,
         )
 
 

@@ -72,7 +72,7 @@ def _http_to_elsewhere(said: Said) -> bool:
 
 
 def _no_unix_socket(said: Said) -> bool:
-    addresses = [str(a) for name in ("http", "http-socket", "socket", "stats") for a in said.values(name)]
+    addresses = [str(a) for name in ("http", "http-socket", "socket", "stats", "admin") for a in said.values(name)]
     return bool(addresses) and all(":" in address for address in addresses)
 
 

@@ -1,12 +1,20 @@
-"""Options of statistics."""
+"""Options of statistics, and of probes."""
 
 from __future__ import annotations
 
 from penstock.options.option import Option
 
-TITLE = "Statistics"
+TITLE = "Statistics and probes"
 
 OPTIONS = (
+    Option(
+        name="admin",
+        type="address",
+        tier=1,
+        applies="restart",
+        help="answer probes by HTTP here: /livez, /readyz, /saturation and /version, from the master",
+        verdict="new",
+    ),
     Option(
         name="memory-report",
         short="m",

@@ -18,9 +18,9 @@ STORED_PREFIX = "penstock-"
 
 
 def with_inherited(
-    context: Context, listeners: Sequence[ListenerPlan], stats: ListenerPlan | None
-) -> tuple[tuple[ListenerPlan, ...], ListenerPlan | None, tuple[InheritedSocket, ...]]:
-    """Take over what was bound for this process: the listeners, the statistics socket, and what nobody uses."""
+    context: Context, listeners: Sequence[ListenerPlan], *own: ListenerPlan | None
+) -> tuple[tuple[ListenerPlan, ...], tuple[ListenerPlan | None, ...], tuple[InheritedSocket, ...]]:
+    """Take over what was bound for this process: the listeners, the master's own sockets, and what nobody uses."""
     free = list(context.machine.inherited)
     for one in free:
         if one.family is None:
@@ -28,13 +28,13 @@ def with_inherited(
             message = f"{who}, passed at the start, is no listening stream socket"
             context.warn("inherited-unusable", message, None, "use ListenStream= and Accept=no in the socket unit")
     wanted = [_taken(free, plan) for plan in listeners]
-    stats = _taken(free, stats) if stats is not None else None
+    taken = tuple(one and _taken(free, one) for one in own)
     usual: Protocol = "uwsgi" if context.said.text("protocol") == "uwsgi" else "http"
     for one in list(free):
         if one.family is not None and not one.name.startswith(STORED_PREFIX):
             free.remove(one)
             wanted.append(_additional(one, protocol_of(one, listeners, usual)))
-    return tuple(wanted), stats, tuple(free)
+    return tuple(wanted), taken, tuple(free)
 
 
 def _taken(free: list[InheritedSocket], plan: ListenerPlan) -> ListenerPlan:

@@ -56,8 +56,9 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
         count = machine.cpus
     the_app = app.app(context)
     listeners = sockets.listeners(context)
-    stats = sockets.stats(context, listeners)
-    listeners, stats, unused = activation.with_inherited(context, listeners, stats)
+    stats = sockets.own(context, "stats", listeners)
+    admin = sockets.own(context, "admin", (*listeners, *((stats,) if stats else ())))
+    listeners, (stats, admin), unused = activation.with_inherited(context, listeners, stats, admin)
     plan = Plan(
         listeners=listeners,
         app=the_app,
@@ -71,6 +72,7 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
         vacuum=said.flag("vacuum"),
         term="stop" if said.flag("die-on-term") else "reload",
         stats=stats,
+        admin=admin,
         touch_reload=tuple(context.after_chdir(path) for path in said.texts("touch-reload")),
         uid=said.text("uid"),
         gid=said.text("gid"),
@@ -118,6 +120,7 @@ def _only_loading(plan: Plan) -> Plan:
         plan,
         listeners=(),
         stats=None,
+        admin=None,
         pidfile=None,
         daemonize=None,
         logto=None,

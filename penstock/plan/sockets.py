@@ -136,15 +136,15 @@ def _backlog(context: Context) -> int:
     return min(most, wanted)
 
 
-def stats(context: Context, listeners: tuple[ListenerPlan, ...]) -> ListenerPlan | None:
-    """The statistics socket, which can not be one of the `listeners` too."""
-    said = context.said.every("stats")
+def own(context: Context, name: str, others: tuple[ListenerPlan, ...]) -> ListenerPlan | None:
+    """A socket that the master itself answers, `stats` or `admin`, which can not be one of `others` too."""
+    said = context.said.every(name)
     address = _address(context, said[-1]) if said else None
     if address is None:
         return None
     made = _listener(context, "http", said[-1], address, STATS_BACKLOG)
-    for one in listeners if made.port or made.family in ("unix", "abstract") else ():
+    for one in others if made.port or made.family in ("unix", "abstract") else ():
         if (one.family, one.host, one.port) == (made.family, made.host, made.port):
-            message = f"stats = {made.name}: requests are served there ({one.origin})"
-            context.error("same-address", message, said[-1].origin, "choose another port or path for the statistics")
+            message = f"{name} = {made.name}: something else is served there ({one.origin})"
+            context.error("same-address", message, said[-1].origin, f"choose another port or path for {name}")
     return made

@@ -27,7 +27,7 @@ _CODE = frozenset({".env", ".git", "db.sqlite3", "manage.py", "settings.py", "ws
 _ENVIRONMENTS = ("venv", ".venv", "env", "virtualenv")
 _SECRET = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY|PRIVATE_KEY|DATABASE_URL", re.IGNORECASE)
 _FILES = ("pidfile", "logto", "daemonize", "logto2")
-_LISTENING = ("http", "http-socket", "socket", "stats")
+_LISTENING = ("http", "http-socket", "socket", "stats", "admin")
 
 
 def survey(said: Settings, machine: Machine) -> tuple[Finding, ...]:

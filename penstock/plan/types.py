@@ -585,6 +585,8 @@ class Plan:
     """Inherited ones that nobody is served on, to be closed."""
     script: ScriptPlan = ScriptPlan()
     gates: GatesPlan = GatesPlan()
+    admin: ListenerPlan | None = None
+    """Where the master answers probes, by HTTP."""
 
 
 PARTS: dict[type, dict[str, type]] = {
@@ -606,6 +608,7 @@ PARTS: dict[type, dict[str, type]] = {
         "app": AppPlan,
         "engine": EnginePlan,
         "stats": ListenerPlan,
+        "admin": ListenerPlan,
         "recycling": RecyclingPlan,
         "scaling": ScalingPlan,
         "titles": TitlesPlan,

@@ -1,29 +1,77 @@
-"""A load of clients in threads, which count what went wrong; used while workers are reloaded, recycled and killed."""
+"""A load of clients in threads that count what went wrong, used while workers are reloaded, recycled, moved and killed.
+
+Each client is of a kind (KINDS): how it uses its connections. Whatever it asks for, the answer must be the right one.
+"""
 
 from __future__ import annotations
 
+import random
 import threading
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from tests.e2e.clients import Connection, Cut
+from tests.e2e.clients import Connection, Cut, Response, request_bytes, uwsgi_request
 from tests.e2e.harness import until
+
+UPLOAD = b"0123456789abcdef" * 4096
+
+REFUSED = (ConnectionRefusedError, FileNotFoundError)
+"""What a client that connects is told when nobody listens any more."""
+
+KINDS = {
+    "kept": "one request after the other on one connection",
+    "new": "a connection for each request",
+    "idle": "one connection, idle most of the time",
+    "slow": "one connection, and an app that waits",
+    "upload": "one connection, and bodies that come in pieces",
+    "uwsgi": "the uwsgi protocol, a connection for each request",
+}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A request that was not answered, or not as it should be."""
+
+    kind: str
+    number: int
+    """Of the request on its connection, from 1."""
+    error: Exception
+    is_race: bool
+    """It was sent on a connection that had been used before, and not a byte came back: the server may have closed it in
+    the moment in which it was sent. HTTP can not avoid that; clients and proxies repeat such a request by themselves
+    (RFC 9112, 9.3.1)."""
+
+    def __str__(self) -> str:
+        return f"{self.kind}, request {self.number} of a connection: {type(self.error).__name__}: {self.error}"
 
 
 class Load:
-    """Clients that ask for `target` without pause: half of them on one connection, half on new ones."""
+    """Clients that ask for `target` until the end of the block; without `kinds`, half of them keep their connection."""
 
-    def __init__(self, address: str, target: str = "/hello", clients: int = 4) -> None:
+    def __init__(
+        self,
+        address: str,
+        target: str = "/hello",
+        clients: int = 4,
+        kinds: Sequence[str] = (),
+        ends_when_refused: bool = False,
+    ) -> None:
+        """`ends_when_refused`: for an instance that is stopped; a client that can not connect is done."""
         self.address = address
         self.target = target
-        self.failures: list[str] = []
         self.answers: Counter[bytes] = Counter()
+        self._failures: list[Failure] = []
+        self._ends_when_refused = ends_when_refused
         self._stop = threading.Event()
         self._lock = threading.Lock()
+        self._random = random.Random(7)
+        self.kinds = tuple(kinds) or tuple(("kept", "new")[number % 2] for number in range(clients))
         self._threads = [
-            threading.Thread(target=self._client, args=(number % 2 == 0,), name=f"client {number}")
-            for number in range(clients)
+            threading.Thread(target=self._client, args=(kind,), name=f"{kind} client {number}")
+            for number, kind in enumerate(self.kinds)
         ]
 
     @property
@@ -32,35 +80,101 @@ class Load:
         with self._lock:
             return self.answers.total()
 
-    def _client(self, keep: bool) -> None:
+    @property
+    def failures(self) -> list[str]:
+        """What went wrong, in words, however it may be excused."""
+        with self._lock:
+            return [str(one) for one in self._failures]
+
+    @property
+    def lost(self) -> list[str]:
+        """What went wrong and is no race of a client that reuses a connection."""
+        with self._lock:
+            return [str(one) for one in self._failures if not one.is_race]
+
+    @property
+    def races(self) -> int:
+        """How often a client used a connection again in the moment in which it was closed."""
+        with self._lock:
+            return sum(one.is_race for one in self._failures)
+
+    def _client(self, kind: str) -> None:
         connection: Connection | None = None
         served = 0
         while not self._stop.is_set():
             try:
-                if connection is None:
+                if connection is None and kind != "uwsgi":
                     connection, served = Connection(self.address), 0
-                response = connection.request("GET", self.target, {} if keep else {"Connection": "close"})
+            except OSError as error:
+                if self._ends_when_refused and isinstance(error, REFUSED):
+                    return
+                self._failed(kind, 1, error, False)
+                continue
+            try:
+                response = self._exchange(kind, connection)
+                if response.status == 502 and self._ends_when_refused:
+                    # A proxy was refused; its log says whether that was all.
+                    break
                 served += 1
-                if response.status != 200:
-                    raise AssertionError(f"status {response.status}: {response.body[:200]!r}")
-                with self._lock:
-                    self.answers[response.body] += 1
-                if not keep or (response.header("connection") or "").lower() == "close":
+                if connection is not None and (
+                    kind == "new" or (response.header("connection") or "").lower() == "close"
+                ):
                     connection.close()
                     connection = None
             except (OSError, Cut, AssertionError) as error:
-                with self._lock:
-                    self.failures.append(f"request {served + 1} of a connection: {type(error).__name__}: {error}")
+                if kind == "uwsgi" and self._ends_when_refused and isinstance(error, REFUSED):
+                    return
+                is_reset = isinstance(error, ConnectionError) or (isinstance(error, Cut) and not error.data)
+                self._failed(kind, served + 1, error, served > 0 and is_reset)
                 if connection is not None:
                     connection.close()
                 connection = None
         if connection is not None:
             connection.close()
 
+    def _exchange(self, kind: str, connection: Connection | None) -> Response:
+        """Ask for something, and see that the answer is the right one."""
+        if connection is None:
+            response = uwsgi_request(self.address, self.target)
+        elif kind == "upload":
+            response = self._upload(connection)
+        elif kind == "slow":
+            response = connection.request("GET", "/rest?ms=30")
+        else:
+            response = connection.request("GET", self.target, {"Connection": "close"} if kind == "new" else {})
+        if response.status == 502 and self._ends_when_refused:
+            return response
+        if response.status != 200:
+            raise AssertionError(f"status {response.status}: {response.body[:200]!r}")
+        with self._lock:
+            self.answers[response.body if kind != "upload" else b"upload"] += 1
+        if kind == "idle":
+            self._stop.wait(self._random.uniform(0.005, 0.3))
+        return response
+
+    def _upload(self, connection: Connection) -> Response:
+        data = request_bytes("POST", "/echo", {}, UPLOAD)
+        cut = self._random.randrange(1, len(data))
+        connection.send(data[:cut])
+        self._stop.wait(self._random.uniform(0.0, 0.05))
+        response = connection.send(data[cut:]).read("POST")
+        assert response.status != 200 or response.body == UPLOAD, (
+            f"{len(response.body)} bytes of {len(UPLOAD)} came back"
+        )
+        return response
+
+    def _failed(self, kind: str, number: int, error: Exception, is_race: bool) -> None:
+        with self._lock:
+            self._failures.append(Failure(kind, number, error, is_race))
+
     def more(self, count: int, deadline_s: float = 30.0) -> None:
         """Wait until `count` more requests were answered."""
         goal = self.count + count
         until(f"{count} more answers ({self.failures[-3:]})", lambda: self.count >= goal, deadline_s)
+
+    def join(self, deadline_s: float = 30.0) -> None:
+        """Wait until every client is done (`ends_when_refused`)."""
+        until("every client is done", lambda: not any(thread.is_alive() for thread in self._threads), deadline_s)
 
     def __enter__(self) -> Self:
         for thread in self._threads:

@@ -14,7 +14,7 @@ from penstock.master.sockets import (
     _why_not_bound,
     bind,
     bind_all,
-    bind_stats,
+    bind_own,
     give_away,
     is_same_address,
     remove_socket_file,
@@ -255,7 +255,7 @@ def test_port_that_was_chosen_stays_over_a_reload() -> None:
 
 def test_statistics_socket_that_can_not_be_bound_is_named() -> None:
     with pytest.raises(StartError, match=r"the stats socket 192.0.2.1:1 \(test\) can not be bound"):
-        bind_stats(listener_plan("192.0.2.1", 1))
+        bind_own("stats", listener_plan("192.0.2.1", 1))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

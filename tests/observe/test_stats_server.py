@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from penstock.observe.stats_server import LINGER_S, LONGEST_REQUEST_BYTES, MOST_CLIENTS, PATIENCE_S, StatsServer
+from penstock.observe.small_server import LINGER_S, MOST_CLIENTS, PATIENCE_S
+from penstock.observe.stats_server import LONGEST_REQUEST_BYTES, StatsServer
 
 LARGE = "x" * (32 << 20)
 

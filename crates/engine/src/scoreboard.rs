@@ -185,6 +185,12 @@ block! {
         refused: AtomicU64,
         /// uwsgi signals that were handled.
         signals: AtomicU64,
+        /// Connections that were taken from a listener.
+        accepted: AtomicU64,
+        /// Complete requests that wait for an app thread, and since when the first of them does: CLOCK_MONOTONIC,
+        /// microseconds.
+        waiting: AtomicU64,
+        waiting_since_us: AtomicU64,
         /// Requests and exceptions of each app, where there are several.
         app_requests: AppCounts,
         app_exceptions: AppCounts,
@@ -252,6 +258,12 @@ impl WorkerBoard {
         if failed {
             self.app_exceptions.add(app);
         }
+    }
+
+    /// Shows how many requests wait for a thread, and since when the first of them does.
+    pub fn show_waiting(&self, count: usize, since_us: u64) {
+        self.waiting_since_us.store(since_us, Ordering::Relaxed);
+        self.waiting.store(count as u64, Ordering::Relaxed);
     }
 
     pub fn set_state(&self, state: WorkerState) {

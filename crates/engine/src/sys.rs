@@ -178,6 +178,33 @@ pub fn shutdown_write(fd: RawFd) {
     unsafe { libc::shutdown(fd, libc::SHUT_WR) };
 }
 
+/// Makes a listening TCP socket overlook who begins to connect, while those whose handshake is under way come through;
+/// for every process that shares it. Without it nobody knows a moment at which the queue is empty and stays so.
+///
+/// Where the kernel does not do it, closing the socket resets whoever has connected a moment before.
+pub fn overlook_newcomers(fd: RawFd) {
+    // Classic BPF (bpf(4) of the BSDs; linux/filter.h): the flags of the TCP header are its byte 13, and 2 of them is SYN,
+    // which a segment to a listener has only if it opens a connection (RFC 9293, 3.5).
+    let instruction = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let mut program = [
+        instruction((libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16, 0, 0, 13),
+        instruction((libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16, 0, 1, 0x02),
+        instruction((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0),
+        instruction((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, u32::MAX),
+    ];
+    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: `filter` and the program that it points to live until the kernel has copied both.
+    unsafe {
+        libc::setsockopt(
+            fd,
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const filter).cast(),
+            size_of::<libc::sock_fprog>() as libc::socklen_t,
+        );
+    }
+}
+
 /// Makes a listening socket refuse new connections, for every process that shares it.
 pub fn shutdown_listener(fd: RawFd) {
     // SAFETY: no memory is passed.

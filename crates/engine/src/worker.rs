@@ -63,6 +63,13 @@ struct Jobs {
     ended: Option<StopReason>,
 }
 
+impl Jobs {
+    fn show_waiting(&self, shared: &Shared) {
+        let since_us = self.queue.front().map_or(0, |exchange| exchange.started_us);
+        shared.board_waiting(self.queue.len(), since_us);
+    }
+}
+
 /// What a thread has given back to the loop.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Done {
@@ -184,6 +191,7 @@ impl Worker {
                 return Role::End(reason);
             }
             if let Some(exchange) = jobs.queue.pop_front() {
+                jobs.show_waiting(&self.shared);
                 return Role::Job(exchange);
             }
             if std::mem::take(&mut jobs.offer) {
@@ -343,6 +351,7 @@ impl Worker {
                     exchange.more_follows = false;
                     let mut jobs = lock(&self.jobs);
                     jobs.queue.push_back(exchange);
+                    jobs.show_waiting(&self.shared);
                     let someone_sleeps = jobs.idle > 0;
                     drop(jobs);
                     if someone_sleeps {

@@ -1,7 +1,7 @@
 """One WSGI app with a path for each thing that an app may do, right or wrong (PEP 3333).
 
 The first segment of the path names a function below. An app that has to wait for the test opens a FIFO, so that the
-test decides when it goes on; nothing here waits for a time.
+test decides when it goes on; only `rest` waits for a time, for the clients of a load.
 """
 
 import hashlib
@@ -305,6 +305,12 @@ def busy(environ, start_response, query):
     while time.monotonic() < end:
         pass
     return answer(start_response, b"worked")
+
+
+def rest(environ, start_response, query):
+    """Wait for `ms` milliseconds, as for a database."""
+    threading.Event().wait(int(query.get("ms", "5")) / 1000)
+    return answer(start_response, b"rested")
 
 
 def hard_exit(environ, start_response, query):

@@ -63,6 +63,7 @@ impl EventLoop {
         for _ in 0..most {
             match sys::accept(fd) {
                 Ok((connection, peer)) => {
+                    shared.board_accepted();
                     let trusted = shared.trusts(peer);
                     let socket = Arc::new(Socket::new(connection, is_tcp, self.poller.handle(), &shared.store));
                     let proxied = if trusted && takes_proxy_headers { Proxied::Awaited } else { Proxied::No };

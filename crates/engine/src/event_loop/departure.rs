@@ -1,11 +1,16 @@
 //! What the master says, and how a worker leaves: at once, when its work is done, or because the master is gone.
 
+use std::time::Duration;
+
 use super::{EventLoop, FRESH_GRACE_MS, LAST_LINGER_MS, Leaving, ORPHAN_MS};
 use crate::connection::{Connection, State};
 use crate::poller::Poller;
 use crate::scoreboard::WorkerState;
 use crate::sys;
 use crate::worker::{Shared, StopReason};
+
+/// How long handshakes that have begun are waited for when the instance ends: what a local network needs.
+const LAST_HANDSHAKES: Duration = Duration::from_millis(5);
 
 impl EventLoop {
     /// An idle connection of a worker that leaves.
@@ -85,13 +90,28 @@ impl EventLoop {
         if self.leaving.is_some() {
             return;
         }
-        // These clients have been told that they are connected, and nobody else will serve them. After them the socket
-        // refuses: everybody who shares it leaves. One that is kept for the next instance goes on to hold them.
-        for index in 0..self.listeners.len() {
-            self.accept_up_to(shared, index, usize::from(u16::MAX));
+        // Clients that have been told that they are connected are served by nobody else; everybody who shares these
+        // sockets leaves. One that is kept for the next instance goes on to hold them.
+        let (tcp, others): (Vec<usize>, Vec<usize>) = (0..self.listeners.len())
+            .partition(|&index| !self.listeners[index].is_unix && !self.listeners[index].is_kept);
+        for &index in &others {
+            // A unix socket that was shut down refuses, and still gives out who had come before.
             if !self.listeners[index].is_kept {
                 sys::shutdown_listener(self.listeners[index].fd);
             }
+            self.accept_up_to(shared, index, usize::from(u16::MAX));
+        }
+        // One of TCP would reset them.
+        for &index in &tcp {
+            sys::overlook_newcomers(self.listeners[index].fd);
+            self.accept_up_to(shared, index, usize::from(u16::MAX));
+        }
+        if !tcp.is_empty() {
+            std::thread::sleep(LAST_HANDSHAKES);
+        }
+        for &index in &tcp {
+            self.accept_up_to(shared, index, usize::from(u16::MAX));
+            sys::shutdown_listener(self.listeners[index].fd);
         }
     }
 

@@ -209,6 +209,15 @@ impl Shared {
         self.board.worker(self.slot).set_state(state);
     }
 
+    pub fn board_accepted(&self) {
+        self.board.worker(self.slot).accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Shows how many requests wait for a thread, and since when the first of them does.
+    pub fn board_waiting(&self, count: usize, since_us: u64) {
+        self.board.worker(self.slot).show_waiting(count, since_us);
+    }
+
     pub fn board_connections(&self, count: usize) {
         self.board.worker(self.slot).connections.store(count as u64, Ordering::Relaxed);
     }
