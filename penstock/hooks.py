@@ -53,7 +53,12 @@ def do(hook: HookPlan) -> None:
 
 
 def spawn(
-    command: str, environment: Environment = (), prefix: tuple[str, ...] = (), *, own_session: bool = False
+    command: str,
+    environment: Environment = (),
+    prefix: tuple[str, ...] = (),
+    *,
+    own_session: bool = False,
+    keeps_input: bool = False,
 ) -> int:
     """Start a command; return its pid. Raises OSError.
 
@@ -66,11 +71,12 @@ def spawn(
         else:
             variables[name] = value
     words = [*prefix, SHELL, "-c", command]
+    empty = () if keeps_input else ((os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),)
     return os.posix_spawn(
         words[0],
         words,
         variables,
-        file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, 2, 1)],
+        file_actions=[*empty, (os.POSIX_SPAWN_DUP2, 2, 1)],
         setsid=own_session,
         setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
         setsigmask=[],

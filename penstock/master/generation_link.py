@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from penstock.master.privileges import Identity
 from penstock.master.processes import ProcessRef
 from penstock.master.sockets import BoundListener
 from penstock.observe.scoreboard import Scoreboard
@@ -139,10 +140,19 @@ def _receive(connection: socket.socket) -> tuple[list[bytes], bool]:
 
 
 def start_document(
-    plan: Plan, listeners: Sequence[BoundListener], is_reload: bool, import_limit_s: float = 0.0
+    plan: Plan,
+    listeners: Sequence[BoundListener],
+    is_reload: bool,
+    import_limit_s: float = 0.0,
+    become: Identity | None = None,
 ) -> dict[str, Any]:
-    """What a generation is told of the plan; `import_limit_s` is how long its import may take, 0 for any time."""
+    """What a generation is told of the plan; `import_limit_s` is how long its import may take, 0 for any time.
+
+    `become` is who its workers are where the master stays root.
+    """
+    late = become if plan.groups.imports_as_root else None
     return {
+        "become": None if late is None else {"uid": late.uid, "gid": late.gid, "groups": list(late.groups)},
         "app": to_json_value(plan.app),
         "engine": to_json_value(plan.engine),
         "lazy_apps": plan.lazy_apps,

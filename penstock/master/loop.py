@@ -648,14 +648,15 @@ class Master:
         scoreboard = Scoreboard(self._given.layout, slots_for(plan.processes), plan.engine.threads)
         channel, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         link = GenerationLink(number, plan, listeners, scoreboard, channel)
-        content = start_document(plan, listeners, not action.first, limit_s)
+        content = start_document(plan, listeners, not action.first, limit_s, self._given.become)
         plan_fd = child_fd = -1
         try:
             channel.setblocking(False)
             plan_fd = memory_file("penstock-plan", json.dumps(content).encode())
             child_fd = fcntl.fcntl(child_end, fcntl.F_DUPFD_CLOEXEC, FIRST_HIGH_FD)
             who = self._given.become
-            prefix = launch.prefix(uid=who.uid, gid=who.gid, groups=who.groups) if who is not None else ()
+            is_late = who is None or plan.groups.imports_as_root
+            prefix = () if who is None or is_late else launch.prefix(uid=who.uid, gid=who.gid, groups=who.groups)
             flags = plan.app.python.flags
             link.pid = spawn_generation(plan.app.interpreter, child_fd, self._given.boot, flags, prefix)
             self._selector.register(channel, selectors.EVENT_READ, lambda mask: self._channel_ready(link, mask))
@@ -916,7 +917,7 @@ def fixed_parts(plan: Plan) -> dict[str, object]:
     fixed |= {"limit-as": limits.address_space_bytes, "limit-nproc": limits.processes, "max-fd": limits.open_files}
     fixed |= {"prio": limits.nice, "master-fifo": plan.asking.fifos}
     fixed |= {"add-gid": plan.groups.more, "no-initgroups": plan.groups.takes_users}
-    fixed |= {"master-as-root": plan.groups.master_stays_root}
+    fixed |= {"master-as-root": plan.groups.master_stays_root, "drop-after-apps": plan.groups.imports_as_root}
     fixed |= fixed_log_parts(plan.log)
     for point in ("asap", "pre-jail", "post-jail", "in-jail", "as-root", "as-user", "master-start"):
         done = [(one.action, one.argument) for one in plan.hooks.at(point)]

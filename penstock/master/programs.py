@@ -33,7 +33,13 @@ class Programs:
         """Start a program; tell what became of it."""
         try:
             before = self._prefix(program, ends_with_parent=not program.pidfile)
-            pid = hooks.spawn(in_place(program.command), program.environment, before, own_session=True)
+            pid = hooks.spawn(
+                in_place(program.command),
+                program.environment,
+                before,
+                own_session=True,
+                keeps_input=program.keeps_input,
+            )
         except OSError as error:
             return ev.ProgramNotStarted(number, error.strerror or str(error))
         self._numbers[pid] = number

@@ -228,7 +228,9 @@ def _prepare(
     _run_hooks(plan, "pre-jail", "post-jail", "in-jail", "as-root")
     stays_root = plan.groups.master_stays_root and owner is not None
     if stays_root:
-        log.write("*** the master stays root (master-as-root); what it starts for the application does not ***")
+        why = "drop-after-apps" if plan.groups.imports_as_root else "master-as-root"
+        until = " longer than the import" if plan.groups.imports_as_root else ""
+        log.write(f"*** the master stays root ({why}); what it starts for the application does not{until} ***")
     for line in [] if stays_root else privileges.drop(identity):
         log.write(line)
     _run_hooks(plan, "as-user", become=identity if stays_root else None)

@@ -39,6 +39,7 @@ OPTIONS = (
         "warn of large request bodies in memory",
         "large bodies are kept in files, and post-buffering-total limits what is in memory",
     ),
+    _not_needed("check-interval", "integer", "how often the master looks around", "the master acts at once"),
     _not_needed(
         "chunked-input-limit",
         "bytes",
@@ -48,6 +49,12 @@ OPTIONS = (
     _not_needed("close-on-exec", "flag", "close connections in programs that are started", "always so"),
     _not_needed("close-on-exec2", "flag", "close sockets in programs that are started", "always so"),
     _not_needed("force-gateway", "flag", "start routers without a master", NO_ROUTER),
+    _not_needed(
+        "forkbomb-delay",
+        "integer",
+        "pause of the master when workers die too fast",
+        "each worker that keeps dying has a pause of its own that grows, and the master never stands still",
+    ),
     _not_needed("ftok", "text", "file that names the locks between workers", NO_LOCKS),
     _not_needed("http-buffer-size", "bytes", "buffer of the HTTP router for each connection", NO_ROUTER),
     _not_needed("http-cheap", "flag", "let the HTTP router wait for a worker before it binds", NO_ROUTER),

@@ -17,6 +17,15 @@ OPTIONS = (
         help="additional group to run with, when started by root",
     ),
     Option(
+        name="drop-after-apps",
+        type="flag",
+        tier=3,
+        applies="restart",
+        help="import the application as root, and change the user before requests are served",
+        verdict="differs",
+        note="the master stays root, because the next reload imports as root, too",
+    ),
+    Option(
         name="drop-after-init",
         type="flag",
         tier=3,

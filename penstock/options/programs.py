@@ -37,7 +37,13 @@ OPTIONS = (
         check=not_empty,
         help="run a program beside the workers, described by cmd, pidfile, freq, stopsignal, chdir and other keys",
         verdict="differs",
-        note="a key that does not exist is an error; ns_pid, notifypid and stdin are ignored with a warning",
+        note="a key that does not exist is an error; ns_pid and notifypid are ignored with a warning",
+    ),
+    Option(
+        name="daemons-honour-stdin",
+        type="flag",
+        tier=3,
+        help="let attached programs read the standard input of the start instead of an empty one",
     ),
     Option(
         name="smart-attach-daemon",

@@ -226,6 +226,16 @@ OPTIONS = (
         note="one that fails counts as an application that does not load",
     ),
     Option(
+        name="skip-atexit",
+        type="flag",
+        help="end workers without uwsgi.atexit and without what is registered with the module atexit",
+    ),
+    Option(
+        name="skip-atexit-teardown",
+        type="flag",
+        help="end workers without what is registered with the module atexit; uwsgi.atexit is called",
+    ),
+    Option(
         name="start_response-nodelay",
         type="flag",
         tier=3,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock.options.option import Option, at_least, is_proxy_list
+from penstock.options.option import Option, at_least, is_proxy_list, not_empty
 
 TITLE = "Requests"
 
@@ -130,6 +130,15 @@ OPTIONS = (
         note="the same limit as socket-timeout; the larger of the two counts",
     ),
     Option(
+        name="http-var",
+        type="assignment",
+        repeatable=True,
+        check=not_empty,
+        help="add a variable to the environ of each request",
+        verdict="differs",
+        note="requests of every listener have it, and the rules of route see it",
+    ),
+    Option(
         name="ignore-sigpipe",
         type="flag",
         tier=1,
@@ -224,6 +233,17 @@ OPTIONS = (
         check=at_least(0),
         verdict="new",
         help="keep this much of all responses of a worker in files; never below response-spool",
+    ),
+    Option(
+        name="so-send-timeout",
+        aliases=("so-write-timeout", "socket-send-timeout", "socket-write-timeout"),
+        type="seconds",
+        optional_argument=True,
+        tier=3,
+        check=at_least(1),
+        help="close a connection whose client has taken nothing of a response for so long",
+        verdict="differs",
+        note="counts instead of socket-timeout; uWSGI takes no value for it on the command line",
     ),
     Option(
         name="socket-timeout",

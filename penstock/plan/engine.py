@@ -45,7 +45,7 @@ def engine(context: Context, processes: int, app: AppPlan) -> EnginePlan:
         response_spool_total_bytes=max(said.number("response-spool-total"), said.number("response-spool")),
         header_timeout_s=float(_header_timeout(context)),
         body_timeout_s=float(_longest(context, "socket-timeout", "http-timeout", "chunked-input-timeout")),
-        write_timeout_s=float(_longest(context, "socket-timeout", "http-timeout")),
+        write_timeout_s=float(said.number("so-send-timeout") or _longest(context, "socket-timeout", "http-timeout")),
         keepalive_timeout_s=float(_keepalive(context)),
         max_requests=said.number("max-requests"),
         min_worker_lifetime_s=float(said.number("min-worker-lifetime")),
@@ -85,7 +85,7 @@ def _longest(context: Context, *names: str) -> int:
 
 def _rules(context: Context) -> tuple[RoutesPlan, bool]:
     """The rules of `route` and its kin, and whether one of them answers with files."""
-    if not any(context.said.given(option.name) for option in ROUTING_OPTIONS):
+    if not any(context.said.given(name) for name in ("http-var", *(option.name for option in ROUTING_OPTIONS))):
         return RoutesPlan(), False
     # Imported late: few configurations have rules, and reading them takes more code than all other parts of the plan.
     from penstock.plan import routes

@@ -39,6 +39,7 @@ def interpreter(context: Context) -> PythonPlan:
         strict_body=said.flag("wsgi-strict"),
         shows_exceptions=said.flag("catch-exceptions"),
         recycle_on=_recycle_on(context),
+        exit_handlers="none" if said.flag("skip-atexit") else "own" if said.flag("skip-atexit-teardown") else "all",
         shell=once if once is not None else _shell(context, "pyshell"),
         shell_is_once=once is not None,
     )

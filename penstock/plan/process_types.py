@@ -241,6 +241,8 @@ class ProgramPlan:
     """The longest pause before it is started again."""
     touch: tuple[str, ...] = ()
     """Files whose touching sends it its reload signal, or stops it so that it is started again."""
+    keeps_input: bool = False
+    """It reads the standard input of the start, instead of an empty one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +269,8 @@ class GroupsPlan:
     """Whether the groups that the user is a member of are taken (not so with `no-initgroups`)."""
     master_stays_root: bool = False
     """`master-as-root`."""
+    imports_as_root: bool = False
+    """`drop-after-apps`: a generation changes its user when it has imported the applications."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,9 @@ def groups(context: Context) -> GroupsPlan:
         if context.machine.group_id(str(setting.value)) is None:
             message = f"add-gid = {setting.value}: there is no such group"
             context.error("no-group", message, setting.origin, "create it, or name another")
-    return GroupsPlan(said.texts("add-gid"), not said.flag("no-initgroups"), said.flag("master-as-root"))
+    as_root = said.flag("drop-after-apps")
+    stays = said.flag("master-as-root") or as_root
+    return GroupsPlan(said.texts("add-gid"), not said.flag("no-initgroups"), stays, as_root)
 
 
 def script(context: Context) -> ScriptPlan:

@@ -15,14 +15,20 @@ OPTIONS = ("attach-daemon", "attach-control-daemon", "smart-attach-daemon", "sma
 COMMAND_KEYS = ("cmd", "command", "exec")
 KEYS = (
     *COMMAND_KEYS, "pidfile", "freq", "control", "daemonize", "daemon", "touch", "stopsignal", "reloadsignal", "uid",
-    "gid", "chdir", "max_throttle",
+    "gid", "chdir", "max_throttle", "stdin",
 )  # fmt: skip
-WITHOUT_EFFECT = ("ns_pid", "notifypid", "stdin")
+WITHOUT_EFFECT = {
+    "ns_pid": "the program shares the name space of the other processes; unshare --fork --pid before its command "
+    "gives it one of its own",
+    "notifypid": "nobody is told its pid; pidfile names a file that it is written to",
+}
+"""Keys of uWSGI that are accepted -> what is the case without them, and what to use instead."""
 
 
 def programs(context: Context, environment: tuple[tuple[str, str | None], ...]) -> ProgramsPlan:
     """Which programs the master starts and watches, in the order in which they were written."""
-    base = ProgramPlan("", chdir=context.chdir, environment=environment)
+    keeps_input = context.said.flag("daemons-honour-stdin")
+    base = ProgramPlan("", chdir=context.chdir, environment=environment, keeps_input=keeps_input)
     found = []
     for setting in context.said.in_order(*OPTIONS):
         one = _program(context, setting, base)
@@ -57,8 +63,8 @@ def _by_keys(context: Context, setting: Setting, text: str, base: ProgramPlan) -
             context.error("bad-program", message, setting.origin, f"use {', '.join(KEYS)}; no value may have a comma")
             return None
         if key in WITHOUT_EFFECT:
-            message = f"attach-daemon2: {key} is ignored: what it does in uWSGI is not supported"
-            context.warn("program-key", message, setting.origin, "remove it")
+            what, _, instead = WITHOUT_EFFECT[key].partition("; ")
+            context.warn("program-key", f"attach-daemon2: {key} is ignored: {what}", setting.origin, instead)
         else:
             given[key] = value
     command = next((given[key] for key in COMMAND_KEYS if given.get(key)), "")
@@ -76,6 +82,7 @@ def _by_keys(context: Context, setting: Setting, text: str, base: ProgramPlan) -
         check_s=float(max(1, int(given.get("freq", "10")))),
         writes_pidfile=bool(pidfile) and _is_on(given.get("daemonize", given.get("daemon", ""))),
         ends_instance=_is_on(given.get("control", "")),
+        keeps_input=base.keeps_input or _is_on(given.get("stdin", "")),
         stop_signal=_signal(given.get("stopsignal", "15")) or signal.SIGTERM,
         reload_signal=_signal(given.get("reloadsignal", "0")) or 0,
         uid=int(given["uid"]) if "uid" in given else None,

@@ -419,6 +419,17 @@ def routes(context: Context) -> RoutesPlan:
     return RoutesPlan(request=made["request"], response=made["response"], last=made["last"])
 
 
+def _variables(context: Context) -> list[RulePlan]:
+    """Rules that give each request its variables (`http-var`), before all others."""
+    found = []
+    for setting in context.said.every("http-var"):
+        name, _, value = str(setting.value).partition("=")
+        arguments: tuple[Template, ...] = ((("text", name),), (("text", value),))
+        place = f"{setting.origin}: http-var"
+        found.append(RulePlan(place, "", False, (), "", "set", arguments, 0))
+    return found
+
+
 def serves_files(plan: RoutesPlan) -> bool:
     """Whether a rule answers with files."""
     return any(rule.action == "static" for rule in plan.request)
@@ -428,7 +439,7 @@ def _stage(context: Context, stage: Stage) -> tuple[RulePlan, ...]:
     prefix = PREFIXES[stage]
     forms = [*SUBJECTS, "route-if", "route-if-not", "route-label", "route-run"]
     names = [prefix + form for form in forms if form != "route-status" or stage != "request"]
-    rules: list[RulePlan] = []
+    rules = _variables(context) if stage == "request" else []
     labels: dict[str, int] = {}
     jumps: list[tuple[int, str, Setting]] = []
     for setting in context.said.in_order(*names):

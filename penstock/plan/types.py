@@ -143,6 +143,8 @@ class PythonPlan:
     """Tracebacks go to the client."""
     recycle_on: tuple[tuple[str, str], ...] = ()
     """(`any`, `type`, `value` or `repr`, text) of exceptions after which a worker is replaced."""
+    exit_handlers: Literal["all", "own", "none"] = "all"
+    """What a worker calls at its end: everything, `uwsgi.atexit` alone, or nothing (`skip-atexit`)."""
     shell: str | None = None
     """Code that the first worker runs beside serving; empty for a prompt, None for neither (`pyshell`)."""
     shell_is_once: bool = False

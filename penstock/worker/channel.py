@@ -118,6 +118,8 @@ class Start:
     """How long the import may take; 0 for any time."""
     began: float
     """When this was read, in seconds of CLOCK_MONOTONIC."""
+    become: dict[str, Any] | None
+    """`uid`, `gid` and `groups` of the user to change to after the import; None if that has been done."""
     lifeline_fd: int
     scoreboard_fd: int
     handoff_receive_fd: int
@@ -183,6 +185,7 @@ def _make_start(
         is_reload=plan["is_reload"],
         import_limit_s=plan["import_limit_s"],
         began=time.monotonic(),
+        become=plan.get("become"),
         lifeline_fd=lifeline,
         scoreboard_fd=scoreboard,
         handoff_receive_fd=handoff_receive,

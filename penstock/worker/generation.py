@@ -105,6 +105,7 @@ def serve(channel: Channel) -> int | Assignment:
             import_shared(start, failures, before, channel.fileno(), late=late)
             if not start.lazy_apps:
                 apps = import_apps(start, failures, channel.fileno(), late=late)
+            surroundings.change_user(start.become)
         except AppNotLoaded as failure:
             _report_failure(channel, failure)
             return EXIT_NO_APP

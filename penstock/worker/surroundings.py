@@ -10,7 +10,7 @@ import io
 import os
 import sys
 import time
-from typing import TextIO, cast
+from typing import Any, TextIO, cast
 
 from penstock.worker.channel import Start
 from penstock.worker.server_log import say
@@ -32,6 +32,16 @@ def prepare(start: Start) -> None:
     sys.argv = ["uwsgi", *python.arguments]
     if python.executable is not None:
         sys.executable = python.executable
+
+
+def change_user(become: dict[str, Any] | None) -> None:
+    """Become the user that serves, after an import as root (`drop-after-apps`). Raises OSError."""
+    if become is None:
+        return
+    os.setgroups(become["groups"])
+    os.setgid(become["gid"])
+    os.setuid(become["uid"])
+    say(f"setuid() to {become['uid']}, setgid() to {become['gid']} after the import")
 
 
 def take_streams(log_fd: int, *, keeps_input: bool) -> None:

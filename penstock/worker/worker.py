@@ -205,8 +205,11 @@ def _finish(assignment: Assignment, threads: list[threading.Thread], deadline_s:
     if wait:
         _join(threads, deadline_s / 2)
         _join_others(deadline_s / 2)
-    assignment.modules.run_atexit()
-    atexit._run_exitfuncs()
+    handlers = assignment.start.app.python.exit_handlers
+    if handlers != "none":
+        assignment.modules.run_atexit()
+    if handlers == "all":
+        atexit._run_exitfuncs()
     timer.cancel()
 
 

@@ -109,6 +109,32 @@ def test_program_outlives_the_last_request_and_is_not_started_again(program: Pro
     assert len(program.notes("began")) == 1
 
 
+@pytest.mark.option("daemons-honour-stdin", "attach-daemon", "attach-daemon2")
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        (("--attach-daemon", "cat; exec sleep 60"), ""),
+        (("--daemons-honour-stdin", "--attach-daemon", "cat; exec sleep 60"), "typed"),
+        (("--attach-daemon2", "cmd=cat; exec sleep 60,stdin=1"), "typed"),
+        (("--attach-daemon2", "cmd=cat; exec sleep 60,stdin=0"), ""),
+    ],
+)
+def test_program_may_read_what_is_typed(short_dir: Path, options: tuple[str, ...], found: str) -> None:
+    (short_dir / "typed").write_text("typed\n")
+    prefix = ("sh", "-c", f'exec "$@" <{short_dir}/typed', "sh")
+    with Penstock(*OPTIONS, *options, prefix=prefix) as instance:
+        until("cat has ended", lambda: any(is_sleep(pid) for pid in instance.processes()))
+        assert ("\ntyped\n" in instance.log) is bool(found)
+
+
+def is_sleep(pid: int) -> bool:
+    """Whether the process is a sleep(1)."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text() == "sleep\n"
+    except OSError:
+        return False
+
+
 @pytest.mark.option("reload-mercy")
 def test_program_that_does_not_leave_is_killed_after_its_mercy(program: Program) -> None:
     with Penstock(*OPTIONS, "--attach-daemon", program.command("deaf"), "--reload-mercy", "1") as instance:

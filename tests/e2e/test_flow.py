@@ -313,10 +313,15 @@ def test_without_a_spool_the_app_waits(start: Callable[..., Penstock], tmp_path:
             assert slow.read().body == noise(12 * MIB)
 
 
+@pytest.mark.option("socket-timeout", "so-send-timeout")
+@pytest.mark.parametrize(
+    "options",
+    [("--socket-timeout", "1"), ("--socket-timeout", "60", "--so-send-timeout", "1"), ("--so-write-timeout",)],
+)
 def test_a_spooled_response_of_a_client_that_takes_nothing_is_given_up(
-    start: Callable[..., Penstock], tmp_path: Path
+    start: Callable[..., Penstock], tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    with start("--spool-dir", tmp_path, "--socket-timeout", "1") as server:
+    with start("--spool-dir", tmp_path, *options) as server:
         (worker,) = server.workers()
         with slow_reader(server, "/one?size=20971520"):
             until("the response is spooled", lambda: spooled(worker, tmp_path))

@@ -95,6 +95,23 @@ def test_master_stays_root_and_nobody_else(start: Start) -> None:
             instance.reload()
 
 
+@pytest.mark.option("drop-after-apps")
+@pytest.mark.parametrize("lazy", [False, True])
+def test_the_application_is_imported_as_root_and_served_as_nobody(start: Start, short_dir: Path, lazy: bool) -> None:
+    nobody = pwd.getpwnam("nobody").pw_uid
+    (short_dir / "early.py").write_text("import os\nprint('imported by', os.getuid(), flush=True)\n")
+    more = ("--import" if not lazy else "--shared-import", short_dir / "early.py", *(["--lazy-apps"] if lazy else []))
+    with start("--uid", "nobody", "--gid", "nogroup", "--drop-after-apps", "--processes", "2", *more) as instance:
+        for round_number in (1, 2):
+            until("a generation and its workers", lambda: len(instance.processes()) == 4)
+            assert ids(instance.pid, "Uid") == [0] * 4
+            for pid in set(instance.processes()) - {instance.pid}:
+                assert ids(pid, "Uid") == [nobody] * 4 and ids(pid, "Groups") == [65534]
+            assert get(instance.http, "/hello").status == 200
+            assert instance.log.count("imported by 0") == round_number
+            instance.reload()
+
+
 def test_group_that_does_not_exist_stops_the_start() -> None:
     result = run_penstock("--http", "127.0.0.1:0", "--add-gid", "no-such-group")
     assert result.returncode == 1 and "add-gid = no-such-group: there is no such group" in result.stderr

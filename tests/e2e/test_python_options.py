@@ -245,3 +245,32 @@ def stacks(path: Path) -> str:
         while piece := client.recv(65536):
             pieces.append(piece)
     return b"".join(pieces).decode()
+
+
+@pytest.mark.option("skip-atexit", "skip-atexit-teardown")
+@pytest.mark.parametrize(
+    ("option", "called"),
+    [("--skip-atexit=no", ["own", "all"]), ("--skip-atexit-teardown", ["own"]), ("--skip-atexit", [])],
+)
+def test_what_a_worker_calls_at_its_end(short_dir: Path, option: str, called: list[str]) -> None:
+    (short_dir / "ending.py").write_text(
+        "import atexit, os, uwsgi\n"
+        "atexit.register(lambda: os.write(2, b'called all\\n'))\n"
+        "uwsgi.atexit = lambda: os.write(2, b'called own\\n')\n"
+        "def application(environ, start_response):\n"
+        "    start_response('200 OK', [])\n"
+        "    return [b'']\n"
+    )
+    with Penstock(*HTTP, "--chdir", short_dir, "--module", "ending", option) as server:
+        assert get(server.http).status == 200
+        log = server.stop()
+    assert [line.split()[1] for line in log.splitlines() if line.startswith("called ")] == called
+
+
+@pytest.mark.option("http-var")
+def test_every_request_has_these_variables(project: Path) -> None:
+    variables = ("--http-var", "COLOUR=blue=green", "--http-var", "PLACE=here", "--http-var", "PLACE=there")
+    rule = ("--route-if", "equal:${COLOUR};blue=green addvar:SEEN=yes")
+    with Penstock(*HTTP, "--chdir", project, "--module", "look", *variables, *rule) as server:
+        found = ask(server, "[environ.get(name) for name in ('COLOUR', 'PLACE', 'SEEN')]")
+        assert found == ["blue=green", "there", "yes"]

@@ -62,7 +62,8 @@ def test_the_letter_is_uwsgis(option: Option) -> None:
 @each_option
 def test_a_value_follows_where_it_does_in_uwsgi(option: Option) -> None:
     for name in option.names:
-        if name not in known_names() or name == "need-app":  # need-app is a flag, whose value may always be left out
+        # need-app is a flag, whose value may always be left out; so-send-timeout takes none in uWSGI by mistake.
+        if name not in known_names() or option.name in ("need-app", "so-send-timeout"):
             continue
         assert known_names()[name].argument == option.argument, name
 

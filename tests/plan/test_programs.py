@@ -33,16 +33,18 @@ def test_the_keys_of_attach_daemon2() -> None:
     (one,) = plan(
         "--attach-daemon2",
         "cmd=celery -A shop worker,pidfile=c.pid,freq=5,daemonize=1,touch=/a;b,stopsignal=INT,reloadsignal=1,"
-        "uid=33,gid=34,chdir=sub,max_throttle=60,control=true",
+        "uid=33,gid=34,chdir=sub,max_throttle=60,control=true,stdin=1",
     ).programs.each
     assert one == ProgramPlan(
-        "celery -A shop worker", "/c.pid", True, 5, True, 2, 1, 33, 34, "/sub", (), 60, ("/a", "/b")
+        "celery -A shop worker", "/c.pid", True, 5, True, 2, 1, 33, 34, "/sub", (), 60, ("/a", "/b"), True
     )
 
 
 def test_a_key_that_is_ignored_is_named() -> None:
-    made = plan("--attach-daemon2", "cmd=true,ns_pid=1")
-    assert any("ns_pid is ignored" in note for note in made.notes)
+    made = plan("--attach-daemon2", "cmd=true,ns_pid=1,notifypid=1")
+    said = "\n".join(made.notes)
+    assert "ns_pid is ignored: the program shares the name space of the other processes; unshare --fork" in said
+    assert "notifypid is ignored: nobody is told its pid; pidfile names a file" in said
 
 
 @pytest.mark.parametrize(
