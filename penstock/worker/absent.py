@@ -13,6 +13,8 @@ from typing import Any
 
 from penstock.worker.server_log import say
 
+Tell = Callable[[str], None]
+
 FAMILIES: tuple[tuple[str, str, str], ...] = (
     (
         "cache_clear cache_dec cache_del cache_div cache_exists cache_get cache_inc cache_keys cache_mul cache_num "
@@ -80,7 +82,7 @@ FAMILIES: tuple[tuple[str, str, str], ...] = (
     ),
     ("cl", "what the request says is in the environ", "use environ['CONTENT_LENGTH']"),
     ("add_var", "what the request says is in the environ", "use uwsgi.set_logvar for the log, addvar in a route"),
-    ("set_warning_message", "ping is no command", "use the statistics"),
+    ("set_warning_message", "a ping is answered without a text", "use the statistics"),
     ("magic_table", "placeholders are filled in when the configuration is read", "use uwsgi.opt"),
     ("start_response", "each request has its own", "use the application's second argument"),
     (
@@ -118,6 +120,21 @@ HOOKS: dict[str, tuple[str, str]] = {
 """What an app may assign to `uwsgi` and nobody reads -> (why, what to use instead)."""
 
 
+class Notices:
+    """Tells of what is not here: with lazy-apps once, not by each worker that imports the app."""
+
+    def __init__(self) -> None:
+        self.worker = 0
+        """This process; 0 in the generation."""
+        self.is_accepting = False
+        """What is asked for during requests is nobody else's notice."""
+
+    def tell(self, text: str) -> None:
+        """Write a line to the server log."""
+        if self.worker <= 1 or self.is_accepting:
+            say(f"*** {text} ***")
+
+
 def reason(name: str) -> str | None:
     """Say why a name of uWSGI's module is not here; None for a name that uWSGI has not either."""
     for names, why, instead in FAMILIES:
@@ -131,24 +148,24 @@ def missing(name: str) -> Any:
     raise AttributeError(reason(name) or f"module 'uwsgi' has no attribute {name!r}")
 
 
-def registrations() -> Iterable[tuple[str, Callable[..., bool | None]]]:
+def registrations(tell: Tell) -> Iterable[tuple[str, Callable[..., bool | None]]]:
     """Make the functions that are accepted without effect."""
     for name, (why, instead, result) in REGISTRATIONS.items():
-        yield name, _accepted(name, why, instead, result)
+        yield name, _accepted(tell, name, why, instead, result)
 
 
-def _accepted(name: str, why: str, instead: str, result: bool | None) -> Callable[..., bool | None]:
+def _accepted(tell: Tell, name: str, why: str, instead: str, result: bool | None) -> Callable[..., bool | None]:
     def accept(*arguments: Any) -> bool | None:
         shown = ", ".join(str(getattr(each, "__qualname__", None) or repr(each)) for each in arguments)
-        say(f"*** uwsgi.{name}({shown}) does nothing: {why}. Instead: {instead} ***")
+        tell(f"uwsgi.{name}({shown}) does nothing: {why}. Instead: {instead}")
         return result
 
     accept.__name__ = accept.__qualname__ = name
     return accept
 
 
-def say_what_is_not_read(assigned: dict[str, Any]) -> None:
+def tell_what_is_not_read(assigned: dict[str, Any], tell: Tell) -> None:
     """Name what the app has assigned in vain; `assigned` is the namespace of the module."""
     for name, (why, instead) in HOOKS.items():
         if assigned.get(name) is not None:
-            say(f"*** uwsgi.{name} has no effect: {why}. Instead: {instead} ***")
+            tell(f"uwsgi.{name} has no effect: {why}. Instead: {instead}")

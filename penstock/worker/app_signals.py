@@ -45,9 +45,10 @@ class Ends:
 class Signals:
     """The handlers of this process, and the ways to all workers."""
 
-    def __init__(self, processes: int) -> None:
-        """Begin in a generation that will have so many workers."""
+    def __init__(self, processes: int, tell: Callable[[str], None]) -> None:
+        """Begin in a generation that will have so many workers; `tell` says what does not work."""
         self._processes = processes
+        self._tell = tell
         self._worker = 0
         self._handlers: dict[int, tuple[str, Handler]] = {}
         self._free: Ends | None = None
@@ -66,9 +67,9 @@ class Signals:
             raise TypeError(f"register_signal() argument 2 must be str, not {type(target).__name__}")
         number = index(number) % NUMBERS
         if target not in ANY and target not in EACH and self._number_of(target) is None:
-            say(
-                f"*** uwsgi.register_signal({number}, {target!r}, {_name(handler)}): the handler will not run: signals "
-                "go to workers here, there are no mules, farms and spoolers yet. Use the target worker or workers ***"
+            self._tell(
+                f"uwsgi.register_signal({number}, {target!r}, {_name(handler)}): the handler will not run: signals "
+                "go to workers here, there are no mules, farms and spoolers yet. Use the target worker or workers"
             )
             return
         self._handlers[number] = target, handler

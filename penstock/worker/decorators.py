@@ -13,8 +13,6 @@ from functools import wraps
 from types import CodeType, ModuleType
 from typing import Any
 
-from penstock.worker.server_log import say
-
 Hook = Callable[..., Any]
 Decorator = Callable[[Hook], Hook]
 
@@ -33,10 +31,11 @@ class NotHere(RuntimeError):
 class Decorators:
     """Makes the module around the module `uwsgi`."""
 
-    def __init__(self, uwsgi: ModuleType) -> None:
+    def __init__(self, uwsgi: ModuleType, tell: Callable[[str], None]) -> None:
         self.postfork_hooks: list[tuple[int, Hook]] = []
         """(worker, function), in the order of their decoration; 0 for all workers."""
         self._uwsgi = uwsgi
+        self._tell = tell
 
     def fill(self, module: ModuleType) -> None:
         """Put the decorators into their module."""
@@ -123,7 +122,7 @@ class Decorators:
             shown = ", ".join([*map(repr, arguments), *(f"{key}={value!r}" for key, value in named.items())])
 
             def decorate(function: Hook) -> Hook:
-                say(f"*** @{name}({shown}): {_place(function)} will not run: {why}. Instead: {instead} ***")
+                self._tell(f"@{name}({shown}): {_place(function)} will not run: {why}. Instead: {instead}")
                 return function
 
             return decorate
@@ -142,7 +141,7 @@ class Decorators:
                     f"you have to enable the uWSGI spooler to use @{name} decorator ({_place(function)}); and "
                     f"{SPOOLER} here. Instead: {JOBS_INSTEAD}"
                 )
-            return _refusing(function, name, SPOOLER, JOBS_INSTEAD)
+            return self._refusing(function, name, SPOOLER, JOBS_INSTEAD)
 
         decorate.__name__ = decorate.__qualname__ = name
         return decorate
@@ -150,19 +149,18 @@ class Decorators:
     def _mulefunc(self, target: Any = None) -> Any:
         """Take `@mulefunc` and `@mulefunc(2)`."""
         if callable(target):
-            return _refusing(target, "mulefunc", MULES, PROGRAM_INSTEAD)
-        return lambda function: _refusing(function, "mulefunc", MULES, PROGRAM_INSTEAD)
+            return self._refusing(target, "mulefunc", MULES, PROGRAM_INSTEAD)
+        return lambda function: self._refusing(function, "mulefunc", MULES, PROGRAM_INSTEAD)
 
+    def _refusing(self, function: Hook, name: str, why: str, instead: str) -> Hook:
+        self._tell(f"@{name}: calling {_place(function)} will raise: {why}. Instead: {instead}")
 
-def _refusing(function: Hook, name: str, why: str, instead: str) -> Hook:
-    say(f"*** @{name}: calling {_place(function)} will raise: {why}. Instead: {instead} ***")
+        @wraps(function)
+        def refuse(*arguments: Any, **named: Any) -> Any:
+            raise NotHere(f"@{name}: {_place(function)} can not be done elsewhere: {why}. Instead: {instead}")
 
-    @wraps(function)
-    def refuse(*arguments: Any, **named: Any) -> Any:
-        raise NotHere(f"@{name}: {_place(function)} can not be done elsewhere: {why}. Instead: {instead}")
-
-    refuse.spool = refuse  # type: ignore[attr-defined]
-    return refuse
+        refuse.spool = refuse  # type: ignore[attr-defined]
+        return refuse
 
 
 def _thread(function: Hook) -> Hook:

@@ -65,12 +65,19 @@ def close_django() -> list[str]:
         # Where the settings themselves can not be read there is no connection, and asking would read them again.
         return []
     try:
-        opened = [one.alias for one in database.connections.all(initialized_only=True) if one.connection is not None]
+        opened = [one.alias for one in _wrappers(database.connections) if one.connection is not None]
         database.connections.close_all()
     except Exception as error:
         say(f"database connections of the import could not be closed: {error!r}")
         return []
     return opened
+
+
+def _wrappers(connections: Any) -> list[Any]:
+    try:
+        return list(connections.all(initialized_only=True))
+    except TypeError:
+        return list(connections.all())  # Django before 4.1.
 
 
 def threads() -> Iterator[str]:

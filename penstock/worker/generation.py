@@ -112,7 +112,7 @@ def serve(channel: Channel) -> int | Assignment:
         if apps is None:
             channel.send({"event": "imported", "seconds": 0.0, "lazy": True})
         else:
-            modules.say_what_is_not_read()
+            modules.tell_what_is_not_read()
             settle(before)
             seconds = round(time.monotonic() - began, 3)
             channel.send({"event": "imported", "seconds": seconds, "app_seconds": apps.seconds})

@@ -51,26 +51,26 @@ class Modules:
         """Make both for the instance that `start` describes, and let `import` find them."""
         self._start = start
         self._worker_id = 0
-        self._is_accepting = False
+        self._notices = absent.Notices()
         self._master_pid = start.master_pid
         self._request_log = RequestLog()
-        self._signals = Signals(start.processes)
+        self._signals = Signals(start.processes, self._notices.tell)
         # Lock 0 is always there.
         self._locks = Locks(start.locks_fd, 1 + start.app.locks)
         self.uwsgi = self._make_uwsgi(start)
-        self._decorators = Decorators(self.uwsgi)
+        self._decorators = Decorators(self.uwsgi, self._notices.tell)
         sys.modules["uwsgi"] = self.uwsgi
         sys.modules["uwsgidecorators"] = self._make_decorators()
 
     def enter_worker(self, worker_id: int) -> None:
         """From here on this process is that worker."""
-        self._worker_id = worker_id
+        self._worker_id = self._notices.worker = worker_id
         self._locks.forget()
 
     def enter_engine(self, engine: LogsRequests) -> None:
         """From here on there are requests, and signals are handled."""
         self._request_log.engine = engine
-        self._is_accepting = True
+        self._notices.is_accepting = True
         self._signals.enter_worker(self._worker_id)
 
     def enter_core(self, number: int) -> None:
@@ -81,9 +81,9 @@ class Modules:
         """In a process that the app forked: the locks of its parent are not its own."""
         self._locks.forget()
 
-    def say_what_is_not_read(self) -> None:
+    def tell_what_is_not_read(self) -> None:
         """Name what the app has assigned to the module in vain."""
-        absent.say_what_is_not_read(vars(self.uwsgi))
+        absent.tell_what_is_not_read(vars(self.uwsgi), self._notices.tell)
 
     def run_postfork_hooks(self) -> None:
         """Call what the app wants called in each worker. One that fails is logged, and the worker goes on."""
@@ -153,7 +153,7 @@ class Modules:
             signal=self._signals.signal,
             signal_registered=self._signals.signal_registered,
             **SPOOL_RESULTS,
-            **dict(absent.registrations()),
+            **dict(absent.registrations(self._notices.tell)),
             __getattr__=absent.missing,
         )
         if isinstance(opt.get("pidfile"), bytes):
@@ -194,7 +194,7 @@ class Modules:
 
     def _ready(self) -> bool | None:
         """Return True in a worker that accepts requests."""
-        return True if self._is_accepting else None
+        return True if self._notices.is_accepting else None
 
     def _listen_queue(self, number: int = 0) -> int:
         """Return how many connections wait at a socket, by its place in the configuration."""

@@ -75,7 +75,7 @@ def _serve(assignment: Assignment) -> int:
         except AppNotLoaded as failure:
             tell(failure)
             return EXIT_NO_APP
-        modules.say_what_is_not_read()
+        modules.tell_what_is_not_read()
         gc.collect()
         gc.freeze()
     if assignment.start.app.python.chdir_after is not None:

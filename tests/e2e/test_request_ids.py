@@ -143,6 +143,14 @@ def test_json_has_the_id_that_the_app_has(short_dir: Path) -> None:
 
 
 @pytest.mark.option("request-id")
+def test_an_exception_is_logged_with_the_id_of_its_request() -> None:
+    options = ("--http", "127.0.0.1:0", "--wsgi-file", APPS / "logged.py", "--request-id")
+    with Penstock(*options) as instance:
+        assert get(instance.http, "/raise", {"X-Request-ID": "abc-1"}).status == 500
+        instance.wait_log(r"the app raised an exception on GET /raise \(request id abc-1\)$")
+
+
+@pytest.mark.option("request-id")
 def test_two_workers_make_different_ids() -> None:
     with start("--request-id", "--processes", "4", "--log-format", "LINE %(pid) %(reqid)") as instance:
         for _ in range(200):

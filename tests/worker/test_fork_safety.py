@@ -114,6 +114,7 @@ def test_what_processes_can_share_is_not_named(master: FakeMaster, project: Path
 def test_the_threads_of_packages_that_start_them_again_are_not_named(
     master: FakeMaster, project: Path, write: Write
 ) -> None:
+    write("", "sentry_sdk/__init__.py")
     write("def work():\n    __import__('threading').Event().wait()\n", "sentry_sdk/worker.py")
     write(
         "import threading\nfrom sentry_sdk.worker import work\nthreading.Thread(target=work, daemon=True).start()\n"
@@ -151,6 +152,35 @@ def test_the_connections_of_django_are_closed(master: FakeMaster, project: Path,
     assert WARNING not in log
     control = master.spawn()
     assert value(control, "sys.modules['shop_site'].connection.connection") is None
+
+
+OLD_DJANGO = """
+class Wrapper:
+    alias, connection = "default", object()
+
+    def close(self):
+        self.connection = None
+
+class Connections:
+    made = [Wrapper()]
+
+    def all(self):
+        return self.made
+
+    def close_all(self):
+        for one in self.made:
+            one.close()
+
+connections = Connections()
+"""
+
+
+def test_the_connections_of_an_old_django_are_closed(master: FakeMaster, project: Path, write: Write) -> None:
+    write("", "django/__init__.py")
+    write("class settings:\n    configured = True\n", "django/conf.py")
+    write(OLD_DJANGO, "django/db.py")
+    write("import django.conf, django.db\n" + APP)
+    assert "(default) were closed before the fork\n" in log_of(master, project)
 
 
 def test_each_worker_has_random_numbers_of_its_own(master: FakeMaster, project: Path, write: Write) -> None:

@@ -187,6 +187,21 @@ def test_an_app_with_timers_and_mules_starts_and_is_told_what_does_not_run(
     assert value(control, "sys.modules['shop_site'].idle") == [None] * 5
 
 
+def test_what_does_not_run_is_told_by_one_of_the_workers_that_import_the_app(
+    master: FakeMaster, project: Path, write: Write
+) -> None:
+    write(IDLE + APP)
+    master.start(app_plan(project), lazy_apps=True)
+    master.event()
+    first, second = master.spawn(1, 0), master.spawn(2, 1)
+    for line in ("@timer(30): tick", "uwsgi.add_timer(7, 30)", "uwsgi.after_req_hook", "@mulefunc"):
+        assert master.log().count(line) == 1
+    # Whoever asks while it serves is told.
+    for worker in (first, second):
+        value(worker, "sys.modules['uwsgi'].add_timer(8, 30)")
+    assert master.log().count("uwsgi.add_timer(8, 30)") == 2
+
+
 SPOOLED = """
 import uwsgidecorators
 

@@ -62,6 +62,12 @@ impl RequestIds {
         }
     }
 
+    /// The id of a request for a line of the server's log; empty if it has none.
+    pub fn in_words(&self, exchange: &Exchange) -> String {
+        let id = exchange.variable(&self.request_id).filter(|_| self.names);
+        id.map_or_else(String::new, |id| format!(" (request id {})", id.escape_ascii()))
+    }
+
     /// 32 hex digits; neither half is zero but once in 2^64 names.
     fn make(&self) -> [u8; 32] {
         let number = self.count.fetch_add(1, Ordering::Relaxed);

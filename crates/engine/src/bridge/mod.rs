@@ -165,9 +165,10 @@ impl WsgiApp {
             && !(client_gone && error.is_instance_of::<PyConnectionError>(py))
         {
             shared.note(&format!(
-                "the app raised an exception on {} {}",
+                "the app raised an exception on {} {}{}",
                 exchange.method().escape_ascii(),
-                exchange.uri().escape_ascii()
+                exchange.uri().escape_ascii(),
+                shared.request_ids.as_ref().map_or_else(String::new, |ids| ids.in_words(exchange))
             ));
             shared.flush_log();
             // Not `print`: that would end the process for SystemExit.
