@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "python-version": "penstock.commands.python_version",
     "reload": "penstock.commands.reload",
     "resume": "penstock.commands.resume",
+    "rollback": "penstock.commands.rollback",
     "schema": "penstock.commands.schema",
     "show": "penstock.commands.show",
     "stop": "penstock.commands.stop",

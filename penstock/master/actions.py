@@ -14,10 +14,11 @@ from penstock.values import dataclass
 SupervisorState: TypeAlias = Literal["ready", "reloading", "stopping", "importing", "status"]
 """importing: a start goes on, and may take longer. status: only what `systemctl status` shows is new."""
 
-Word: TypeAlias = Literal["drain", "retire", "rest", "stop", "pause", "resume", "farewell"]
-"""What a worker can be told. farewell: go on, but no connection outlives its next answer. Three of them let it finish
-what it has in flight: drain, because the instance ends, so that the listeners refuse; retire, because others go on;
-rest, because there are no others until somebody connects."""
+Word: TypeAlias = Literal["drain", "retire", "rest", "stop", "pause", "resume", "park", "farewell"]
+"""What a worker can be told. park: take no request until resume, and give idle connections to others. farewell: go on,
+but no connection outlives its next answer. Three of them let it finish what it has in flight: drain, because the
+instance ends, so that the listeners refuse; retire, because others go on; rest, because there are no others until
+somebody connects."""
 
 
 Entry: TypeAlias = Literal["start", "reload", "replacement"]

@@ -118,7 +118,7 @@ class Ending(Attached, Workforce):
 
     def end_generation(self, one: Generation) -> None:
         """Let a generation's process go; its workers are the caller's."""
-        if one.pid and one.state in ("ready", "serving"):
+        if one.pid and one.state in ("ready", "serving", "parked"):
             self.do(act.EndGeneration(one.number))
         elif one.pid:
             # An import does not read the channel, and there is nothing in it to be finished.

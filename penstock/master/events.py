@@ -299,6 +299,32 @@ class ProgramTouched:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """What a generation has answered since it began, with the workers that are gone."""
+
+    generation: int
+    requests: int
+    errors: int
+    """Answered with a status of 500 or more, or cut by an exception."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswersCounted:
+    """While a generation is watched, its answers are counted, and those of the one that stands by."""
+
+    each: tuple[Answered, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackRequested:
+    """Somebody wants the generation before the last reload back."""
+
+    source: str
+    ticket: int | None = None
+    """Names the client that waits for an answer."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time passed; some of the fleet's timers may be due."""
 
@@ -334,5 +360,7 @@ Event: TypeAlias = (
     | ProgramExited
     | ProgramSeen
     | ProgramTouched
+    | AnswersCounted
+    | RollbackRequested
     | Tick
 )

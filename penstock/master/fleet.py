@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from penstock.master.scaling import Scaling
-from penstock.plan.process_types import ProgramPlan, RecyclingPlan, ScalingPlan
+from penstock.master.watch import Tally, Watch
+from penstock.plan.process_types import ProgramPlan, RecyclingPlan, ScalingPlan, WatchPlan
 from penstock.plan.types import Plan, from_json_value
 from penstock.values import asdict, dataclass
 
@@ -20,9 +21,10 @@ Mode = Literal["starting", "serving", "reloading", "draining", "stopping", "ende
 generation is being started. draining: the instance ends when what is in flight is finished. stopping: it ends
 now. ended: nothing is left; the policy says nothing any more."""
 
-GenerationState = Literal["starting", "importing", "ready", "serving", "retiring"]
-"""starting: its process was asked for. importing: the process runs. ready: the app answered the import and the
-workers are being started. serving: every worker is ready. retiring: its workers leave, then it does."""
+GenerationState = Literal["starting", "importing", "ready", "serving", "parked", "retiring"]
+"""starting: its process was asked for. importing: the process runs. ready: the app answered the import and the workers
+are being started. serving: every worker is ready. parked: it has served, and stands by in case that the next one is
+worse. retiring: its workers leave, then it does."""
 
 WorkerState = Literal["starting", "ready", "draining", "killed"]
 """draining also stands for a worker that was told to stop; killed for one that a signal ends or will end."""
@@ -37,6 +39,7 @@ TimerKind = Literal[
     "replace",
     "importing",
     "drain",
+    "watch",
     "program",
     "program-kill",
     "extend",
@@ -46,9 +49,9 @@ TimerKind = Literal[
 """kill: a worker's time is over. gone: a worker closed its pair and nobody reported its end. respawn: the back-off of a
 worker id is over. recycle: a worker has reached its shortest lifetime. age: it has reached its longest one. end: a
 generation's process should have left. replace: try again to replace a generation whose process died. importing: say
-that a start still lasts. drain: `drain-delay` is over. program: start a program, or look whether it runs. program-kill:
-its time to leave is over. extend: tell the supervisor that a start still lasts. gate: a worker should have passed its
-gates. overdue: a generation should serve."""
+that a start still lasts. drain: `drain-delay` is over. watch: a new generation has stood its watch. program: start a
+program, or look whether it runs. program-kill: its time to leave is over. extend: tell the supervisor that a start
+still lasts. gate: a worker should have passed its gates. overdue: a generation should serve."""
 
 ProgramState = Literal["pending", "sought", "running", "elsewhere", "waiting", "stopping", "killed"]
 """pending: not begun, because old ones still leave. sought: its pid file is being looked at. running: a child of the
@@ -74,6 +77,7 @@ class Rules:
     drain_delay_s: float = 0.0
     recycling: RecyclingPlan = RecyclingPlan()
     scaling: ScalingPlan = ScalingPlan()
+    watch: WatchPlan = WatchPlan()
     only_loads: bool = False
     programs: tuple[ProgramPlan, ...] = ()
     program_mercy_s: float = 3.0
@@ -99,6 +103,7 @@ class Rules:
             drain_delay_s=plan.drain_delay_s,
             recycling=plan.recycling,
             scaling=plan.scaling,
+            watch=plan.watch,
             only_loads=plan.only_loads,
             programs=plan.programs.each,
             program_mercy_s=plan.programs.mercy_s,
@@ -110,7 +115,11 @@ class Rules:
     def from_json(cls, value: Mapping[str, Any]) -> Rules:
         """Make the rules that `to_json` was given."""
         programs = tuple(from_json_value(ProgramPlan, one) for one in value["programs"])
-        parts = {"recycling": RecyclingPlan(**value["recycling"]), "scaling": ScalingPlan(**value["scaling"])}
+        parts = {
+            "recycling": RecyclingPlan(**value["recycling"]),
+            "scaling": ScalingPlan(**value["scaling"]),
+            "watch": WatchPlan(**value["watch"]),
+        }
         return cls(**{**value, **parts, "programs": programs})
 
 
@@ -234,6 +243,8 @@ class Fleet:
     """A chain reload is going on: workers are replaced one at a time."""
     scaling: Scaling = Scaling()
     """How many workers there should be."""
+    watch: Watch = Watch()
+    """How a new generation fares while the one before it stands by."""
     says_farewell: bool = False
     """The end was announced (`drain-delay`): everything goes on, but the instance says that it is not ready, and each
     answer ends its connection."""
@@ -313,6 +324,8 @@ def from_json(value: Any) -> Fleet:
         for one in known["generations"]
     )
     known["scaling"] = Scaling(**known["scaling"])
+    tallies = tuple(Tally(**one) for one in known["watch"]["tallies"])
+    known["watch"] = Watch(**{**known["watch"], "tallies": tallies})
     known["workers"] = tuple(WorkerHandle(**one) for one in known["workers"])
     known["records"] = tuple(WorkerRecord(**one) for one in known["records"])
     known["timers"] = tuple(Timer(**one) for one in known["timers"])

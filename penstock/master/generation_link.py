@@ -84,6 +84,8 @@ class GenerationLink:
         self.pid = 0
         self.workers: dict[int, WorkerLink] = {}
         """By slot."""
+        self._answered_before = 0, 0
+        """By workers that are gone."""
         self._outgoing: deque[tuple[bytes, list[int]]] = deque()
 
     def send(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
@@ -111,6 +113,17 @@ class GenerationLink:
         """Take what the generation has sent, and tell whether its end is still open."""
         messages, is_open = _receive(self.channel)
         return [json.loads(message) for message in messages], is_open
+
+    def keep_answers(self, slot: int) -> None:
+        """Remember what a worker that is gone has answered."""
+        row, (requests, errors) = self.scoreboard.worker(slot), self._answered_before
+        self._answered_before = requests + row.requests, errors + row.server_errors
+
+    def answered(self) -> tuple[int, int]:
+        """Count what it has answered so far, and how much of that with 5xx."""
+        rows = [self.scoreboard.worker(slot) for slot in self.workers]
+        requests, errors = self._answered_before
+        return requests + sum(row.requests for row in rows), errors + sum(row.server_errors for row in rows)
 
     def close(self) -> None:
         """Give everything back. Its workers are gone."""

@@ -68,6 +68,10 @@ HARAKIRI_INTERVAL_S = 0.25
 because two cells of the scoreboard may be of different moments."""
 
 
+COUNT_INTERVAL_S = 0.5
+"""How often answers are counted while a new generation is watched."""
+
+
 @dataclass(slots=True)
 class Belongings:
     """What a master is given: what was made before privileges were dropped, and its surroundings."""
@@ -129,6 +133,7 @@ class Master:
         self._next_memory = self._clock()
         self._load = LoadMeter()
         self._next_load = self._clock() + LOAD_INTERVAL_S
+        self._next_count = self._clock()
         self._watched: list[socket.socket] = []
         """Listeners at which somebody may knock while there are no workers."""
         self._programs = Programs(given.become)
@@ -202,6 +207,8 @@ class Master:
             deadlines.append(self._next_memory)
         if self._plan.scaling.needs_load:
             deadlines.append(self._next_load)
+        if self.fleet.watch.generation:
+            deadlines.append(self._next_count)
         known = [one for one in deadlines if one is not None]
         return max(0.0, min(known) - self._clock()) if known else None
 
@@ -231,6 +238,10 @@ class Master:
         if self._plan.scaling.needs_load and now >= self._next_load:
             self._next_load = now + LOAD_INTERVAL_S
             self._look_at_load()
+        if self.fleet.watch.generation and now >= self._next_count:
+            self._next_count = now + COUNT_INTERVAL_S
+            counts = [ev.Answered(link.number, *link.answered()) for link in self._links.values()]
+            self.take(ev.AnswersCounted(tuple(counts)))
         for server in self._servers():
             if server is not None:
                 server.expire()
@@ -507,6 +518,8 @@ class Master:
                 if not request.get("wait"):
                     server.finish(client.number, done)
                 self.take(ev.StopRequested(now=bool(request.get("now"))))
+            case "rollback":
+                self.take(ev.RollbackRequested("rollback command", client.number))
             case "pause" | "resume" as command:
                 self.take(ev.PauseRequested(command == "pause"))
                 server.finish(client.number, done)
@@ -701,6 +714,7 @@ class Master:
         link = self._links[action.generation]
         row, threads = link.scoreboard.worker(action.slot), link.scoreboard.threads_of(action.slot, lines=False)
         self._ended[action.worker] = self._ended.get(action.worker, Ended()).plus(row, threads)
+        link.keep_answers(action.slot)
         link.scoreboard.clear(action.slot)
         worker = link.workers.pop(action.slot, None)
         if worker is not None:
@@ -785,6 +799,8 @@ class Master:
             StartError: a new address can not be bound.
         """
         free = list(self._listeners)
+        # The generation that stands by may have more of them.
+        free += [one for one in self._parked_listeners() if all(one.socket is not other.socket for other in free)]
         found: dict[int, BoundListener] = {}
         for index, wanted in enumerate(plan.listeners):
             same = next((one for one in free if is_same_address(one, wanted)), None)
@@ -808,10 +824,15 @@ class Master:
             listeners.append(found[index])
         return tuple(listeners)
 
+    def _parked_listeners(self) -> tuple[BoundListener, ...]:
+        """List those of a generation that may serve again."""
+        parked = [self._links[one.number] for one in self.fleet.generations if one.state == "parked"]
+        return tuple(listener for link in parked for listener in link.listeners)
+
     def _prune_listeners(self) -> None:
         """Close the sockets that no plan has any more which serves or may serve."""
         coming = self.fleet.coming()
-        used = {id(one.socket) for one in self._listeners}
+        used = {id(one.socket) for one in (*self._listeners, *self._parked_listeners())}
         for link in self._links.values():
             if coming is not None and link.number == coming.number:
                 used |= {id(one.socket) for one in link.listeners}

@@ -14,16 +14,14 @@ The rules in short:
 
 from __future__ import annotations
 
-import os
-import signal
-
 from penstock.master import actions as act
 from penstock.master import events as ev
 from penstock.master.ending import Ending
 from penstock.master.fleet import Fleet, Generation, Rules, Timer, WorkerHandle
 from penstock.master.gates import Gates, shortest
+from penstock.master.rollback import Rollback
 from penstock.master.supervision import Supervised
-from penstock.master.turn import EXIT_FAILURE, EXIT_NO_APP, same_worker
+from penstock.master.turn import EXIT_FAILURE, EXIT_NO_APP, describe_status, same_worker
 from penstock.values import replace
 
 QUICK_DEATH_S = 5.0
@@ -77,24 +75,6 @@ def backoff_s(failures: int) -> float:
     return min(BACKOFF_LONGEST_S, float(BACKOFF_FIRST_S * 2 ** min(failures - 1, 20)))
 
 
-def describe_status(status: int | None) -> str:
-    """Say how a process ended.
-
-    >>> describe_status(9), describe_status(256)
-    ('killed by signal 9 (SIGKILL)', 'exit status 1')
-    """
-    if status is None:
-        return "nobody saw how"
-    code = os.waitstatus_to_exitcode(status)
-    if code >= 0:
-        return f"exit status {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = "unnamed"
-    return f"killed by signal {-code} ({name})"
-
-
 def with_traceback(traceback: str, reason: str) -> str:
     """Join a traceback and the reason, which often begins with the traceback's last line, without saying it twice.
 
@@ -105,7 +85,7 @@ def with_traceback(traceback: str, reason: str) -> str:
     return "\n".join(part for part in (before, "" if reason.startswith(last) else last, reason) if part)
 
 
-class _Turn(Ending, Gates, Supervised):
+class _Turn(Ending, Rollback, Gates, Supervised):
     """One step: what each event means."""
 
     # --- events
@@ -181,6 +161,10 @@ class _Turn(Ending, Gates, Supervised):
                 self.program_seen(event)
             case ev.ProgramTouched(path):
                 self.program_touched(path)
+            case ev.AnswersCounted():
+                self.answers_counted(event)
+            case ev.RollbackRequested():
+                self.rollback_requested(event)
             case ev.Tick():
                 self.tick()
 
@@ -193,6 +177,7 @@ class _Turn(Ending, Gates, Supervised):
             self.fleet = replace(fleet, reload_queued=False, queued_tickets=(), queued_timeout_s=0.0)
             self.begin_reload("a reload that was asked for in the meantime", tickets, timeout_s)
         self.advance_recycling()
+        self.relieve()
         if self.fleet.mode == "stopping" or (self.fleet.mode == "draining" and not self.fleet.workers):
             self.stop_programs()
         parts = (self.fleet.workers, self.fleet.generations, self.fleet.programs)
@@ -366,6 +351,8 @@ class _Turn(Ending, Gates, Supervised):
                 "its workers go on serving"
             )
             self.replace_generation(one)
+        elif one.state == "parked":
+            self.lost_while_parked(number)
         # Workers that were asked for and never forked: nobody will report them.
         for handle in self.fleet.workers_of(number):
             if not handle.pid and not handle.connected:
@@ -402,8 +389,7 @@ class _Turn(Ending, Gates, Supervised):
         self.do(act.CommitGeneration(one.number))
         self.release(one)
         # First of all: whoever is told that the reload is over shall meet no old code any more.
-        for old in before:
-            self.retire(old)
+        self.succeed(one, before)
         self.settle(replace(one, state="serving"))
         if one.is_reread:
             self.reload_programs(one.rules)
@@ -417,7 +403,7 @@ class _Turn(Ending, Gates, Supervised):
 
     @staticmethod
     def retiring_words(before: list[Generation]) -> str:
-        """Name the generations that leave."""
+        """Name the generation that served before."""
         numbers = " and ".join(str(old.number) for old in before)
         return f"generation {numbers} finishes what it has in flight" if numbers else "nothing served before it"
 
@@ -612,6 +598,11 @@ class _Turn(Ending, Gates, Supervised):
         if one is None or one.state == "retiring":
             self.log(f"{name} of generation {handle.generation} killed successfully (pid: {handle.pid})")
             return
+        if one.state == "parked":
+            end = describe_status(status)
+            self.log(f"{name} of generation {one.number}, which stands by, is gone (pid: {handle.pid}): {end}")
+            self.lost_while_parked(one.number)
+            return
         if handle.verdict == "cheap":
             self.log(f"{name} cheaped (pid: {handle.pid})")
         elif handle.state == "draining":
@@ -619,6 +610,8 @@ class _Turn(Ending, Gates, Supervised):
         elif handle.verdict in ("", "harakiri", "evil"):
             end = describe_status(status)
             self.log(f"DAMN ! {name} (pid: {handle.pid}) died, {end} :( trying respawn ...")
+        if handle.state != "draining" and handle.verdict in ("", "failed") and self.went_back(handle, status):
+            return
         if one.state == "ready" and self.fleet.mode == "reloading":
             self.fail_reload(one, f"{name} (pid: {handle.pid}) died before it was ready: {describe_status(status)}", "")
             return
@@ -723,7 +716,7 @@ class _Turn(Ending, Gates, Supervised):
                 if one is not None and one.pid:
                     self.do(act.KillGeneration(one.number))
             case "replace":
-                if self.fleet.mode == "serving":
+                if self.fleet.mode == "serving" and not self.fleet.is_leaving:
                     self.begin_reload("the generation that serves has lost its process", (), reread=False)
             case "program":
                 self.program_due(timer.program)
@@ -740,6 +733,8 @@ class _Turn(Ending, Gates, Supervised):
                     self.lifetime_reached(handle)
             case "drain":
                 self.begin_drain("drain-delay")
+            case "watch":
+                self.watch_is_over()
             case "recycle":
                 pass  # `finish` looks for workers whose time has come.
 

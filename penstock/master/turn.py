@@ -6,6 +6,9 @@ what they share, so that a worker is spawned, told to leave and killed in one wa
 
 from __future__ import annotations
 
+import os
+import signal
+
 from penstock.master import actions as act
 from penstock.master.fleet import (
     Fleet,
@@ -59,10 +62,13 @@ class Turn:
     def release(self, one: Generation) -> None:
         """Let the workers of a generation take requests, now that it serves."""
         for handle in self.fleet.workers_of(one.number):
-            if handle.is_held:
-                self.put_worker(replace(handle, is_held=False))
-                if not self.fleet.paused:
-                    self.tell(handle, "resume")
+            self.release_worker(handle)
+
+    def release_worker(self, handle: WorkerHandle) -> None:
+        if handle.is_held:
+            self.put_worker(replace(handle, is_held=False))
+            if not self.fleet.paused:
+                self.tell(handle, "resume")
 
     def rules_of(self, handle: WorkerHandle) -> Rules:
         """The rules that a worker was started under."""
@@ -170,3 +176,21 @@ class Turn:
 def same_worker(one: WorkerHandle, other: WorkerHandle) -> bool:
     """Whether two values are of the same worker."""
     return (one.generation, one.slot) == (other.generation, other.slot)
+
+
+def describe_status(status: int | None) -> str:
+    """Say how a process ended.
+
+    >>> describe_status(9), describe_status(256)
+    ('killed by signal 9 (SIGKILL)', 'exit status 1')
+    """
+    if status is None:
+        return "nobody saw how"
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"exit status {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = "unnamed"
+    return f"killed by signal {-code} ({name})"

@@ -49,6 +49,8 @@ class WorkerRow:
     app_requests: tuple[int, ...] = ()
     """Of each app where there are several, by their ids; the last counts all that have no cell of their own."""
     app_exceptions: tuple[int, ...] = ()
+    server_errors: int = 0
+    """Answered with a status of 500 or more, or cut by an exception."""
     worker_id: int = 0
     """1 for the first worker."""
 

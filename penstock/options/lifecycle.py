@@ -93,6 +93,33 @@ OPTIONS = (
         help="how long an attached program may take to end before it is killed",
     ),
     Option(
+        name="reload-watch",
+        type="seconds",
+        default=0,
+        check=at_least(0),
+        help="keep the old code ready for so long after a reload, and go back to it when workers of the new one crash "
+        "or requests fail; 0 for not at all",
+        verdict="new",
+    ),
+    Option(
+        name="reload-watch-errors",
+        type="integer",
+        metavar="PERCENT",
+        default=5,
+        check=at_least(0),
+        help="by how many percent more of its requests new code may fail with 5xx than the old one before reload-watch "
+        "goes back",
+        verdict="new",
+    ),
+    Option(
+        name="reload-watch-requests",
+        type="integer",
+        default=20,
+        check=at_least(1),
+        help="how many requests new code has to have answered before reload-watch judges it by its 5xx",
+        verdict="new",
+    ),
+    Option(
         name="safe-pidfile",
         type="path",
         metavar="FILE",

@@ -18,6 +18,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "max-worker-lifetime-delta": ("max-worker-lifetime",),
     "mem-collector-freq": ("reload-on-rss", "reload-on-as", "evil-reload-on-rss", "evil-reload-on-as"),
     "py-auto-reload-ignore": ("py-auto-reload",),
+    "reload-watch-errors": ("reload-watch",),
+    "reload-watch-requests": ("reload-watch",),
     "stats-http": ("stats",),
     "stats-minified": ("stats",),
     "stats-no-cores": ("stats",),

@@ -129,6 +129,18 @@ class GatesPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchPlan:
+    """How a new generation is watched after a reload, and when it was none (`reload-watch`)."""
+
+    seconds: float = 0.0
+    """For how long the generation before it stands by; 0 for not at all."""
+    errors_percent: int = 5
+    """By how much its share of 5xx may be above that of the generation before it."""
+    requests: int = 20
+    """How many requests it takes to judge it."""
+
+
+@dataclass(frozen=True, slots=True)
 class TitlesPlan:
     """What `ps` shows for each process (`procname` and its relatives)."""
 

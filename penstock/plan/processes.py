@@ -15,6 +15,7 @@ from penstock.plan.process_types import (
     ScalingPlan,
     ScriptPlan,
     TitlesPlan,
+    WatchPlan,
 )
 from penstock.values import replace
 
@@ -84,6 +85,16 @@ def _algorithm(context: Context) -> Algorithm:
         )
         return "spare"
     return cast(Algorithm, name)
+
+
+def watch(context: Context) -> WatchPlan:
+    """How a new generation is watched after a reload."""
+    said = context.said
+    return WatchPlan(
+        seconds=float(said.number("reload-watch")),
+        errors_percent=said.number("reload-watch-errors"),
+        requests=said.number("reload-watch-requests"),
+    )
 
 
 def titles(context: Context) -> TitlesPlan:

@@ -90,6 +90,7 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
         drain_delay_s=float(said.number("drain-delay")),
         recycling=processes.recycling(context),
         scaling=processes.scaling(context, count),
+        watch=processes.watch(context),
         titles=processes.titles(context),
         asking=processes.asking(context),
         limits=processes.limits(context),

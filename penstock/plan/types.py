@@ -24,6 +24,7 @@ from penstock.plan.process_types import (
     ScalingPlan,
     ScriptPlan,
     TitlesPlan,
+    WatchPlan,
 )
 from penstock.values import asdict, dataclass
 
@@ -571,6 +572,7 @@ class Plan:
     """How long the instance goes on after it has said that it is not ready any more, before it drains."""
     recycling: RecyclingPlan = RecyclingPlan()
     scaling: ScalingPlan = ScalingPlan()
+    watch: WatchPlan = WatchPlan()
     titles: TitlesPlan = TitlesPlan()
     only_loads: bool = False
     """`no-server`: end when the applications have been imported."""
@@ -613,6 +615,7 @@ PARTS: dict[type, dict[str, type]] = {
         "admin": ListenerPlan,
         "recycling": RecyclingPlan,
         "scaling": ScalingPlan,
+        "watch": WatchPlan,
         "titles": TitlesPlan,
         "log": LogPlan,
         "stats_form": StatsFormPlan,

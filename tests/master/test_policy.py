@@ -9,7 +9,8 @@ import pytest
 from penstock.master import actions as act
 from penstock.master import events as ev
 from penstock.master.fleet import from_json, slots_for, to_json
-from penstock.master.policy import backoff_s, describe_status, with_traceback
+from penstock.master.policy import backoff_s, with_traceback
+from penstock.master.turn import describe_status
 from tests.master.world import EXIT_22, KILLED, World, of, only, rules, told
 
 # --- start

@@ -11,6 +11,7 @@ from penstock.master import actions as act
 from penstock.master import events as ev
 from penstock.master.fleet import Fleet, Rules, from_json, slots_for, to_json
 from penstock.master.policy import new_fleet, step
+from penstock.plan.process_types import WatchPlan
 
 SIGNALS = ("SIGHUP", "SIGTERM", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGTSTP", "SIGUSR2")
 
@@ -21,7 +22,9 @@ class Machine:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         processes = self.random.randint(1, 5)
-        self.rules = Rules(processes, 2, True, "stop", 5, 10.0, 1.0)
+        watch = WatchPlan(seconds=self.random.choice((0.0, 10.0)), requests=1)
+        delay = self.random.choice((0.0, 3.0))
+        self.rules = Rules(processes, 2, True, "stop", 5, 10.0, 1.0, watch=watch, drain_delay_s=delay)
         self.fleet: Fleet = new_fleet(self.rules)
         self.now = 0.0
         self.pids = 1
@@ -73,11 +76,12 @@ class Machine:
         assert all(one.slot < slots_for(self.rules.processes) for one in fleet.workers)
         assert sum(one.state == "serving" for one in fleet.generations) <= 1
         assert sum(one.is_coming for one in fleet.generations) <= 1
+        assert sum(one.state == "parked" for one in fleet.generations) <= 1
         if fleet.mode == "serving":
             assert fleet.serving() is not None and fleet.coming() is None
         if fleet.mode in ("starting", "reloading"):
             assert fleet.coming() is not None
-        if fleet.mode == "serving" and self.exit is None:
+        if fleet.mode == "serving" and not fleet.is_leaving and self.exit is None:
             self.check_that_every_id_has_a_future()
 
     def check_that_every_id_has_a_future(self) -> None:
@@ -143,6 +147,13 @@ class Machine:
             self.tickets += 1
             self.open.add(self.tickets)
             self.send(ev.ReloadRequested("reload command", self.tickets))
+        elif choice < 0.76:
+            self.tickets += 1
+            self.open.add(self.tickets)
+            self.send(ev.RollbackRequested("rollback command", self.tickets))
+        elif choice < 0.77:
+            each = [ev.Answered(number, 100, self.random.choice((0, 50))) for number in self.generations]
+            self.send(ev.AnswersCounted(tuple(each)))
         elif choice < 0.8:
             harmless = ("SIGHUP", "SIGUSR1", "SIGTSTP", "SIGUSR2")
             self.send(ev.Signal(self.random.choice(SIGNALS if stops else harmless)))

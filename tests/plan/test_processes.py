@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from penstock.options.processes import is_nice
-from penstock.plan.process_types import AskingPlan, GroupsPlan, LimitsPlan, RecyclingPlan, ScalingPlan
+from penstock.plan.process_types import AskingPlan, GroupsPlan, LimitsPlan, RecyclingPlan, ScalingPlan, WatchPlan
 from tests.plan.test_resolve import SERVE, plan, refusal
 
 MB = 1 << 20
@@ -40,6 +40,12 @@ def test_longest_lifetime_is_longer_than_the_shortest(seconds: str) -> None:
 def test_a_reload_may_end_the_instance() -> None:
     assert plan("--exit-on-reload").exit_on_reload and not plan().exit_on_reload
     assert plan("--drain-delay", "10s").drain_delay_s == 10.0 and plan().drain_delay_s == 0.0
+
+
+def test_how_a_new_generation_is_watched() -> None:
+    assert plan().watch == WatchPlan() and not plan().watch.seconds
+    found = plan("--reload-watch", "1m", "--reload-watch-errors", "0", "--reload-watch-requests", "100").watch
+    assert found == WatchPlan(60.0, 0, 100)
 
 
 def test_the_number_of_workers_is_fixed_unless_cheaper_is_set() -> None:

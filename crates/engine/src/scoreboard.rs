@@ -173,6 +173,8 @@ block! {
         requests: AtomicU64,
         /// Exceptions that the app let out.
         exceptions: AtomicU64,
+        /// Answered with a status of 500 or more, or cut by an exception.
+        server_errors: AtomicU64,
         /// Bytes of heads and bodies that were sent.
         tx_bytes: AtomicU64,
         /// Time spent in requests, summed over the threads.
@@ -249,6 +251,8 @@ pub struct Finished {
     pub elapsed_us: u64,
     /// The app let an exception out.
     pub exception: bool,
+    /// The status; 0 if the client got none.
+    pub status: u16,
 }
 
 impl WorkerBoard {
@@ -279,6 +283,9 @@ impl WorkerBoard {
         self.average_response_us.store(average, Ordering::Relaxed);
         if done.exception {
             self.exceptions.fetch_add(1, Ordering::Relaxed);
+        }
+        if done.exception || done.status >= 500 {
+            self.server_errors.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -672,12 +679,12 @@ mod tests {
         let board = Board::private(2).unwrap();
         let (worker, thread) = (board.worker(0), board.thread(0, 1));
         thread.begin(1, 2, b"GET", b"/");
-        thread.end(worker, &Finished { tx_bytes: 300, elapsed_us: 1_000, exception: false });
+        thread.end(worker, &Finished { tx_bytes: 300, elapsed_us: 1_000, exception: false, status: 200 });
         thread.begin(5, 6, b"GET", b"/");
-        thread.end(worker, &Finished { tx_bytes: 100, elapsed_us: 2_000, exception: true });
+        thread.end(worker, &Finished { tx_bytes: 100, elapsed_us: 2_000, exception: true, status: 500 });
         let sources = [Source::File, Source::Rule, Source::FileOfRule];
         for (source, tx_bytes) in sources.into_iter().zip([50, 0, 0]) {
-            thread.own_request(worker, &Finished { tx_bytes, elapsed_us: 0, exception: false }, source);
+            thread.own_request(worker, &Finished { tx_bytes, elapsed_us: 0, exception: false, status: 200 }, source);
         }
         let read = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
         assert_eq!(read(&worker.requests), 5);
@@ -756,7 +763,9 @@ mod tests {
         for slot in 0..2 {
             board.start(slot, 1, 1);
             board.thread(slot, 0).begin(1, 1, b"GET", b"/old");
-            board.thread(slot, 0).end(board.worker(slot), &Finished { tx_bytes: 9, elapsed_us: 9, exception: true });
+            board
+                .thread(slot, 0)
+                .end(board.worker(slot), &Finished { tx_bytes: 9, elapsed_us: 9, exception: true, status: 500 });
         }
         board.start(0, 2, 5);
         assert_eq!(board.worker(0).requests.load(Ordering::Relaxed), 0);

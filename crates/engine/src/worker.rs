@@ -262,6 +262,7 @@ impl Worker {
             tx_bytes: report.header_bytes + report.body_bytes,
             elapsed_us: ended_us.saturating_sub(begun_us),
             exception: report.app_failed,
+            status: report.status,
         };
         let worker = self.shared.board.worker(self.shared.slot);
         board.end(worker, &done);
@@ -657,6 +658,29 @@ mod tests {
         ask(&mut kept, "/2");
         assert_eq!(body(&mut kept), "new /2");
         assert_eq!(new.end("drain"), [StopReason::Drained]);
+    }
+
+    #[test]
+    fn a_parked_worker_gives_its_idle_connections_away_and_takes_them_again() {
+        let listener = listener();
+        let (receive, send) = std::os::unix::net::UnixDatagram::pair().expect("handoff pair");
+        receive.set_nonblocking(true).expect("non-blocking");
+        let handoff = (receive.as_raw_fd(), send.as_raw_fd());
+        let old = start(&listener, "old", 1, handoff);
+        let mut kept = connect(&listener);
+        ask(&mut kept, "/1");
+        assert_eq!(body(&mut kept), "old /1");
+        old.tell("park");
+        let new = start(&listener, "new", 1, handoff);
+        for path in ["/2", "/3"] {
+            ask(&mut kept, path);
+            assert_eq!(body(&mut kept), format!("new {path}"));
+        }
+        old.tell("resume");
+        assert_eq!(new.end("retire"), [StopReason::Drained]);
+        ask(&mut kept, "/4");
+        assert_eq!(body(&mut kept), "old /4");
+        assert_eq!(old.end("drain"), [StopReason::Drained]);
     }
 
     #[test]

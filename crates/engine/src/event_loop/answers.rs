@@ -179,6 +179,7 @@ impl EventLoop {
             tx_bytes: exchange.report.header_bytes + exchange.report.body_bytes,
             elapsed_us: sys::now_us().saturating_sub(exchange.started_us),
             exception: false,
+            status: exchange.report.status,
         };
         shared.board_own(&done, source);
         shared.log_exchange(exchange, 0, Times::of_file(done.elapsed_us), true);

@@ -76,9 +76,19 @@ impl EventLoop {
                 self.paused = true;
                 shared.set_state(WorkerState::Paused);
             }
+            b"park" => {
+                self.paused = true;
+                self.parked = true;
+                shared.set_state(WorkerState::Paused);
+                self.adjust_listening(shared);
+                self.look_at_idle();
+            }
             b"resume" if self.paused => {
                 self.paused = false;
                 shared.set_state(WorkerState::Accepting);
+                if std::mem::take(&mut self.parked) {
+                    self.look_at_idle();
+                }
             }
             b"pause" | b"resume" => {}
             other => shared.note(&format!("unknown command of the master: {}", String::from_utf8_lossy(other))),
@@ -151,6 +161,7 @@ impl EventLoop {
         self.leaving = Some(Leaving { reason, hand_over, deadline_ms: sys::now_ms() + patience_ms });
         shared.leave();
         self.paused = false;
+        self.parked = false;
         self.adjust_listening(shared);
         for listener in &mut self.listeners {
             // A successor can bind the address at once, whatever this worker still has to finish.
@@ -171,6 +182,11 @@ impl EventLoop {
             }
         }
         self.next_sweep_ms = 0;
+        self.look_at_idle();
+    }
+
+    /// Has every connection without a request looked at once more: what becomes of it has changed.
+    fn look_at_idle(&mut self) {
         let idle: Vec<u64> = self
             .slots
             .iter()
@@ -179,6 +195,11 @@ impl EventLoop {
             .map(|connection| connection.key)
             .collect();
         self.again.extend(idle);
-        self.again.extend(self.waiting.drain(..));
+        for key in std::mem::take(&mut self.waiting) {
+            if let Some(connection) = self.connection(key) {
+                connection.queued = false;
+            }
+            self.again.push_back(key);
+        }
     }
 }

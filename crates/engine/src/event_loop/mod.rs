@@ -139,6 +139,8 @@ pub struct EventLoop {
     /// A listener that may have more connections than were taken from it.
     backlog: Option<usize>,
     paused: bool,
+    /// Paused for a while in which others go on: connections without a request are theirs.
+    parked: bool,
     leaving: Option<Leaving>,
     next_sweep_ms: u64,
     /// No new connections before this time; 0 for no such pause.
@@ -239,6 +241,7 @@ impl EventLoop {
             backlog: None,
             capacity: if engine.multiprocess { engine.threads } else { 2 * engine.threads },
             paused: plan.starts_paused,
+            parked: false,
             leaving: None,
             next_sweep_ms: 0,
             accept_after_ms: 0,
@@ -412,7 +415,17 @@ impl EventLoop {
                 self.linger(shared, connection);
                 return None;
             }
-            State::Idle if self.away >= self.capacity || self.paused => {
+            State::Idle if self.parked && !connection.untried => {
+                if self.hand_over(&connection) {
+                    self.release(shared, connection);
+                } else {
+                    // The others take no more at the moment; the next sweep tries again.
+                    self.put_back(connection);
+                }
+                return None;
+            }
+            // What a parked worker has read already nobody else can serve.
+            State::Idle if self.away >= self.capacity || (self.paused && !self.parked) => {
                 // Nobody is free here; the bytes stay in the kernel, and with them the right to go elsewhere.
                 if !self.paused
                     && self.leaving.is_none_or(|leaving| leaving.hand_over)
@@ -510,6 +523,10 @@ impl EventLoop {
         if matches!(connection.state, State::Idle) {
             if let Some(leaving) = self.leaving {
                 self.part_from(shared, connection, leaving);
+                return;
+            }
+            if self.parked && self.hand_over(&connection) {
+                self.release(shared, connection);
                 return;
             }
             let patience = if connection.served > 0 { self.keepalive_timeout_ms } else { self.header_timeout_ms };
@@ -687,7 +704,7 @@ impl EventLoop {
                         self.close(shared, key);
                     }
                 }
-                State::Idle if self.leaving.is_some() => self.again.push_back(key),
+                State::Idle if self.leaving.is_some() || self.parked => self.again.push_back(key),
                 State::Idle | State::Lingering if overdue => self.close(shared, key),
                 State::Head | State::Body(_) if overdue => {
                     if let Some(connection) = self.take(key) {
