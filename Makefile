@@ -31,7 +31,7 @@ RUST := Cargo.toml $(wildcard Cargo.lock) $(shell find crates -name '*.rs' -o -n
 
 .PHONY: help
 help: ## List what can be done
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(VENV)/.stamp-demo $(VENV)/.stamp-engine ## Build, migrate and serve the bundled Django project on http://127.0.0.1:8000
@@ -41,7 +41,7 @@ demo: $(VENV)/.stamp-demo $(VENV)/.stamp-engine ## Build, migrate and serve the 
 build: $(VENV)/.stamp-engine ## Build the engine and install Penstock into .venv, editable
 
 .PHONY: test
-test: system-test lint test-rust test-python ## Install what is missing and run every check and test
+test: system-test lint test-rust test-checks test-python ## Install what is missing and run every check and test
 
 .PHONY: lint
 lint: $(VENV)/.stamp-dev $(VENV)/.stamp-engine ## Formatting, clippy, ruff, mypy, and whether generated files are fresh
@@ -61,6 +61,10 @@ test-rust: $(BIN)/python ## Unit tests of the crates
 	@libdir=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))'); \
 	LD_LIBRARY_PATH="$$libdir$${LD_LIBRARY_PATH:+:$$LD_LIBRARY_PATH}" cargo test --quiet --workspace --no-default-features
 
+.PHONY: test-checks
+test-checks: system-test $(VENV)/.stamp-dev $(VENV)/.stamp-engine ## Real servers whose engine checks its own assertions, for a minute
+	@tools/watched checks
+
 .PHONY: test-python
 test-python: $(VENV)/.stamp-dev $(VENV)/.stamp-peers $(VENV)/.stamp-engine ## Tests of the Python side, and end to end
 	$(BIN)/pytest $(PYTEST)
@@ -76,7 +80,7 @@ fuzz: ## Run every fuzz target under AddressSanitizer, FUZZ_SECONDS=60 each
 
 .PHONY: asan
 asan: system-test $(VENV)/.stamp-dev $(VENV)/.stamp-engine ## Run real servers whose engine is watched by AddressSanitizer
-	@tools/asan $(PYTEST)
+	@tools/watched address $(PYTEST)
 
 .PHONY: bench
 bench: $(VENV)/.stamp-dev ## Penstock and its peers side by side in every case, or in one: make bench CASE=hello
