@@ -13,3 +13,7 @@ class StartError(Exception):
         if status is not None:
             self.status = status
         super().__init__(message)
+
+
+class AddressInUse(StartError):
+    """Somebody listens there: another instance, or workers of a killed one, which are about to end."""

@@ -10,11 +10,12 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterable
-from typing import Literal, TypeAlias
+import time
+from collections.abc import Callable, Iterable
+from typing import Literal, TypeAlias, TypeVar
 
 from penstock.master import log
-from penstock.master.errors import StartError
+from penstock.master.errors import AddressInUse, StartError
 from penstock.plan.activation import STORED_PREFIX, name_of
 from penstock.plan.machine import find_group, find_user
 from penstock.plan.types import InheritedSocket, ListenerPlan, SocketTuning
@@ -29,6 +30,14 @@ UNIX_PATH_BYTES = 107
 Keeper: TypeAlias = Literal["", "unit", "store"]
 """Who else has a copy of a socket, so that it outlives the instance: nobody; a socket unit of systemd, which made it;
 the file-descriptor store of systemd, which was given it."""
+
+
+IN_USE_PATIENCE_S = 2.0
+"""How long an address may be in use: workers whose master is gone end within 1.5 seconds, and let go long before."""
+
+IN_USE_PAUSE_S = 0.05
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +116,30 @@ def is_same_address(bound: BoundListener, plan: ListenerPlan) -> bool:
     return (before.family, before.host, before.port) == (plan.family, plan.host, plan.port)
 
 
+def patiently(bind_them: Callable[[], T], clock: Callable[[], float] = time.monotonic) -> T:
+    """Bind something, and try again for a moment where the address is in use.
+
+    A supervisor starts a killed master anew at once, while the workers of the old one are still closing its sockets.
+    """
+    gives_up_at = 0.0
+    while True:
+        try:
+            return bind_them()
+        except AddressInUse as error:
+            if not gives_up_at:
+                gives_up_at = clock() + IN_USE_PATIENCE_S
+                log.write(f"{error}; this is tried again for {IN_USE_PATIENCE_S:g} seconds")
+            elif clock() >= gives_up_at:
+                raise
+            time.sleep(IN_USE_PAUSE_S)
+
+
 def bind_own(name: str, plan: ListenerPlan, owner: tuple[int, int] | None = None) -> BoundListener:
     """Bind a socket that the master itself answers, `stats` or `admin`; StartError if that is not possible."""
     try:
         return bind(plan, owner)
     except StartError as error:
-        raise StartError(str(error).replace(f"the {plan.protocol} socket", f"the {name} socket", 1)) from error
+        raise type(error)(str(error).replace(f"the {plan.protocol} socket", f"the {name} socket", 1)) from error
 
 
 def bind_all(plans: Iterable[ListenerPlan], owner: tuple[int, int] | None = None) -> tuple[BoundListener, ...]:
@@ -198,7 +225,7 @@ def _bind_tcp(plan: ListenerPlan, v6_only: bool) -> BoundListener:
         listener.listen(plan.backlog)
     except OSError as error:
         listener.close()
-        raise _failure(plan, shown, _why_not_bound(error, shown)) from error
+        raise _not_bound(plan, shown, error) from error
     port = listener.getsockname()[1]
     return BoundListener(plan, listener, _tcp_name(plan.host, port), None)
 
@@ -229,7 +256,7 @@ def _bind_abstract(plan: ListenerPlan) -> BoundListener:
         listener.listen(plan.backlog)
     except OSError as error:
         listener.close()
-        raise _failure(plan, shown, _why_not_bound(error, shown)) from error
+        raise _not_bound(plan, shown, error) from error
     return BoundListener(plan, listener, shown, None)
 
 
@@ -294,7 +321,7 @@ def _remove_stale(plan: ListenerPlan, path: str) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         error = probe.connect_ex(path)
     if error in (0, errno.EAGAIN, errno.EPROTOTYPE):
-        raise _failure(plan, path, f"probably another instance is running on the same address ({path})")
+        raise _in_use(plan, path, f"probably another instance is running on the same address ({path})")
     if error == errno.ECONNREFUSED:
         try:
             os.unlink(path)
@@ -329,6 +356,14 @@ def group_id(name: str) -> int:
     if found is None:
         raise LookupError(f"there is no group {name!r} on this machine")
     return found
+
+
+def _not_bound(plan: ListenerPlan, shown: str, error: OSError) -> StartError:
+    return (_in_use if error.errno == errno.EADDRINUSE else _failure)(plan, shown, _why_not_bound(error, shown))
+
+
+def _in_use(plan: ListenerPlan, shown: str, reason: str) -> AddressInUse:
+    return AddressInUse(str(_failure(plan, shown, reason)))
 
 
 def _why_not_bound(error: OSError, shown: str) -> str:

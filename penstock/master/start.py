@@ -27,7 +27,7 @@ from penstock.master.loop import Belongings, Master
 from penstock.master.notify import Supervisor, Told
 from penstock.master.pidfile import PidFile
 from penstock.master.signals import SignalReader
-from penstock.master.sockets import BoundListener, bind_all, bind_own
+from penstock.master.sockets import BoundListener, bind_all, bind_own, patiently
 from penstock.observe.scoreboard import Layout
 from penstock.plan import inherited
 from penstock.plan.types import Plan
@@ -215,14 +215,16 @@ def _prepare(
         log.write(line)
     if any(one.inherited is not None for one in plan.listeners):
         log.write("- SystemD socket activation detected -")
-    made.listeners = kept.keep(supervisor, bind_all(plan.listeners, owner))
+    made.listeners = kept.keep(supervisor, patiently(lambda: bind_all(plan.listeners, owner)))
     for index, listener in enumerate(made.listeners):
         log.write(listener.bound_line(index))
     if plan.stats is not None:
-        made.stats = bind_own("stats", plan.stats, owner)
+        stats = plan.stats
+        made.stats = patiently(lambda: bind_own("stats", stats, owner))
         log.write(f"*** Stats server enabled on {made.stats.name} fd: {made.stats.fd} ***")
     if plan.admin is not None:
-        made.admin = bind_own("admin", plan.admin, owner)
+        admin = plan.admin
+        made.admin = patiently(lambda: bind_own("admin", admin, owner))
         log.write(f"*** probes are answered on {made.admin.name} fd: {made.admin.fd} ***")
     made.control = _control_socket(owner)
     _run_hooks(plan, "pre-jail", "post-jail", "in-jail", "as-root")

@@ -291,7 +291,7 @@ ADVICE: tuple[Rule, ...] = (
         level="warning",
         about="enable-threads",
         broken=lambda said: (
-            said.given("enable-threads") and not said.value("enable-threads") and _number(said, "threads") > 1
+            said.given("enable-threads") and not said.value("enable-threads") and _number(said, "threads") != 1
         ),
         why="enable-threads = false changes nothing: threads asks for more than one, and they always work",
         fix="remove it, or set threads = 1 if the application can not bear threads",

@@ -230,7 +230,9 @@ OPTIONS = (
         default=1,
         tier=1,
         check=between(1, 1024, "more threads only wait for each other"),
-        help="threads in each worker that run the application",
+        words=(("auto", -1),),
+        metavar="N|auto",
+        help="threads in each worker that run the application; auto is four in all for each usable CPU, from 2 to 16",
     ),
     Option(
         name="worker-reload-mercy",

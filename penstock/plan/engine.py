@@ -22,13 +22,19 @@ SMALLEST_BODY_MEMORY_BYTES = 4096
 OWN_PROXIES = ("unix", "127.0.0.0/8", "::1/128")
 
 
+AUTO_THREADS_FOR_A_CPU = 4
+"""`threads = auto`, for all workers together: requests wait for databases and other services most of their time."""
+AUTO_THREADS_LEAST, AUTO_THREADS_MOST = 2, 16
+"""In one worker: one that waits shall not keep out the next; and beyond that they wait for the interpreter's lock."""
+
+
 def engine(context: Context, processes: int, app: AppPlan) -> EnginePlan:
     """Limits and behaviour that are the same for every worker."""
     said = context.said
     rules, rules_send_files = _rules(context)
     request_log = log.request_log(context)
     return EnginePlan(
-        threads=said.number("threads"),
+        threads=_threads(context, processes),
         multiprocess=processes > 1,
         server_name=context.machine.hostname,
         head_limit_bytes=_head_limit(context),
@@ -118,3 +124,11 @@ def _trusted_proxies(context: Context) -> tuple[str, ...]:
         elif word != "none":
             trusted.append(str(ipaddress.ip_network(word, strict=False)))
     return tuple(dict.fromkeys(trusted))
+
+
+def _threads(context: Context, processes: int) -> int:
+    wanted = context.said.number("threads")
+    if wanted != -1:
+        return wanted
+    each = -(-AUTO_THREADS_FOR_A_CPU * context.machine.cpus // processes)
+    return min(AUTO_THREADS_MOST, max(AUTO_THREADS_LEAST, each))

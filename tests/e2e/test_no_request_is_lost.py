@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import APPS, Nginx, Penstock, is_alive, until
+from tests.e2e.clients import get
+from tests.e2e.harness import APPS, Nginx, Penstock, free_port, is_alive, until
 from tests.e2e.load import Load
 
 APP = ("--wsgi-file", str(APPS / "cases.py"), "--disable-logging", "--threads", "2")
@@ -55,7 +56,7 @@ Start = Callable[..., Site]
 
 @pytest.fixture(params=CLIENTS)
 def start(request: pytest.FixtureRequest, short_dir: Path) -> Iterator[Start]:
-    """Starts an instance with more options, and clients of it."""
+    """Starts an instance with more options, and clients of it. What they saw is in the report (`--junitxml`)."""
     where = request.param
     listeners = {
         "tcp": ("--http", "127.0.0.1:0"),
@@ -63,6 +64,7 @@ def start(request: pytest.FixtureRequest, short_dir: Path) -> Iterator[Start]:
         "uwsgi": ("--socket", "127.0.0.1:0"),
         "nginx": ("--socket", str(short_dir / "s")),
     }[where]
+    loads: list[Load] = []
     with ExitStack() as stack:
 
         def started(*options: str, ends_when_refused: bool = False) -> Site:
@@ -75,11 +77,17 @@ def start(request: pytest.FixtureRequest, short_dir: Path) -> Iterator[Start]:
                 nginx = stack.enter_context(Nginx(location))
                 address = nginx.address
             load = Load(address, kinds=CLIENTS[where], ends_when_refused=ends_when_refused)
+            loads.append(load)
             stack.enter_context(load)
             load.more(20)
             return Site(instance, load, fifo, nginx)
 
         yield started
+    request.node.user_properties += [
+        ("answered", sum(load.count for load in loads)),
+        ("failed", sum(len(load.failures) for load in loads)),
+        ("races", sum(load.races for load in loads)),
+    ]
 
 
 @pytest.mark.event("reload")
@@ -173,3 +181,28 @@ def test_stops(start: Start, times: int) -> None:
         if site.nginx is not None:
             errors = [line for line in site.nginx.error_log.splitlines() if "[error]" in line]
             assert not [line for line in errors if "connect() to unix" not in line]
+
+
+@pytest.mark.event("master-killed")
+@pytest.mark.parametrize("times", TIMES)
+def test_killed_masters(short_dir: Path, times: int) -> None:
+    """A supervisor starts another one on the same addresses at once, while the old workers finish what they have."""
+    addresses = (f"127.0.0.1:{free_port()}", str(short_dir / "s"))
+    options = ("--http", addresses[0], "--http-socket", addresses[1], "--pidfile", short_dir / "pid", "--threads", "2")
+    with ExitStack() as stack:
+        instance = Penstock(*APP, *options, "--processes", "2")
+        for _ in range(times):
+            stack.callback(instance.clean)
+            old = instance.workers()
+            loads = [stack.enter_context(Load(one, kinds=("kept", "new"), ends_when_refused=True)) for one in addresses]
+            for load in loads:
+                load.more(10)
+            os.kill(instance.pid, signal.SIGKILL)
+            instance.wait_exit()
+            instance = Penstock(*APP, *options, "--processes", "2")
+            until("the old workers are gone", lambda: not any(map(is_alive, old)), 2.0)  # noqa: B023
+            for address in addresses:
+                assert get(address, "/hello").status == 200
+            for load in loads:
+                load.stop()
+        instance.stop()

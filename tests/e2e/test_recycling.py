@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.clients import get
-from tests.e2e.harness import APPS, Penstock, rss_bytes, until
+from tests.e2e.clients import Connection, get, request_bytes
+from tests.e2e.harness import APPS, Gate, Penstock, rss_bytes, until
 from tests.e2e.load import Load
 
 CASES = ("--http", "127.0.0.1:0", "--wsgi-file", str(APPS / "cases.py"), "--min-worker-lifetime", "0")
@@ -23,6 +23,23 @@ def application(environ, start_response):
         held.append(mmap.mmap(-1, 2 << 30))
     start_response("200 OK", [])
     return [b"%d" % len(held)]
+"""
+
+
+WAITS = """
+import os
+from urllib.parse import parse_qs
+inner = application
+def application(environ, start_response):
+    if environ["PATH_INFO"] != "/wait":
+        return inner(environ, start_response)
+    query = parse_qs(environ["QUERY_STRING"])
+    with open(query["started"][0], "w") as started:
+        started.write(f"{os.getpid()}\\n")
+    with open(query["go"][0], "rb", buffering=0) as go:
+        go.read(1)
+    start_response("200 OK", [])
+    return [b"waited"]
 """
 
 
@@ -102,3 +119,23 @@ def test_a_reload_that_ends_the_instance() -> None:
         instance.send(signal.SIGHUP)
         assert instance.wait_exit() == 0
         assert "exit-on-reload" in instance.log
+
+
+@pytest.mark.event("recycle")
+def test_a_request_in_flight_ends_in_the_worker_that_is_replaced(grows: tuple[str, ...], gate: Gate) -> None:
+    """The replacement serves first; the old worker stays for as long as its request takes, and no longer."""
+    app = Path(grows[3])
+    app.write_text(app.read_text() + WAITS)
+    options = ("--reload-on-rss", "64", "--mem-collector-freq", "1", "--threads", "2")
+    with Penstock(*grows, *options) as instance, Connection(instance.http) as connection:
+        (old,) = instance.workers()
+        connection.send(request_bytes("GET", gate.target))
+        assert gate.entered() == old
+        for _ in range(2):
+            get(instance.http, "/grow")
+        instance.wait_log(r"worker 1 \(pid: \d+\) is replaced \(reload-on-rss = 64 MB, and it has \d+ MB")
+        until("another one serves", lambda: get(instance.http).body == b"0")
+        assert old in instance.workers() and len(instance.workers()) == 2
+        gate.open()
+        assert connection.read().body == b"waited"
+        until("it is gone", lambda: old not in instance.workers())

@@ -5,18 +5,21 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from penstock.master.errors import StartError
+from penstock.master.errors import AddressInUse, StartError
 from penstock.master.sockets import (
+    BoundListener,
     _why_not_bound,
     bind,
     bind_all,
     bind_own,
     give_away,
     is_same_address,
+    patiently,
     remove_socket_file,
     resolve_owner,
 )
@@ -266,3 +269,38 @@ def test_link_in_the_place_of_a_new_socket_is_not_followed(short_dir: Path) -> N
     (short_dir / "a").symlink_to(precious)
     give_away(short_dir / "a", 33, 33)
     assert (precious.stat().st_uid, (short_dir / "a").lstat().st_uid) == (0, 33)
+
+
+@pytest.fixture
+def listener_in_use() -> Iterator[socket.socket]:
+    """Somebody who listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+def test_an_address_that_is_let_go_in_a_moment_is_waited_for(listener_in_use: socket.socket) -> None:
+    plan = listener_plan("127.0.0.1", listener_in_use.getsockname()[1])
+    tries = []
+
+    def bind_it() -> BoundListener:
+        tries.append(1)
+        if len(tries) == 3:
+            listener_in_use.close()
+        return bind(plan)
+
+    bound = patiently(bind_it)
+    assert len(tries) == 3
+    bound.close(remove=False)
+
+
+def test_an_address_that_stays_in_use_is_given_up(listener_in_use: socket.socket) -> None:
+    plan = listener_plan("127.0.0.1", listener_in_use.getsockname()[1])
+    times = iter((10.0, 11.0, 11.9, 12.0))
+    with pytest.raises(AddressInUse, match="probably another instance"):
+        patiently(lambda: bind(plan), lambda: next(times))
+    assert next(times, None) is None
+
+
+def test_what_waiting_does_not_cure_is_not_waited_for() -> None:
+    with pytest.raises(StartError):
+        patiently(lambda: bind(listener_plan("192.0.2.1", 1)), lambda: pytest.fail("the time was asked for"))

@@ -29,9 +29,9 @@ class FakeMachine(Machine):
         return {"root": 0, "www-data": 33}.get(name)
 
 
-def machine(cwd: Path | str, euid: int = 1000, somaxconn: int = 4096) -> FakeMachine:
+def machine(cwd: Path | str, euid: int = 1000, somaxconn: int = 4096, cpus: int = 3) -> FakeMachine:
     return FakeMachine(
-        cpus=3,
+        cpus=cpus,
         hostname="web1",
         cwd=str(cwd),
         euid=euid,
@@ -209,6 +209,14 @@ def test_engine_values(argv: list[str], field: str, value: object) -> None:
 @pytest.mark.parametrize(("text", "count"), [("auto", 3), ("7", 7)])
 def test_processes(text: str, count: int) -> None:
     assert plan("--processes", text).processes == count
+
+
+@pytest.mark.parametrize(
+    ("processes", "cpus", "threads"),
+    [("auto", 3, 4), ("1", 1, 4), ("1", 3, 12), ("1", 64, 16), ("2", 3, 6), ("8", 3, 2), ("5", 3, 3)],
+)
+def test_threads_by_cpus(processes: str, cpus: int, threads: int) -> None:
+    assert plan("--processes", processes, "--threads", "auto", cpus=cpus).engine.threads == threads
 
 
 def test_a_backlog_above_the_systems_is_lowered_and_said() -> None:
