@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import sysconfig
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -168,6 +169,17 @@ def test_a_lock_is_free_when_its_holder_was_killed() -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         assert ask(instance.http, "uwsgi.lock(), uwsgi.unlock()") == "(None, None)"
+
+
+def test_a_lock_lets_one_thread_of_one_worker_in_at_a_time(instance: Penstock, short_dir: Path) -> None:
+    counter = short_dir / "counter"
+    counter.write_text("0")
+    threads = [threading.Thread(target=ask, args=(instance.http, f"count_up({str(counter)!r}, 50)")) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert counter.read_text() == "200"
 
 
 def test_reload_and_stop() -> None:

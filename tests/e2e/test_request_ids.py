@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.clients import Connection, get, uwsgi_request
-from tests.e2e.harness import APPS, ROOT, Penstock
+from tests.e2e.harness import APPS, ROOT, Nginx, Penstock
 
 MADE = re.compile(r"[0-9a-f]{32}")
 PARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-01")
@@ -140,6 +140,23 @@ def test_json_has_the_id_that_the_app_has(short_dir: Path) -> None:
         told = json.loads(line)
         assert told["request_id"] == told["trace_id"] == environ["HTTP_X_REQUEST_ID"]
         assert told["queue_micros"] >= 0 and told["app_micros"] > 0 and told["status"] == 200
+
+
+@pytest.mark.option("request-id", "trusted-proxies")
+def test_the_id_of_nginx_is_taken_as_the_guide_says(named: Penstock) -> None:
+    guide = (ROOT / "docs" / "guides" / "request-ids.md").read_text()
+    proxied, passed = re.findall(r"^(?:proxy_set_header|uwsgi_param) .* [$]request_id;", guide, re.M)
+    site = (
+        "add_header X-Seen $request_id always;"
+        f"location /proxied {{ {proxied} proxy_pass http://{named.http}; }}"
+        f"location /passed {{ include /etc/nginx/uwsgi_params; {passed} uwsgi_pass {named.uwsgi}; }}"
+    )
+    with Nginx(site) as nginx:
+        for target in ("/proxied", "/passed"):
+            response = get(nginx.address, target, {"X-Request-ID": "forged"})
+            told = response.header("X-Seen")
+            assert told is not None and MADE.fullmatch(told)
+            assert json.loads(response.body)["HTTP_X_REQUEST_ID"] == told
 
 
 @pytest.mark.option("request-id")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from pathlib import Path
 from urllib.parse import unquote
 
 import uwsgi
@@ -28,6 +29,19 @@ def guarded(value):
 @uwsgidecorators.thread
 def aside(done):
     done.set()
+
+
+def count_up(path, times):
+    """Read a number, write the next one: what is lost without a lock."""
+    for _ in range(times):
+        uwsgi.lock()
+        try:
+            number = int(Path(path).read_text())
+            os.sched_yield()
+            Path(path).write_text(str(number + 1))
+        finally:
+            uwsgi.unlock()
+    return os.getpid()
 
 
 def wait_for(probe, deadline_s=20.0):
