@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from penstock.commands import COMMANDS
+from penstock.commands import AS_OPTIONS, COMMANDS
 from penstock.commands import find as find_command
 from penstock.config.argv import Given, Positional, Word, parse_argv
 from penstock.config.environment import parse_environment
@@ -79,7 +79,8 @@ def _run(words: list[str]) -> int:
     parsed = parse_argv(words)
     command = _command_option(parsed)
     if command is not None and command.option is not None:
-        return _command(command.option.name, _arguments(command, parsed))
+        name = command.option.name
+        return _command(name, [*AS_OPTIONS.get(name, ()), *_arguments(command, parsed)])
     environ = dict(os.environ)
     if not words and not parse_environment(environ):
         from penstock.commands.help import SHORT_USAGE
@@ -140,9 +141,10 @@ def _serve(parsed: Sequence[Word], environ: Mapping[str, str]) -> int:
     machine = Machine.here()
     sources = Sources(parsed, environ, surroundings, FileReader(surroundings.cwd))
 
-    def reread() -> Plan:
+    def reread(note: Callable[[str], None]) -> Plan:
         settings = load(replace(sources, is_reload=True))
-        _print_findings(settings.findings)
+        for finding in settings.findings:
+            note(f"{finding.level}: {finding}")
         return resolve(settings, machine)
 
     try:
@@ -162,7 +164,7 @@ def _serve(parsed: Sequence[Word], environ: Mapping[str, str]) -> int:
     return _hand_over(plan, reread)
 
 
-def _hand_over(plan: Plan, reread: Callable[[], Plan]) -> int:
+def _hand_over(plan: Plan, reread: Callable[[Callable[[str], None]], Plan]) -> int:
     # Imported late: a wrong configuration is reported even where the engine can not be loaded.
     from penstock.commands.serve import serve
 

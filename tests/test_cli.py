@@ -16,9 +16,9 @@ import pytest
 import penstock
 from penstock.cli import main
 from penstock.commands import COMMANDS, find
-from penstock.commands.control import _read_pid
 from penstock.commands.describe import details
 from penstock.commands.help import overview
+from penstock.commands.target import read_pid
 from penstock.options.table import OPTIONS
 
 ROOT = Path(__file__).parent.parent
@@ -245,7 +245,7 @@ def test_the_signal_reaches_the_master(tmp_path: Path, command: str, number: sig
 
 
 def test_usage_of_the_commands() -> None:
-    assert "usage: penstock reload [--wait] PIDFILE" in run("reload").stderr
+    assert "usage: penstock reload [--no-wait] [--timeout SECONDS]" in run("reload").stderr
     assert run("stop", "a", "b").returncode == 1
     assert "usage: penstock connect-and-read ADDRESS" in run("connect-and-read").stderr
     assert "needs a value" in run("--reload").stderr
@@ -253,7 +253,7 @@ def test_usage_of_the_commands() -> None:
 
 def test_pid_1_is_a_master_only_where_it_is_one(tmp_path: Path) -> None:
     (tmp_path / "p").write_text("1234")
-    assert _read_pid(str(tmp_path / "p")) == 1234
+    assert read_pid(str(tmp_path / "p")) == 1234
 
 
 def serve_once(listener: socket.socket, text: bytes) -> threading.Thread:

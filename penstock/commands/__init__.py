@@ -33,6 +33,10 @@ COMMANDS: dict[str, str] = {
 """Name -> module."""
 
 
+AS_OPTIONS: dict[str, tuple[str, ...]] = {"reload": ("--no-wait",)}
+"""What goes with a command that is typed as uWSGI's option: `--reload` returns at once."""
+
+
 class Command(Protocol):
     """What a command module offers."""
 

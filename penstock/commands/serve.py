@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
+from penstock.master.rereading import Reread
 from penstock.master.start import start
 from penstock.plan.types import Plan
 
 
-def serve(plan: Plan, reread: Callable[[], Plan]) -> int:
+def serve(plan: Plan, reread: Reread) -> int:
     """Serve until told to stop, and return the exit status.
 
     0 for an orderly end, 1 for a configuration or bind error, 22 if there is no app. `reread` makes the plan that a

@@ -9,7 +9,8 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 
-from penstock.commands.control import NO_FILE, Refused, fail, send, stop_and_wait
+from penstock.commands.control import fail, seconds, send, stop_and_wait
+from penstock.commands.target import Refused
 
 SUMMARY = "tell a running instance to stop; with --wait, return when it has (3: not within --timeout)"
 USAGE = "[--wait] [--timeout SECONDS] [--now] PIDFILE"
@@ -22,7 +23,7 @@ def run(arguments: Sequence[str]) -> int:
         for word in words:
             option, equals, value = word.partition("=")
             if option == "--timeout":
-                waits, timeout_s = True, _seconds(value if equals else next(words, ""))
+                waits, timeout_s = True, seconds(value if equals else next(words, ""))
             elif word == "--wait":
                 waits = True
             elif word != "--now":
@@ -31,14 +32,3 @@ def run(arguments: Sequence[str]) -> int:
         return stop_and_wait(rest, number, timeout_s) if waits else send("stop", rest, number)
     except Refused as refused:
         return fail(refused.status, str(refused))
-
-
-def _seconds(text: str) -> float:
-    """Read the value of --timeout."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < 1e9:
-        raise Refused(NO_FILE, f"--timeout = {text or 'nothing'} is not a number of seconds, as 30 or 0.5")
-    return seconds

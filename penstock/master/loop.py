@@ -30,13 +30,14 @@ from penstock.master.fleet import Fleet, Rules, WorkerHandle, slots_for, to_json
 from penstock.master.gates import shortest
 from penstock.master.generation_link import GenerationLink, WorkerLink, memory_file, start_document
 from penstock.master.load import LOAD_INTERVAL_S, LiveWorker, LoadMeter, handed_over
-from penstock.master.logs import Logs, fixed_log_parts
+from penstock.master.logs import Logs
 from penstock.master.notify import Supervisor
 from penstock.master.policy import new_fleet, step
 from penstock.master.privileges import Identity
 from penstock.master.probes import Look, Probes
 from penstock.master.processes import BOOT, FIRST_HIGH_FD, STACKS_SIGNAL, ProcessRef, spawn_generation
 from penstock.master.programs import Programs, running_pid
+from penstock.master.rereading import NotReread, Reread, needs_restart, reread
 from penstock.master.signals import SignalReader, name_of
 from penstock.master.sockets import BoundListener, bind_all, is_same_address
 from penstock.master.supervision import is_healthy
@@ -77,7 +78,7 @@ class Belongings:
     """What a master is given: what was made before privileges were dropped, and its surroundings."""
 
     plan: Plan
-    reread: Callable[[], Plan]
+    reread: Reread
     layout: Layout
     listeners: tuple[BoundListener, ...]
     starter: Starter
@@ -116,6 +117,8 @@ class Master:
         """Sums of the workers that are gone, by worker id."""
         self._suspects: set[tuple[int, int, int, int]] = set()
         """Threads over the limit at the last look: generation, slot, thread, since."""
+        self._notes: list[str] = []
+        """What is to be said about the reload that is going on, beside its outcome."""
         self._touch = TouchWatch(given.plan.touch_reload)
         self._touch_reopen = TouchWatch(given.plan.log.touch_reopen)
         self._touch_rotate = TouchWatch(given.plan.log.touch_rotate)
@@ -506,11 +509,11 @@ class Master:
             case "stats":
                 server.finish(client.number, {**done, "stats": document(self.view())})
             case "reload":
-                timeout_s = request.get("timeout_s", 0)
-                if not isinstance(timeout_s, int | float) or not 0 <= timeout_s < 1e9:
-                    server.finish(client.number, {"ok": False, "status": 1, "reason": "timeout_s must be seconds"})
+                limit_s = request.get("limit_s", 0)
+                if not isinstance(limit_s, int | float) or not 0 <= limit_s < 1e9:
+                    server.finish(client.number, {"ok": False, "status": 1, "reason": "limit_s must be seconds"})
                 elif request.get("wait"):
-                    self.take(ev.ReloadRequested("reload command", client.number, float(timeout_s)))
+                    self.take(ev.ReloadRequested("reload command", client.number, float(limit_s)))
                 else:
                     self.take(ev.ReloadRequested("reload command"))
                     server.finish(client.number, done)
@@ -624,22 +627,30 @@ class Master:
         if action.reread:
             # Before anything is said about the reload. uWSGI needs log-reopen for it.
             self.reopen_logs(is_asked=False)
-        try:
-            plan = self._given.reread() if action.reread else self._plan
-        except Exception as error:
-            # Whatever is wrong with the new configuration: what runs is not touched.
-            self.take(ev.ImportFailed(number, f"the configuration could not be read again: {error}", status=1))
-            return
+        self._notes = []
+        plan = self._plan
+        if action.reread:
+            try:
+                plan = reread(self._given.reread, self._note)
+            except NotReread as error:
+                self._log(str(error))
+                self.take(ev.ImportFailed(number, error.reason, error.more, status=1, logged=True))
+                return
         try:
             listeners = self._listeners_for(plan)
         except StartError as error:
             self.take(ev.ImportFailed(number, str(error), status=1))
             return
         if action.reread:
-            self._warn_of_fixed_parts(plan)
+            # Against the first plan: that one was carried out.
+            changed = needs_restart(self._given.plan, plan)
+            if changed:
+                self._note(
+                    f"*** a reload can not change {', '.join(changed)}: stop and start the instance for that ***"
+                )
             for note in plan.notes:
                 if note not in self._plan.notes:
-                    log.write(note)
+                    self._note(note)
         try:
             link = self._launch(action, plan, listeners)
         except OSError as error:
@@ -752,6 +763,7 @@ class Master:
             return
         answer: dict[str, Any] = {"ok": action.ok, "status": 0 if action.ok else EXIT_RELOAD_FAILED}
         answer |= {"generation": action.generation, "reason": action.reason, "error": action.error}
+        answer["notes"] = self._notes
         for ticket in action.tickets:
             self._control.finish(ticket, answer)
 
@@ -809,7 +821,7 @@ class Master:
                 had = (same.plan.mode, same.plan.owner, same.plan.tuning)
                 if had != (wanted.mode, wanted.owner, wanted.tuning):
                     what = "its mode, owner and socket options"
-                    log.write(f"*** {same.name} keeps {what} until the instance is started anew ***")
+                    self._note(f"*** {same.name} keeps {what} until the instance is started anew ***")
                 found[index] = replace(same, plan=wanted)
                 if wanted.backlog:
                     same.socket.listen(wanted.backlog)
@@ -843,12 +855,10 @@ class Master:
                     kept.give_up(self._given.supervisor, one)
                     one.close(remove=True)
 
-    def _warn_of_fixed_parts(self, plan: Plan) -> None:
-        # Against the first plan: that one was carried out.
-        before, wanted = fixed_parts(self._given.plan), fixed_parts(plan)
-        changed = [name for name in before if before[name] != wanted[name]]
-        if changed:
-            log.write(f"*** a reload can not change {', '.join(changed)}: stop and start the instance for that ***")
+    def _note(self, text: str) -> None:
+        """Say something about the reload that is going on, to whoever waits for it too."""
+        self._notes.append(text)
+        self._log(text)
 
     # --- what the instance tells
 
@@ -926,25 +936,3 @@ def mountpoints(plan: Plan) -> tuple[str, ...]:
     """List where the apps are mounted, by their ids."""
     first = ("",) * plan.engine.mounting.first_id
     return (*first, *(mount.point for mount in plan.app.mounts)) or ("",)
-
-
-def fixed_parts(plan: Plan) -> dict[str, object]:
-    """Take what a reload can not change out of a plan: option -> what it came to."""
-    fixed: dict[str, object] = {
-        name: getattr(plan, name) for name in ("pidfile", "pidfile2", "daemonize", "logto", "uid", "gid", "umask")
-    }
-    fixed |= {"safe-pidfile": plan.safe_pidfiles[:1], "safe-pidfile2": plan.safe_pidfiles[1:]}
-    limits = plan.limits
-    fixed |= {"limit-as": limits.address_space_bytes, "limit-nproc": limits.processes, "max-fd": limits.open_files}
-    fixed |= {"prio": limits.nice, "master-fifo": plan.asking.fifos}
-    fixed |= {"add-gid": plan.groups.more, "no-initgroups": plan.groups.takes_users}
-    fixed |= {"master-as-root": plan.groups.master_stays_root, "drop-after-apps": plan.groups.imports_as_root}
-    fixed |= fixed_log_parts(plan.log)
-    for point in ("asap", "pre-jail", "post-jail", "in-jail", "as-root", "as-user", "master-start"):
-        done = [(one.action, one.argument) for one in plan.hooks.at(point)]
-        fixed |= {f"hook-{point}": done} | ({f"exec-{point}": done} if point != "master-start" else {})
-    # Where it was written may change.
-    for name in ("stats", "admin"):
-        listener = getattr(plan, name)
-        fixed[name] = listener and replace(listener, mode=None, owner=None, name="", origin="")
-    return fixed

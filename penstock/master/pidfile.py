@@ -106,6 +106,22 @@ def is_instance(pid: int) -> bool:
     return _program(words) == "penstock"
 
 
+def master_of(pid: int) -> int:
+    """Find the master above a worker or a generation; 0 for another process."""
+    for _ in range(2):
+        try:
+            with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+                status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+        except OSError:
+            return 0
+        if status.get("Name") not in (NAMES["worker"], NAMES["generation"]):
+            return 0
+        pid = int(status.get("PPid", 0))
+        if is_instance(pid):
+            return pid
+    return 0
+
+
 def _program(words: list[str]) -> str:
     """Name what a command line runs: the program itself, or the script or module of a Python."""
     if words and os.path.basename(words[0]) == "penstock":

@@ -463,7 +463,10 @@ class _Turn(Ending, Rollback, Gates, Supervised):
         self.do(act.NotifySupervisor("ready", f"a reload failed, {keeps}: {reason}"))
         if tickets:
             number = serving.number if serving else 0
-            self.do(act.AnswerReload(tickets, number, ok=False, reason=f"{reason}; {keeps}", error=traceback))
+            # What to do about it may follow in lines of its own.
+            first, newline, rest = reason.partition("\n")
+            more = newline + rest
+            self.do(act.AnswerReload(tickets, number, ok=False, reason=f"{first}; {keeps}{more}", error=traceback))
         self.abandon(one, leaving)
         if serving is not None and not serving.pid:
             failures = self.fleet.replacement_failures + 1

@@ -26,6 +26,7 @@ from penstock.master.logs import Logs
 from penstock.master.loop import Belongings, Master
 from penstock.master.notify import Supervisor, Told
 from penstock.master.pidfile import PidFile
+from penstock.master.rereading import Reread
 from penstock.master.signals import SignalReader
 from penstock.master.sockets import BoundListener, bind_all, bind_own, patiently
 from penstock.observe.scoreboard import Layout
@@ -40,7 +41,7 @@ EXIT_FAILURE = 1
 
 def start(
     plan: Plan,
-    reread: Callable[[], Plan],
+    reread: Reread,
     catalogue: Callable[[], dict[str, Any]],
     boot: Path = processes.BOOT,
 ) -> int:
@@ -112,7 +113,7 @@ class _Made:
 
 def _start(
     plan: Plan,
-    reread: Callable[[], Plan],
+    reread: Reread,
     catalogue: Callable[[], dict[str, Any]],
     boot: Path,
     parent: daemon.ParentPipe | None,
@@ -151,7 +152,7 @@ def _tell_failure(supervisor: Supervisor, error: StartError) -> None:
 
 def _run(
     plan: Plan,
-    reread: Callable[[], Plan],
+    reread: Reread,
     catalogue: Callable[[], dict[str, Any]],
     boot: Path,
     starter: daemon.Starter,
@@ -181,7 +182,7 @@ def _run(
 
 def _prepare(
     plan: Plan,
-    reread: Callable[[], Plan],
+    reread: Reread,
     catalogue: Callable[[], dict[str, Any]],
     boot: Path,
     starter: daemon.Starter,

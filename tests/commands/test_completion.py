@@ -145,7 +145,7 @@ def test_options_commands_and_values(shell: str, script: Callable[[str], Path], 
     assert set(complete("penstock completion ")) == {"bash", "fish", "zsh"}
     assert complete("penstock help proce") == ["processes"]
     assert "site.ini" in complete("penstock reload si")
-    assert complete("penstock reload --w") == ["--wait"]
+    assert complete("penstock reload --no") == ["--no-wait"]
     assert set(complete("penstock check --js")) == {"--js", "--json"}
     assert "--processes" in complete("penstock check site.ini --proc")
     assert [word.rstrip("/") for word in complete("penstock check --chdir si")] == ["sitedir"]
@@ -179,7 +179,7 @@ def test_zsh(line: str, completed: str, script: Callable[[str], Path], folder: P
 
 
 def test_every_command_is_offered_what_its_usage_says() -> None:
-    assert arguments_of("reload") == Arguments(("--wait",), files=True, options=False)
+    assert arguments_of("reload") == Arguments(("--no-wait", "--timeout", "--pid"), files=True, options=False)
     assert arguments_of("completion") == Arguments(("bash", "zsh", "fish"), files=False, options=False)
     assert arguments_of("version") == Arguments((), files=False, options=False)
     check = arguments_of("check")

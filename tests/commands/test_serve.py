@@ -12,7 +12,7 @@ sys.path.insert(0, sys.argv[1])
 sys.modules["penstock._engine"] = None
 from penstock.commands.serve import serve
 from tests.master.plans import make_plan
-sys.exit(serve(make_plan("x"), lambda: make_plan("x")))
+sys.exit(serve(make_plan("x"), lambda note: make_plan("x")))
 """
 
 

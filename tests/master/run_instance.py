@@ -20,4 +20,4 @@ def read_plan() -> Plan:
 
 
 if __name__ == "__main__":
-    sys.exit(start(read_plan(), read_plan, catalogue, BOOT))
+    sys.exit(start(read_plan(), lambda note: read_plan(), catalogue, BOOT))
