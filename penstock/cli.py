@@ -11,21 +11,20 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from penstock.commands import AS_OPTIONS, COMMANDS
 from penstock.commands import find as find_command
 from penstock.config.argv import Given, Positional, Word, parse_argv
-from penstock.config.environment import parse_environment
-from penstock.config.files import FileReader
+from penstock.config.environment import TAKE_OVER, parse_environment
 from penstock.config.findings import ConfigError, ConfigExit, Finding
-from penstock.config.load import Sources, load
+from penstock.config.load import load
 from penstock.config.pairs import kind_of
 from penstock.config.settings import Settings
-from penstock.config.surroundings import NowhereError, Surroundings
-from penstock.plan.machine import Machine
+from penstock.config.surroundings import NowhereError
+from penstock.plan.begun import Begun
 from penstock.plan.resolve import PlanError, resolve
-from penstock.plan.types import Plan
+from penstock.plan.types import InheritedSocket, Plan
 from penstock.values import replace
 
 CONFIG_ERROR = 1
@@ -71,6 +70,8 @@ def _command(name: str, arguments: Sequence[str]) -> int:
 
 
 def _run(words: list[str]) -> int:
+    if asked := os.environ.pop(TAKE_OVER, ""):
+        return _take_over(words, asked)
     if words and words[0] in COMMANDS:
         return _command(words[0], words[1:])
     if words and (meant := _command_meant(words[0])) is not None:
@@ -132,27 +133,21 @@ def _settings_of(command: Given, parsed: Iterable[Word]) -> list[str]:
     return [word for one in given[-1:] for word in ("--timeout", one.value or "")]
 
 
-def _serve(parsed: Sequence[Word], environ: Mapping[str, str]) -> int:
+def _serve(parsed: Sequence[Word], environ: Mapping[str, str], inherited: Sequence[InheritedSocket] = ()) -> int:
+    """Serve; `inherited` are sockets that are there beside those of the environment."""
     try:
-        surroundings = Surroundings.here()
+        begun = Begun.here(parsed, environ)
     except NowhereError as error:
         _say(f"error: {error}")
         return CONFIG_ERROR
-    machine = Machine.here()
-    sources = Sources(parsed, environ, surroundings, FileReader(surroundings.cwd))
-
-    def reread(note: Callable[[str], None]) -> Plan:
-        settings = load(replace(sources, is_reload=True))
-        for finding in settings.findings:
-            note(f"{finding.level}: {finding}")
-        return resolve(settings, machine)
-
+    if inherited:
+        begun = replace(begun, machine=replace(begun.machine, inherited=tuple(inherited)))
     try:
-        settings = load(sources)
+        settings = load(begun.sources)
         _announce(settings)
         if settings.given("get"):
             return _get(settings)
-        plan = resolve(settings, machine)
+        plan = resolve(settings, begun.machine)
     except ConfigExit as end:
         _print_lines(end.output)
         _print_findings(end.findings)
@@ -161,14 +156,26 @@ def _serve(parsed: Sequence[Word], environ: Mapping[str, str]) -> int:
         return _refuse(error.findings, CONFIG_ERROR)
     except PlanError as error:
         return _refuse(error.findings, error.exit_status)
-    return _hand_over(plan, reread)
+    return _hand_over(plan, begun)
 
 
-def _hand_over(plan: Plan, reread: Callable[[Callable[[str], None]], Plan]) -> int:
+def _hand_over(plan: Plan, begun: Begun) -> int:
     # Imported late: a wrong configuration is reported even where the engine can not be loaded.
     from penstock.commands.serve import serve
 
-    return serve(plan, reread)
+    return serve(plan, begun.reread, begun.to_json())
+
+
+def _take_over(words: Sequence[str], asked: str) -> int:
+    """Go on with the instance of another program of this process, which is being upgraded; or say whether that goes."""
+    from penstock.commands import take_over
+
+    parsed, environ = parse_argv(words), dict(os.environ)
+    return take_over.run(
+        asked,
+        lambda document: Begun.from_json(document, parsed, environ),
+        lambda sockets: _serve(parsed, environ, sockets),
+    )
 
 
 def _announce(settings: Settings) -> None:

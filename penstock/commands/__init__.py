@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "schema": "penstock.commands.schema",
     "show": "penstock.commands.show",
     "stop": "penstock.commands.stop",
+    "upgrade": "penstock.commands.upgrade",
     "version": "penstock.commands.version",
 }
 """Name -> module."""

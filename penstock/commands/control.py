@@ -46,10 +46,13 @@ def signal_master(target: Target, number: signal.Signals) -> int:
     return OK
 
 
-def ask(name: str, arguments: Sequence[str]) -> int:
-    """Ask the master of a pid file for `name`, show what it says, and return its status when it is done."""
+def ask(name: str, arguments: Sequence[str], wait: bool = True) -> int:
+    """Ask the master of a pid file for `name`, show what it says, and return its status when it is done.
+
+    Without `wait` that is when it has heard.
+    """
     try:
-        answer = request(_target(name, arguments).pid, name, progress=say, wait=True)
+        answer = request(_target(name, arguments).pid, name, progress=say, wait=wait)
     except Refused as refused:
         return fail(refused.status, str(refused))
     except ControlError as error:

@@ -17,6 +17,9 @@ from penstock.options.table import BY_NAME
 PREFIXES = ("UWSGI_", "PENSTOCK_")
 """In the order in which they are read: the last one wins."""
 
+TAKE_OVER = "PENSTOCK_TAKE_OVER"
+"""How a master that upgrades itself tells the new program of its state."""
+
 NOT_OPTIONS = frozenset(
     {
         "UWSGI_RELOADS",
@@ -27,6 +30,7 @@ NOT_OPTIONS = frozenset(
         "UWSGI_BROODLORD_NUM",
         "UWSGI_JAIL_PID",
         "UWSGI_ORIGINAL_PROC_NAME",
+        TAKE_OVER,
     }
 )
 """What uWSGI keeps for itself."""

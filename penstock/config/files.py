@@ -45,11 +45,15 @@ class ConfigFile:
 class FileReader:
     """Opens files relative to the directory that the command was started in; standard input is `-` and read once."""
 
-    def __init__(self, cwd: str, *, runs_commands: bool = True) -> None:
-        """`runs_commands` of False refuses `exec://`, for looking at a configuration without trusting it."""
+    def __init__(self, cwd: str, *, runs_commands: bool = True, standard_input: str | None = None) -> None:
+        """`runs_commands` of False refuses `exec://`, for looking at a configuration without trusting it.
+
+        `standard_input` is what was read from there already.
+        """
         self._cwd = cwd
         self._runs_commands = runs_commands
-        self._standard_input: str | None = None
+        self.standard_input = standard_input
+        """What was read from there; None if it was not."""
 
     def _path(self, name: str) -> str:
         return os.path.join(self._cwd, name)
@@ -95,9 +99,9 @@ class FileReader:
         unchanged when the value is used as a path.
         """
         if name == STANDARD_INPUT:
-            if self._standard_input is None:
-                self._standard_input = _decode(read_all(sys.stdin.buffer))
-            return ConfigFile(name, "", 0, self._standard_input)
+            if self.standard_input is None:
+                self.standard_input = _decode(read_all(sys.stdin.buffer))
+            return ConfigFile(name, "", 0, self.standard_input)
         if has_scheme(name):
             from penstock.config import schemes
 

@@ -192,6 +192,21 @@ class LookForProgram:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckUpgrade:
+    """Try whether the Penstock that is installed now can take over; answered by UpgradeChecked."""
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUpCheck:
+    """End that trial; it will be answered as one that failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """Become the Penstock that is installed now; answered by Upgraded, or UpgradeFailed."""
+
+
+@dataclass(frozen=True, slots=True)
 class CloseListeners:
     """Close the master's own copies of the listening sockets."""
 
@@ -226,6 +241,9 @@ Action: TypeAlias = (
     | StartProgram
     | SignalProgram
     | LookForProgram
+    | CheckUpgrade
+    | GiveUpCheck
+    | Upgrade
     | CloseListeners
     | Exit
 )

@@ -14,11 +14,14 @@ import os
 import selectors
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock.master.sockets import bind_path, give_away
+
+if TYPE_CHECKING:
+    from penstock.master.luggage import Luggage, Unpacked
 
 MOST_CLIENTS = 32
 BACKLOG = 128
@@ -69,6 +72,25 @@ class ControlServer:
         self._clients: dict[int, Client] = {}
         self._last_number = 0
         selector.register(listener, selectors.EVENT_READ, self._accept)
+
+    def pack(self, luggage: Luggage) -> dict[str, Any]:
+        """Pack everything for an upgrade, with the clients that wait for something."""
+        clients = [
+            [each.number, luggage.take(each.connection.fileno()), each.incoming.decode("latin-1"),
+             each.outgoing.decode("latin-1"), each.waiting]
+            for each in self._clients.values()
+        ]  # fmt: skip
+        listener = luggage.take(self._listener.fileno())
+        return {"listener": listener, "path": str(self.path), "last": self._last_number, "clients": clients}
+
+    def unpack(self, packed: Mapping[str, Any], unpacked: Unpacked) -> None:
+        """Go on with the clients that `pack` has packed."""
+        self._last_number = packed["last"]
+        for number, fd, incoming, outgoing, waiting in packed["clients"]:
+            client = self._join(unpacked.socket(fd), number)
+            client.incoming, client.outgoing = incoming.encode("latin-1"), outgoing.encode("latin-1")
+            client.waiting = waiting
+            self._flush(client)
 
     def next_deadline(self) -> float | None:
         """Tell when `expire` should be called next."""
@@ -125,9 +147,13 @@ class ControlServer:
                 return
             self._drop(min(idle, key=lambda one: one.deadline))
         self._last_number += 1
-        client = Client(connection, self._last_number, self._clock() + PATIENCE_S)
-        self._clients[client.number] = client
+        self._join(connection, self._last_number)
+
+    def _join(self, connection: socket.socket, number: int) -> Client:
+        client = Client(connection, number, self._clock() + PATIENCE_S)
+        self._clients[number] = client
         self._selector.register(connection, client.events, lambda events: self._ready(client, events))
+        return client
 
     def _ready(self, client: Client, events: int) -> None:
         if events & selectors.EVENT_WRITE:

@@ -325,6 +325,40 @@ class RollbackRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class UpgradeRequested:
+    """Somebody wants the master to go on as the Penstock that is installed now."""
+
+    source: str
+    ticket: int | None = None
+    """Names the client that waits for the end of the upgrade."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeChecked:
+    """The program that is installed now has been tried."""
+
+    ok: bool
+    said: str
+    """Its version, or why it can not take over."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeFailed:
+    """The program could not be executed, and the old one goes on."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Upgraded:
+    """This is the new program: it has everything that the old one had."""
+
+    before: str
+    """The version that handed over."""
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time passed; some of the fleet's timers may be due."""
 
@@ -362,5 +396,9 @@ Event: TypeAlias = (
     | ProgramTouched
     | AnswersCounted
     | RollbackRequested
+    | UpgradeRequested
+    | UpgradeChecked
+    | UpgradeFailed
+    | Upgraded
     | Tick
 )

@@ -10,14 +10,19 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from penstock.master import events as ev
+
+if TYPE_CHECKING:
+    from penstock.master.luggage import Luggage
 
 MODE = 0o600
 
 COMMANDS: dict[str, ev.Event] = {
     "+": ev.WorkersRequested(1, "master-fifo"),
     "-": ev.WorkersRequested(-1, "master-fifo"),
+    "f": ev.UpgradeRequested("master-fifo"),
     "c": ev.WorkersReload("chain reload", chain=True),
     "C": ev.SleepRequested("master-fifo"),
     "p": ev.Signal("SIGTSTP"),
@@ -29,13 +34,13 @@ COMMANDS: dict[str, ev.Event] = {
     "w": ev.WorkersReload("reload of the workers"),
     "W": ev.WorkersReload("reload of the workers"),
 }
-"""R and W are gentle here too: nothing is gained by cutting requests."""
+"""f makes a new master out of the program as it is now, as in uWSGI, but in the same process. R and W are gentle here
+too: nothing is gained by cutting requests."""
 
 NOT_HERE = {
     "E": "there is no Emperor here",
     "B": "there are no broodlords here",
     "S": "there are no subscriptions here",
-    "f": "there is one master here",
     "P": "pid files are written once, at the start",
 }
 """Commands of uWSGI for what Penstock does not have, and why nothing happens."""
@@ -87,6 +92,14 @@ class MasterFifo:
             elif not letter.isspace():
                 self._log(f"master-fifo: {letter!r} is no command and is ignored")
         return found
+
+    def pack(self, luggage: Luggage) -> dict[str, Any]:
+        """Pack everything for an upgrade."""
+        return {"paths": self._paths, "fds": [luggage.take(fd) for fd in self._fds], "active": self._active}
+
+    def unpack(self, packed: Mapping[str, Any]) -> None:
+        """Go on with what `pack` has packed."""
+        self._paths, self._fds, self._active = list(packed["paths"]), list(packed["fds"]), packed["active"]
 
     def close(self) -> None:
         """Remove them, if they are still ours."""

@@ -45,17 +45,24 @@ TimerKind = Literal[
     "extend",
     "gate",
     "overdue",
+    "check",
 ]
 """kill: a worker's time is over. gone: a worker closed its pair and nobody reported its end. respawn: the back-off of a
 worker id is over. recycle: a worker has reached its shortest lifetime. age: it has reached its longest one. end: a
 generation's process should have left. replace: try again to replace a generation whose process died. importing: say
 that a start still lasts. drain: `drain-delay` is over. watch: a new generation has stood its watch. program: start a
 program, or look whether it runs. program-kill: its time to leave is over. extend: tell the supervisor that a start
-still lasts. gate: a worker should have passed its gates. overdue: a generation should serve."""
+still lasts. gate: a worker should have passed its gates. overdue: a generation should serve. check: the trial of
+a new Penstock takes too long."""
 
 ProgramState = Literal["pending", "sought", "running", "elsewhere", "waiting", "stopping", "killed"]
 """pending: not begun, because old ones still leave. sought: its pid file is being looked at. running: a child of the
 master. elsewhere: it runs by itself, as its pid file says or soon will. waiting: a pause before it is started again."""
+
+
+UpgradeState = Literal["", "wanted", "checking", "checked", "going"]
+"""wanted: it begins when nothing else goes on. checking: the new program is being tried. checked: it could take over,
+and does when nothing else goes on. going: it takes over now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +262,9 @@ class Fleet:
     programs: tuple[Program, ...] = ()
     last_program: int = 0
     """The newest program's number."""
+    upgrade: UpgradeState = ""
+    upgrade_tickets: tuple[int, ...] = ()
+    """Who waits for it."""
 
     @property
     def is_leaving(self) -> bool:
@@ -334,4 +344,5 @@ def from_json(value: Any) -> Fleet:
     )
     known["tickets"] = tuple(known["tickets"])
     known["queued_tickets"] = tuple(known["queued_tickets"])
+    known["upgrade_tickets"] = tuple(known["upgrade_tickets"])
     return Fleet(**known)

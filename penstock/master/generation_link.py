@@ -10,14 +10,16 @@ import json
 import os
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from penstock.master.luggage import HandoverError, Luggage, Unpacked
 from penstock.master.privileges import Identity
 from penstock.master.processes import ProcessRef
 from penstock.master.sockets import BoundListener
-from penstock.observe.scoreboard import Scoreboard
-from penstock.plan.types import Plan, to_json_value
+from penstock.observe.scoreboard import Layout, Scoreboard
+from penstock.plan.types import Plan, from_json_value, to_json_value
+from penstock.values import asdict
 
 MESSAGE_BYTES = 1 << 20
 """More than any datagram that fits into a socket's buffer."""
@@ -57,6 +59,19 @@ class WorkerLink:
         """Take what the worker has sent, and tell whether its end is still open."""
         messages, is_open = _receive(self.control)
         return [message.decode("utf-8", "replace") for message in messages], is_open
+
+    def pack(self, luggage: Luggage) -> list[int]:
+        """Pack everything for an upgrade."""
+        reference = luggage.take(self.process.fileno()) if self.process is not None else -1
+        return [self.worker, self.slot, luggage.take(self.control.fileno()), self.pid, reference]
+
+    @classmethod
+    def unpack(cls, packed: Sequence[int], unpacked: Unpacked) -> WorkerLink:
+        """Make what `pack` has packed."""
+        worker, slot, control, pid, reference = packed
+        link = cls(worker, slot, unpacked.socket(control))
+        link.process = ProcessRef.adopt(pid, reference) if pid else None
+        return link
 
     def close(self) -> None:
         """Give back what belongs to a worker that is gone."""
@@ -108,6 +123,40 @@ class GenerationLink:
             for fd in descriptors:
                 os.close(fd)
         return True
+
+    def pack(self, luggage: Luggage) -> dict[str, Any]:
+        """Pack everything for an upgrade, once nothing waits to be sent.
+
+        Raises:
+            HandoverError: something does.
+        """
+        if not self.flush():
+            raise HandoverError(f"generation {self.number} (pid: {self.pid}) does not read what it is told")
+        return {
+            "number": self.number,
+            "plan": to_json_value(self.plan),
+            "listeners": [luggage.take_listener(one) for one in self.listeners],
+            "layout": asdict(self.scoreboard.layout),
+            "scoreboard": [luggage.take(self.scoreboard.fd), self.scoreboard.slots, self.scoreboard.threads],
+            "channel": luggage.take(self.channel.fileno()),
+            "pid": self.pid,
+            "answered": self._answered_before,
+            "workers": [worker.pack(luggage) for worker in self.workers.values()],
+        }
+
+    @classmethod
+    def unpack(cls, packed: Mapping[str, Any], unpacked: Unpacked) -> GenerationLink:
+        """Make what `pack` has packed."""
+        fd, slots, threads = packed["scoreboard"]
+        listeners = tuple(unpacked.listener(one) for one in packed["listeners"])
+        scoreboard = Scoreboard.adopt(Layout.of(packed["layout"]), fd, slots, threads)
+        channel = unpacked.socket(packed["channel"])
+        link = cls(packed["number"], from_json_value(Plan, packed["plan"]), listeners, scoreboard, channel)
+        link.pid = packed["pid"]
+        link._answered_before = tuple(packed["answered"])
+        workers = [WorkerLink.unpack(one, unpacked) for one in packed["workers"]]
+        link.workers = {one.slot: one for one in workers}
+        return link
 
     def receive(self) -> tuple[list[dict[str, Any]], bool]:
         """Take what the generation has sent, and tell whether its end is still open."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from penstock.master.notify import Supervisor
 from penstock.master.sockets import BoundListener
-from penstock.plan.activation import STORED_PREFIX
+from penstock.plan.activation import SALVAGED, STORED_PREFIX
 from penstock.plan.types import InheritedSocket
 from penstock.values import replace
 
@@ -49,7 +49,7 @@ def close_unused(supervisor: Supervisor, unused: Iterable[InheritedSocket]) -> l
     """Close what was passed and is not used, with what of it was stored; say so, for the log."""
     lines = []
     for one in unused:
-        if one.name.startswith(STORED_PREFIX):
+        if one.name.startswith(STORED_PREFIX) and not one.name.startswith(SALVAGED):
             supervisor.forget(one.name)
         lines.append(f"descriptor {one.fd} ({one.name or 'no name'}), passed at the start, is not used and closed")
         _close(one.fd)

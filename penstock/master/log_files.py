@@ -51,6 +51,18 @@ class LogFile:
         if numbers:
             os.close(fd)
 
+    @classmethod
+    def adopt(cls, path: str, rules: FileRules, numbers: tuple[int, ...]) -> LogFile:
+        """Go on with one that is open on `numbers`."""
+        made = cls.__new__(cls)
+        made.path, made.rules, made._numbers = path, rules, numbers
+        return made
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Every descriptor that it is open on."""
+        return self._numbers
+
     @property
     def fd(self) -> int:
         """Where to write."""

@@ -7,6 +7,8 @@ to do with it.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import selectors
 import threading
@@ -26,6 +28,8 @@ PATIENCE_S = 0.05
 """How often a target is tried again that does not take its lines."""
 UNFINISHED_S = 0.5
 """How long the end of a line, or of a traceback, is waited for."""
+PAUSE_BYTES = 1 << 20
+"""What pipes hold while nothing is forwarded; more needs privileges (pipe(7), pipe-max-size)."""
 END_S = 2.0
 """How long targets may take at the end of the instance."""
 
@@ -34,10 +38,18 @@ class Stream:
     """The lines of the server, or those of requests."""
 
     def __init__(
-        self, plan: LogStreamPlan, targets: Sequence[tuple[str, Target]], raw: Target, line_bytes: int
+        self,
+        plan: LogStreamPlan,
+        targets: Sequence[tuple[str, Target]],
+        raw: Target,
+        line_bytes: int,
+        ends: tuple[int, int] | None = None,
     ) -> None:
-        """`targets` are the loggers with their names; `raw` takes the lines where no logger does."""
-        self.read_end, self.write_end = os.pipe2(os.O_CLOEXEC)
+        """`targets` are the loggers with their names; `raw` takes the lines where no logger does.
+
+        `ends` is a pipe that there is already.
+        """
+        self.read_end, self.write_end = ends or os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self.read_end, False)
         self.splitter = log_encoders.Splitter(line_bytes, grouped=bool(plan.encoders))
         self.heard_at = 0.0
@@ -97,8 +109,29 @@ class Forwarder:
         self._selector.register(self._wake_read, selectors.EVENT_READ)
         for stream in streams:
             self._selector.register(stream.read_end, selectors.EVENT_READ, stream)
+        self._begin()
+
+    def _begin(self) -> None:
         self._thread = threading.Thread(target=self._run, name="penstock-log", daemon=True)
         self._thread.start()
+
+    def pause(self) -> bool:
+        """Forward what has been written so far, and stand still: what is written from here on waits in the pipe.
+
+        Returns False if that did not come about in time.
+        """
+        for stream in self._streams:
+            # A second's lines of a busy instance. Past what the user may have, the pipe stays as it is.
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(stream.read_end, fcntl.F_SETPIPE_SZ, PAUSE_BYTES)
+        os.write(self._wake_write, b"x")
+        self._thread.join(END_S + 1.0)
+        return not self._thread.is_alive()
+
+    def go_on(self) -> None:
+        """Forward again after `pause`."""
+        os.read(self._wake_read, 1)
+        self._begin()
 
     def end(self) -> None:
         """Forward what has been written so far, and stop. Who still holds the pipe writes in vain from here on."""

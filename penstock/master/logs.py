@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from penstock.master import log
 from penstock.master.errors import StartError
 from penstock.master.log_files import FileRules, LogFile
+from penstock.master.luggage import HandoverError, Luggage
 from penstock.plan.types import LoggerPlan, LogPlan, LogStreamPlan, Plan
-from penstock.values import replace
+from penstock.values import asdict, replace
 
 if TYPE_CHECKING:
     # What passes lines on is imported when there is something to pass on: most logs are files, or the terminal.
@@ -31,8 +32,8 @@ STANDARD = (1, 2)
 class Logs:
     """Every log of an instance."""
 
-    def __init__(self, plan: Plan, owner: tuple[int, int] | None) -> None:
-        """Send descriptors 1 and 2 where the plan wants them.
+    def __init__(self, plan: Plan, owner: tuple[int, int] | None, packed: Mapping[str, Any] | None = None) -> None:
+        """Send descriptors 1 and 2 where the plan wants them, or leave them where an earlier program has: `packed`.
 
         Raises:
             StartError: a log can not be opened; its text is for descriptor 2 as it was.
@@ -52,23 +53,74 @@ class Logs:
         self._files: list[LogFile] = []
         self._retry_at: dict[str, float] = {}
         self._forwarder: Forwarder | None = None
+        self._streams: dict[str, Stream] = {}
+        """What passes through the master: `server`, `requests` or both."""
+        if packed is not None:
+            self._unpack(packed)
+            return
         self._stdout, self._stderr = os.dup(1), os.dup(2)
         self._raw_fd = self._stderr
-        log_file = plan.logto or plan.daemonize
-        streams: list[Stream] = []
         try:
-            server = self._server(log_file)
-            streams += [server] if server is not None else []
-            requests = self._requests(server)
-            streams += [requests] if requests is not None else []
+            self._server(plan.logto or plan.daemonize)
+            self._requests()
         except StartError:
             os.dup2(self._stderr, 2)
             os.dup2(self._stdout, 1)
             raise
-        if streams:
+        self._forward()
+
+    def _forward(self) -> None:
+        if self._streams:
             from penstock.master.log_forwarder import Forwarder
 
-            self._forwarder = Forwarder(streams)
+            self._forwarder = Forwarder(list(self._streams.values()))
+
+    # --- an upgrade
+
+    def pack(self, luggage: Luggage, pauses: bool) -> dict[str, Any]:
+        """Pack everything for an upgrade. If it `pauses`, nothing is forwarded until `go_on`, or by the new program.
+
+        Raises:
+            HandoverError: the loggers do not take what they have been given.
+        """
+        if pauses and not self.stand_still():
+            raise HandoverError("a logger takes too long")
+        for stream in (self._plan.server, self._plan.requests):
+            for logger in stream.loggers:
+                if logger.kind == "fd":
+                    luggage.take(logger.fd)
+        numbers = {number for file in self._files for number in file.numbers}
+        # The server's lines are written to 1 and 2.
+        ends = {name: (one.read_end, one.write_end if name != "server" else -1) for name, one in self._streams.items()}
+        for fd in (*numbers, self._stdout, self._stderr, self._raw_fd, *(fd for pair in ends.values() for fd in pair)):
+            luggage.take(fd)
+        return {
+            "files": [(one.path, asdict(one.rules), one.numbers) for one in self._files],
+            "standard": (self._stdout, self._stderr, self._raw_fd),
+            "request_fd": luggage.take(self.request_fd) if self.request_fd is not None else None,
+            "streams": ends,
+        }
+
+    def stand_still(self) -> bool:
+        """Forward what there is, and nothing from then on; tell whether that came about."""
+        return self._forwarder is None or self._forwarder.pause()
+
+    def go_on(self) -> None:
+        """Forward again: there was no upgrade."""
+        if self._forwarder is not None:
+            self._forwarder.go_on()
+
+    def _unpack(self, packed: Mapping[str, Any]) -> None:
+        self.leaves_terminal = True
+        self._stdout, self._stderr, self._raw_fd = packed["standard"]
+        self.request_fd = packed["request_fd"]
+        for path, rules, numbers in packed["files"]:
+            owner = tuple(rules["owner"]) if rules["owner"] is not None else None
+            self._files.append(LogFile.adopt(path, FileRules(**{**rules, "owner": owner}), tuple(numbers)))
+        for name, ends in packed["streams"].items():
+            plan = self._plan.server if name == "server" else self._plan.requests
+            self._streams[name] = self._stream(plan, tuple(ends))
+        self._forward()
 
     def open_late(self) -> None:
         """Open `logto2`, now that user and group are set.
@@ -93,23 +145,23 @@ class Logs:
 
     # --- where streams lead
 
-    def _server(self, log_file: str | None) -> Stream | None:
+    def _server(self, log_file: str | None) -> None:
         plan = self._plan.server
         if _passes_through(plan, self._plan.through_master):
             if log_file is not None:
                 file = self._open(log_file, self._rules)
                 self._raw_fd = file.fd
-            stream = self._stream(plan)
+            stream = self._streams["server"] = self._stream(plan)
             for number in STANDARD:
                 os.dup2(stream.write_end, number)
             os.close(stream.write_end)
             self.leaves_terminal = log_file is not None or bool(plan.loggers)
-            return stream
+            return
         if not plan.loggers:
             if log_file is not None:
                 self._open(log_file, self._rules, STANDARD)
                 self.leaves_terminal = True
-            return None
+            return
         logger = plan.loggers[0]
         if logger.kind == "file":
             self._open(logger.path, self._rules_of(logger), STANDARD)
@@ -118,29 +170,27 @@ class Logs:
             fd = self._descriptor(logger)
             for number in STANDARD:
                 os.dup2(fd, number)
-        return None
 
-    def _requests(self, server: Stream | None) -> Stream | None:
+    def _requests(self) -> None:
         plan = self._plan.requests
         if not plan.loggers:
-            return None
+            return
         if _passes_through(plan, self._plan.through_master):
-            stream = self._stream(plan)
+            stream = self._streams["requests"] = self._stream(plan)
             self.request_fd = stream.write_end
-            return stream
+            return
         logger = plan.loggers[0]
         if logger.kind == "file":
             self.request_fd = self._open(logger.path, self._rules_of(logger)).fd
         else:
             self.request_fd = os.dup(self._descriptor(logger))
-        return None
 
-    def _stream(self, plan: LogStreamPlan) -> Stream:
+    def _stream(self, plan: LogStreamPlan, ends: tuple[int, int] | None = None) -> Stream:
         from penstock.master.log_forwarder import Stream
         from penstock.master.log_targets import StreamTarget
 
         targets = [(logger.id, self._target(logger)) for logger in plan.loggers]
-        return Stream(plan, targets, StreamTarget(self._raw_fd), self._plan.line_bytes)
+        return Stream(plan, targets, StreamTarget(self._raw_fd), self._plan.line_bytes, ends)
 
     def _target(self, logger: LoggerPlan) -> Target:
         from penstock.master.log_targets import DatagramTarget, StreamTarget

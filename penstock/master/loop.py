@@ -15,8 +15,9 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import penstock
@@ -31,7 +32,9 @@ from penstock.master.gates import shortest
 from penstock.master.generation_link import GenerationLink, WorkerLink, memory_file, start_document
 from penstock.master.load import LOAD_INTERVAL_S, LiveWorker, LoadMeter, handed_over
 from penstock.master.logs import Logs
+from penstock.master.luggage import Luggage, Unpacked
 from penstock.master.notify import Supervisor
+from penstock.master.packing import Before, Packing
 from penstock.master.policy import new_fleet, step
 from penstock.master.privileges import Identity
 from penstock.master.probes import Look, Probes
@@ -42,6 +45,7 @@ from penstock.master.signals import SignalReader, name_of
 from penstock.master.sockets import BoundListener, bind_all, is_same_address
 from penstock.master.supervision import is_healthy
 from penstock.master.touch import INTERVAL_S, TouchWatch
+from penstock.master.trial import Trial
 from penstock.master.turn import EXIT_NO_APP
 from penstock.observe.proc import listen_queue, memory_bytes
 from penstock.observe.scoreboard import IN_APP, Layout, Scoreboard
@@ -97,12 +101,21 @@ class Belongings:
     """Who runs foreign code, where the master stays root."""
     when_ready: Callable[[], None] = lambda: None
     """What is done when the instance is ready, before anybody is told."""
+    pack_pid_files: Callable[[Luggage], Any] = lambda luggage: []
+    """Packs them for an upgrade."""
+    begun: Mapping[str, Any] = MappingProxyType({"cwd": "/"})
+    """What the command line of another version needs to go on: at least the directory that it was started in."""
+    before: Before | None = None
+    """What an earlier program of this process has handed over."""
 
 
-class Master:
+class Master(Packing):
     """One instance's master while it runs."""
 
-    def __init__(self, given: Belongings) -> None:
+    _given: Belongings
+
+    def __init__(self, given: Belongings, unpacked: Unpacked | None = None) -> None:
+        """Be given what there is; `unpacked` are the descriptors of what an earlier program has handed over."""
         self.fleet: Fleet = new_fleet(Rules.of(given.plan))
         self._given = given
         self._plan = given.plan
@@ -129,10 +142,11 @@ class Master:
         self._next_touch_workers = self._clock() + INTERVAL_S
         self._code_seen: set[tuple[str, str]] = set()
         """Changes of code that some worker has told: each of them sees the same file."""
-        self._fifo = MasterFifo(
-            asking.fifos, log.write, {"l": lambda: self.reopen_logs(is_asked=True), "L": self.rotate_logs}
-        )
-        self._watch_fifo()
+        before = given.before
+        self._trial: Trial | None = None
+        # An upgrade hands them over.
+        fifos = asking.fifos if before is None else ()
+        self._fifo = MasterFifo(fifos, log.write, {"l": lambda: self.reopen_logs(is_asked=True), "L": self.rotate_logs})
         self._next_memory = self._clock()
         self._load = LoadMeter()
         self._next_load = self._clock() + LOAD_INTERVAL_S
@@ -142,9 +156,15 @@ class Master:
         self._programs = Programs(given.become)
         self._touch_hooks = TouchWatch(one.path for one in given.plan.hooks.at("touch"))
         self._touch_programs = TouchWatch(given.plan.programs.touched)
-        self._lifeline_read, self._lifeline_write = os.pipe2(os.O_CLOEXEC)
-        self._handoff = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-        self._locks_fd = os.memfd_create("penstock-locks", os.MFD_CLOEXEC)
+        if before is None or unpacked is None:
+            self._lifeline_read, self._lifeline_write = os.pipe2(os.O_CLOEXEC)
+            self._handoff = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+            self._locks_fd = os.memfd_create("penstock-locks", os.MFD_CLOEXEC)
+        else:
+            self._lifeline_read, self._lifeline_write = before.packed["lifeline"]
+            receive, send = before.packed["handoff"]
+            self._handoff = unpacked.socket(receive), unpacked.socket(send)
+            self._locks_fd = before.packed["locks"]
         self._stats: StatsServer | None = None
         if given.stats is not None:
             self._stats = StatsServer(
@@ -157,6 +177,17 @@ class Master:
         if given.control is not None:
             listener, path = given.control
             self._control = control.ControlServer(listener, path, self._selector, self._command, self._clock)
+        if before is not None and unpacked is not None:
+            self.unpack(before, unpacked, self._hear_link)
+        self._watch_fifo()
+
+    def _hear_link(self, link: GenerationLink) -> None:
+        self._selector.register(link.channel, selectors.EVENT_READ, lambda mask: self._channel_ready(link, mask))
+        for worker in link.workers.values():
+            self._hear_control(link, worker)
+
+    def _hear_control(self, link: GenerationLink, worker: WorkerLink) -> None:
+        self._selector.register(worker.control, selectors.EVENT_READ, lambda mask: self._hear_worker(link, worker))
 
     @property
     def plan(self) -> Plan:
@@ -171,7 +202,13 @@ class Master:
     def run(self, signals: SignalReader) -> int:
         """Run the instance to its end; return the exit status."""
         signals.register(self._selector, self._signals)
-        self.take(ev.Begin())
+        if self._given.before is None:
+            self.take(ev.Begin())
+        else:
+            # Who has ended meanwhile is not told by a signal again.
+            self._reap()
+            self._watch_listeners(self.fleet.scaling.is_asleep)
+            self.take(ev.Upgraded(self._given.before.version, penstock.__version__))
         while self._exit is None:
             for key, mask in self._selector.select(self._patience_s()):
                 # What was handled before in this round may have closed or replaced it.
@@ -407,6 +444,10 @@ class Master:
             self._gone(pid, status)
 
     def _gone(self, pid: int, status: int) -> None:
+        if self._trial is not None and self._trial.pid == pid:
+            trial, self._trial = self._trial, None
+            self.take(ev.UpgradeChecked(*trial.end(status)))
+            return
         number = self._programs.gone(pid, status)
         if number:
             self.take(ev.ProgramExited(number, status))
@@ -508,6 +549,11 @@ class Master:
                 )
             case "stats":
                 server.finish(client.number, {**done, "stats": document(self.view())})
+            case "upgrade":
+                waits = bool(request.get("wait"))
+                self.take(ev.UpgradeRequested("upgrade command", client.number if waits else None))
+                if not waits:
+                    server.finish(client.number, done)
             case "reload":
                 limit_s = request.get("limit_s", 0)
                 if not isinstance(limit_s, int | float) or not 0 <= limit_s < 1e9:
@@ -585,6 +631,13 @@ class Master:
                 self._programs.signal(pid, number)
             case act.LookForProgram(number, pidfile):
                 self.take(ev.ProgramSeen(number, running_pid(pidfile)))
+            case act.CheckUpgrade():
+                self.check_upgrade()
+            case act.GiveUpCheck():
+                if self._trial is not None:
+                    self._trial.give_up()
+            case act.Upgrade():
+                self.upgrade()
             case act.CloseListeners():
                 self._watch_listeners(False)
                 for listener in self._listeners:
@@ -716,7 +769,7 @@ class Master:
         worker = WorkerLink(action.worker, action.slot, mine)
         link.workers[action.slot] = worker
         link.scoreboard.clear(action.slot)
-        self._selector.register(mine, selectors.EVENT_READ, lambda mask: self._hear_worker(link, worker))
+        self._hear_control(link, worker)
         message = {"op": "spawn", "worker": action.worker, "slot": action.slot, "entry": action.entry}
         self._send(link, message, (theirs.fileno(),))
         theirs.close()

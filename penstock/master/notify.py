@@ -55,6 +55,11 @@ class Told:
             _number(store) if address else 0,
         )
 
+    def variables(self) -> dict[str, str]:
+        """Write it as `take` reads it."""
+        found = {"NOTIFY_SOCKET": self.address, "WATCHDOG_USEC": str(int(self.watchdog_s * MILLION))}
+        return {**found, "FDSTORE": str(self.store)} if self.address else {}
+
 
 def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0

@@ -13,9 +13,13 @@ import errno
 import fcntl
 import os
 import stat
+from typing import TYPE_CHECKING, Any
 
 from penstock.master.errors import StartError
 from penstock.titles import NAMES
+
+if TYPE_CHECKING:
+    from penstock.master.luggage import Luggage
 
 MODE = 0o644
 
@@ -59,6 +63,10 @@ class PidFile:
             os.close(fd)
             raise StartError(f"the pid file {path} can not be written: {error.strerror}") from error
         return cls(path, fd)
+
+    def pack(self, luggage: Luggage) -> list[Any]:
+        """Pack it for an upgrade, its lock included."""
+        return [self.path, luggage.take(self._fd)]
 
     def release(self) -> None:
         """Remove the file, if it is still ours; where only root may do that, leave it empty."""

@@ -22,6 +22,7 @@ from penstock.master.gates import Gates, shortest
 from penstock.master.rollback import Rollback
 from penstock.master.supervision import Supervised
 from penstock.master.turn import EXIT_FAILURE, EXIT_NO_APP, describe_status, same_worker
+from penstock.master.upgrading import Upgrading
 from penstock.values import replace
 
 QUICK_DEATH_S = 5.0
@@ -85,7 +86,7 @@ def with_traceback(traceback: str, reason: str) -> str:
     return "\n".join(part for part in (before, "" if reason.startswith(last) else last, reason) if part)
 
 
-class _Turn(Ending, Rollback, Gates, Supervised):
+class _Turn(Ending, Rollback, Gates, Supervised, Upgrading):
     """One step: what each event means."""
 
     # --- events
@@ -165,6 +166,14 @@ class _Turn(Ending, Rollback, Gates, Supervised):
                 self.answers_counted(event)
             case ev.RollbackRequested():
                 self.rollback_requested(event)
+            case ev.UpgradeRequested():
+                self.upgrade_requested(event)
+            case ev.UpgradeChecked():
+                self.upgrade_checked(event)
+            case ev.UpgradeFailed(reason):
+                self.give_up_upgrade(reason)
+            case ev.Upgraded():
+                self.upgraded(event)
             case ev.Tick():
                 self.tick()
 
@@ -178,6 +187,7 @@ class _Turn(Ending, Rollback, Gates, Supervised):
             self.begin_reload("a reload that was asked for in the meantime", tickets, timeout_s)
         self.advance_recycling()
         self.relieve()
+        self.advance_upgrade()
         if self.fleet.mode == "stopping" or (self.fleet.mode == "draining" and not self.fleet.workers):
             self.stop_programs()
         parts = (self.fleet.workers, self.fleet.generations, self.fleet.programs)
@@ -235,6 +245,9 @@ class _Turn(Ending, Rollback, Gates, Supervised):
                 }.get(fleet.mode, "several older generations are still finishing requests")
                 self.log(f"reload ({source}) follows later: {waits_for}")
             self.queue_reload(tickets, timeout_s)
+
+    def reload_for_upgrade(self, tickets: tuple[int, ...]) -> None:
+        self.reload("upgrade", tickets)
 
     def queue_reload(self, tickets: tuple[int, ...], timeout_s: float) -> None:
         """Leave a reload to `finish`, which begins it as soon as it may."""
@@ -728,6 +741,8 @@ class _Turn(Ending, Rollback, Gates, Supervised):
             case "importing":
                 if one is not None and one.is_coming:
                     self.mention_slow_start(one)
+            case "check":
+                self.check_overdue()
             case "extend":
                 if one is not None:
                     self.extend_start(one)

@@ -100,6 +100,21 @@ class ProcessRef:
         except (OSError, AttributeError):
             return
 
+    @classmethod
+    def adopt(cls, pid: int, fd: int) -> ProcessRef:
+        """Go on with the reference that an earlier program of this process had; `fd` is -1 where there was none."""
+
+        def refuse(pid: int) -> int:
+            raise OSError
+
+        made = cls(pid, refuse)
+        made._fd = fd
+        return made
+
+    def fileno(self) -> int:
+        """Return the descriptor; -1 if there is none."""
+        return self._fd
+
     def send(self, number: int) -> None:
         """Send a signal; nothing happens if the process is gone."""
         try:

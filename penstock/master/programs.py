@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from penstock import hooks
 from penstock.master import events as ev
@@ -68,6 +69,15 @@ class Programs:
                 return
             except PermissionError as error:
                 log.write(f"*** signal {number} for process {pid}: {error.strerror} ***")
+
+    def pack(self) -> dict[str, Any]:
+        """Pack who runs for an upgrade."""
+        return {"numbers": list(self._numbers.items()), "commands": list(self._commands.items())}
+
+    def unpack(self, packed: Mapping[str, Any]) -> None:
+        """Go on with what `pack` has packed."""
+        self._numbers = dict(packed["numbers"])
+        self._commands = dict(packed["commands"])
 
     def gone(self, pid: int, status: int) -> int:
         """Forget a program that has ended; return its number, or 0 if the process was none."""

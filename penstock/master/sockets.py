@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias, TypeVar
 
 from penstock.master import log
 from penstock.master.errors import AddressInUse, StartError
-from penstock.plan.activation import STORED_PREFIX, name_of
+from penstock.plan.activation import SALVAGED, STORED_PREFIX, name_of
 from penstock.plan.machine import find_group, find_user
 from penstock.plan.types import InheritedSocket, ListenerPlan, SocketTuning
 from penstock.values import dataclass
@@ -193,9 +193,10 @@ def _take_over(plan: ListenerPlan, inherited: InheritedSocket) -> BoundListener:
             listener.listen(plan.backlog)
         # The file of a socket that was stored is as much this instance's as if it had bound it; a unit's is the unit's.
         inode = _inode(shown) if stored and inherited.family == "unix" else None
+        keeper: Keeper = "" if inherited.name.startswith(SALVAGED) else "store" if stored else "unit"
     except OSError as error:
         raise _failure(plan, shown, error.strerror or str(error)) from error
-    return BoundListener(plan, listener, shown, inode, "store" if stored else "unit")
+    return BoundListener(plan, listener, shown, inode, keeper)
 
 
 def _inode(path: str) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ import resource
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,16 @@ from penstock.master.control_path import make_directory
 from penstock.master.errors import StartError
 from penstock.master.logs import Logs
 from penstock.master.loop import Belongings, Master
+from penstock.master.luggage import HandoverError, Luggage, Unpacked
 from penstock.master.notify import Supervisor, Told
+from penstock.master.packing import Before, own_sockets
 from penstock.master.pidfile import PidFile
 from penstock.master.rereading import Reread
 from penstock.master.signals import SignalReader
 from penstock.master.sockets import BoundListener, bind_all, bind_own, patiently
 from penstock.observe.scoreboard import Layout
 from penstock.plan import inherited
+from penstock.plan.activation import SALVAGED
 from penstock.plan.types import Plan
 from penstock.server_log import LOG
 from penstock.titles import NAMES, set_title
@@ -44,12 +47,15 @@ def start(
     reread: Reread,
     catalogue: Callable[[], dict[str, Any]],
     boot: Path = processes.BOOT,
+    begun: Mapping[str, Any] | None = None,
 ) -> int:
     """Run an instance from its start to its end and return the exit status of this process.
 
     With `daemonize` that is the status of the start: 0 as soon as the instance is ready. `reread` makes the plan of a
-    reload; `catalogue` is the engine's; `boot` is what the interpreter of a generation runs.
+    reload; `catalogue` is the engine's; `boot` is what the interpreter of a generation runs; `begun` is what a command
+    line needs that takes over from this one, `cwd` at least.
     """
+    asked = _Asked(reread, catalogue, boot, begun or {"cwd": os.getcwd()})
     processes.tidy_descriptors()
     if plan.script.kind:
         return script.become(plan)
@@ -57,11 +63,85 @@ def start(
     told = Told.take()
     inherited.forget()
     if plan.daemonize is None:
-        return _start(plan, reread, catalogue, boot, None, told)
+        return _start(plan, asked, None, told)
     parent = daemon.detach(plan.daemonize)
     if isinstance(parent, int):
         return parent
-    daemon.forever(lambda: _start(plan, reread, catalogue, boot, parent, told))
+    daemon.forever(lambda: _start(plan, asked, parent, told))
+
+
+def take_over(
+    before: Before,
+    reread: Reread,
+    catalogue: Callable[[], dict[str, Any]],
+    boot: Path = processes.BOOT,
+) -> int:
+    """Go on with the instance of an earlier program of this process, to its end; return the exit status.
+
+    Raises:
+        HandoverError: that is not possible; what was handed over is as it was.
+    """
+    processes.tidy_descriptors()
+    packed, unpacked = before.packed, Unpacked()
+    logs: Logs | None = None
+    try:
+        plan = before.first_plan
+        made = _Made([PidFile(*one) for one in packed["pid_files"]])
+        layout = _layout(catalogue)
+        logs = Logs(plan, before.owner, packed["logs"])
+        LOG.prefix = before.plan.log.prefix
+        faulthandler.enable(2, all_threads=False)
+        set_title(plan.titles.of_master(tuple(sys.argv[1:])), NAMES["master"])
+        master = Master(
+            Belongings(
+                plan,
+                reread,
+                layout,
+                (),
+                daemon.Terminal(),
+                Supervisor(before.told),
+                before.owner,
+                boot=boot,
+                logs=logs,
+                become=before.become,
+                pack_pid_files=made.pack,
+                begun=before.begun,
+                before=before,
+                **own_sockets(before, unpacked),
+            ),
+            unpacked,
+        )
+    except Exception as error:
+        unpacked.let_go()
+        if logs is not None:
+            logs.stand_still()
+        raise HandoverError(f"{type(error).__name__}: {error}") from error
+    try:
+        with SignalReader() as signals:
+            return _live(master, signals, made)
+    finally:
+        logs.close()
+
+
+def _live(master: Master, signals: SignalReader, made: _Made) -> int:
+    """Run a master to its end, and leave nothing of it behind."""
+    try:
+        status = master.run(signals)
+        _run_last_hooks(master)
+        return status
+    finally:
+        made.release_pid_files()
+        master.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the command line hands over beside the plan."""
+
+    reread: Reread
+    catalogue: Callable[[], dict[str, Any]]
+    boot: Path
+    begun: Mapping[str, Any]
 
 
 @dataclass(slots=True)
@@ -104,6 +184,11 @@ class _Made:
             except StartError as error:
                 log.write(f"*** {error} ***")
 
+    def pack(self, luggage: Luggage) -> list[list[Any]]:
+        """Pack the pid files for an upgrade."""
+        held = (*((self.pid_file,) if self.pid_file is not None else ()), *self.more_pid_files)
+        return [one.pack(luggage) for one in held]
+
     def release_pid_files(self) -> None:
         """Remove every pid file."""
         for one in (*((self.pid_file,) if self.pid_file is not None else ()), *self.more_pid_files):
@@ -113,9 +198,7 @@ class _Made:
 
 def _start(
     plan: Plan,
-    reread: Reread,
-    catalogue: Callable[[], dict[str, Any]],
-    boot: Path,
+    asked: _Asked,
     parent: daemon.ParentPipe | None,
     told: Told,
 ) -> int:
@@ -137,7 +220,7 @@ def _start(
     if parent is not None or not logs.leaves_terminal:
         os.close(terminal)
     try:
-        return _run(plan, reread, catalogue, boot, starter, supervisor, logs, identity)
+        return _run(plan, asked, starter, supervisor, logs, identity)
     finally:
         logs.close()
 
@@ -152,9 +235,7 @@ def _tell_failure(supervisor: Supervisor, error: StartError) -> None:
 
 def _run(
     plan: Plan,
-    reread: Reread,
-    catalogue: Callable[[], dict[str, Any]],
-    boot: Path,
+    asked: _Asked,
     starter: daemon.Starter,
     supervisor: Supervisor,
     logs: Logs,
@@ -163,28 +244,19 @@ def _run(
     made = _Made([])
     with SignalReader() as signals:
         try:
-            given = _prepare(plan, reread, catalogue, boot, starter, supervisor, made, logs, identity)
+            given = _prepare(plan, asked, starter, supervisor, made, logs, identity)
         except StartError as error:
             log.write(str(error))
             made.take_back()
             starter.failed(error.status, str(error))
             _tell_failure(supervisor, error)
             return error.status
-        master = Master(given)
-        try:
-            status = master.run(signals)
-            _run_last_hooks(master)
-            return status
-        finally:
-            made.release_pid_files()
-            master.close()
+        return _live(Master(given), signals, made)
 
 
 def _prepare(
     plan: Plan,
-    reread: Reread,
-    catalogue: Callable[[], dict[str, Any]],
-    boot: Path,
+    asked: _Asked,
     starter: daemon.Starter,
     supervisor: Supervisor,
     made: _Made,
@@ -205,7 +277,7 @@ def _prepare(
     if plan.pidfile is not None:
         log.write(f"writing pidfile to {plan.pidfile}")
         made.pid_file = PidFile.claim(plan.pidfile)
-    layout = _layout(catalogue)
+    layout = _layout(asked.catalogue)
     for line in limits.apply(plan.limits):
         log.write(line)
     if plan.limits.open_files:
@@ -214,7 +286,7 @@ def _prepare(
         log.write(f"detected max file descriptor number: {privileges.raise_file_limit()}")
     for line in kept.close_unused(supervisor, plan.unused_sockets):
         log.write(line)
-    if any(one.inherited is not None for one in plan.listeners):
+    if any(one.inherited is not None and not one.inherited.name.startswith(SALVAGED) for one in plan.listeners):
         log.write("- SystemD socket activation detected -")
     made.listeners = kept.keep(supervisor, patiently(lambda: bind_all(plan.listeners, owner)))
     for index, listener in enumerate(made.listeners):
@@ -248,7 +320,7 @@ def _prepare(
     _run_hooks(plan, "master-start")
     return Belongings(
         plan,
-        reread,
+        asked.reread,
         layout,
         made.listeners,
         starter,
@@ -257,10 +329,12 @@ def _prepare(
         made.stats,
         made.admin,
         made.control,
-        boot,
+        asked.boot,
         logs=logs,
         become=identity if stays_root else None,
         when_ready=lambda: made.write_safe(plan.safe_pidfiles),
+        pack_pid_files=made.pack,
+        begun=asked.begun,
     )
 
 

@@ -6,7 +6,8 @@ Appearing, disappearing and a modification time that goes back count too.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 INTERVAL_S = 1.0
 
@@ -24,6 +25,14 @@ class TouchWatch:
     def watch(self, paths: Iterable[str]) -> None:
         """Watch these from now on; what is known of a file is kept."""
         self._seen = {path: self._seen[path] if path in self._seen else _look(path) for path in paths}
+
+    def pack(self) -> dict[str, Any]:
+        """Pack what is known of the files for an upgrade."""
+        return dict(self._seen)
+
+    def unpack(self, packed: Mapping[str, Any]) -> None:
+        """Go on from what `pack` has packed."""
+        self._seen = {path: None if seen is None else tuple(seen) for path, seen in packed.items()}
 
     def changed(self) -> list[str]:
         """Tell which files have changed since the last call."""

@@ -148,6 +148,18 @@ class Scoreboard:
         board.slots, board.threads = (board._cell(0, layout.header_fields[name]) for name in ("slots", "threads"))
         return board
 
+    @classmethod
+    def adopt(cls, layout: Layout, fd: int, slots: int, threads: int) -> Scoreboard:
+        """Go on with one that another process has made, whose layout may be that of another version.
+
+        Raises:
+            OSError: there is no such memory.
+        """
+        made = cls.__new__(cls)
+        made.layout, made.slots, made.threads, made.fd = layout, slots, threads, fd
+        made._memory = mmap.mmap(fd, layout.header_bytes + slots * layout.slot_bytes(threads))
+        return made
+
     def worker(self, slot: int) -> WorkerRow:
         """Read a worker's cells."""
         base, places = self._base(slot), self.layout.worker_fields

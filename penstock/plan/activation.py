@@ -7,7 +7,7 @@ served too, as uWSGI does; of what Penstock had stored itself (`STORED_PREFIX`),
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from penstock.plan.context import Context
 from penstock.plan.types import InheritedSocket, ListenerPlan, Protocol
@@ -15,6 +15,9 @@ from penstock.values import replace
 
 STORED_PREFIX = "penstock-"
 """How the names begin that Penstock stores sockets under; what follows is the address."""
+
+SALVAGED = f"{STORED_PREFIX}salvaged-"
+"""The same, of sockets that are all that is left of an upgrade that went wrong; nobody else has them."""
 
 
 def with_inherited(
@@ -27,8 +30,10 @@ def with_inherited(
             who = f"descriptor {one.fd} ({one.name or 'no name'})"
             message = f"{who}, passed at the start, is no listening stream socket"
             context.warn("inherited-unusable", message, None, "use ListenStream= and Accept=no in the socket unit")
-    wanted = [_taken(free, plan) for plan in listeners]
-    taken = tuple(one and _taken(free, one) for one in own)
+    wanted = [_taken(free, plan, is_same) for plan in listeners]
+    taken = tuple(one and _taken(free, one, is_same) for one in own)
+    # The others first: what is left may be what the kernel once chose for port 0.
+    wanted = [_taken(free, plan, _may_be) if plan.inherited is None else plan for plan in wanted]
     usual: Protocol = "uwsgi" if context.said.text("protocol") == "uwsgi" else "http"
     for one in list(free):
         if one.family is not None and not one.name.startswith(STORED_PREFIX):
@@ -37,8 +42,15 @@ def with_inherited(
     return tuple(wanted), taken, tuple(free)
 
 
-def _taken(free: list[InheritedSocket], plan: ListenerPlan) -> ListenerPlan:
-    same = next((one for one in free if is_same(one, plan)), None)
+def _may_be(one: InheritedSocket, plan: ListenerPlan) -> bool:
+    """Whether a socket that was stored can be what a plan asks for with port 0."""
+    return not plan.port and one.name.startswith(STORED_PREFIX) and is_same(one, replace(plan, port=one.port))
+
+
+def _taken(
+    free: list[InheritedSocket], plan: ListenerPlan, fits: Callable[[InheritedSocket, ListenerPlan], bool]
+) -> ListenerPlan:
+    same = next((one for one in free if fits(one, plan)), None)
     if same is None:
         return plan
     free.remove(same)

@@ -61,6 +61,18 @@ def test_uid_and_gid(start: Start) -> None:
         assert get(instance.http, "/hello").status == 200
 
 
+def test_upgrade_changes_no_user(start: Start, short_dir: Path) -> None:
+    nobody = pwd.getpwnam("nobody").pw_uid
+    with start("--uid", "nobody", "--gid", "nogroup", "--pidfile", str(short_dir / "pid")) as instance:
+        ended = run_penstock("upgrade", short_dir / "pid")
+        assert ended.returncode == 0, ended.stderr
+        assert ids(instance.pid, "Uid")[:3] == [nobody] * 3
+        # What only root could have asked for is no fault of a reload now.
+        instance.reload()
+        assert "can become another user" not in instance.log
+        assert get(instance.http, "/hello").status == 200
+
+
 @pytest.mark.option("add-gid")
 def test_additional_groups(start: Start) -> None:
     adm = grp.getgrnam("adm").gr_gid

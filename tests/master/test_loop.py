@@ -18,7 +18,7 @@ import pytest
 
 from penstock.master import control_client
 from penstock.master.control_path import directories
-from penstock.master.loop import fixed_parts
+from penstock.master.rereading import fixed_parts
 from penstock.options.table import OPTIONS
 from penstock.values import replace
 from tests.e2e.harness import until

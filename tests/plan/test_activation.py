@@ -167,6 +167,14 @@ def test_what_was_stored_and_is_wanted_no_more_is_given_back() -> None:
     assert planned("--http", "127.0.0.1:8000", sockets=(stored,)).listeners[0].inherited == stored
 
 
+def test_port_that_the_kernel_once_chose_is_found_again() -> None:
+    stored = (replace(V4, name="penstock-a"), replace(V4, fd=4, name="penstock-b", port=9000), replace(V6, fd=5))
+    plan = planned("--http", "127.0.0.1:0", "--http", "127.0.0.1:8000", "--http", "[::1]:0", sockets=stored)
+    shown = [(one.port, one.inherited and one.inherited.fd) for one in plan.listeners]
+    # What is not Penstock's own has been bound by somebody who has chosen its port.
+    assert shown == [(0, 4), (8000, 3), (0, None), (8000, 5)]
+
+
 def test_descriptor_of_another_kind_is_named_and_closed() -> None:
     odd = InheritedSocket(7, "odd")
     plan = planned("--http", ":1", sockets=(odd,))

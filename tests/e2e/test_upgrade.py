@@ -1,0 +1,278 @@
+"""An upgrade of Penstock under load: the same pid, the same sockets, and nobody notices.
+
+The program that takes over is the same version here, except where a test puts a broken one, or another, in its place.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.clients import Connection, get, request_bytes
+from tests.e2e.harness import APPS, ROOT, Gate, Penstock, is_alive, read_stats, run_penstock, until
+from tests.e2e.load import Load
+
+APP = ("--wsgi-file", str(APPS / "cases.py"), "--disable-logging")
+
+
+OLD = """
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return [b"old"]
+"""
+
+
+def upgrade(pidfile: Path, *words: str, status: int = 0) -> str:
+    """Run the command; what it says."""
+    ended = run_penstock("upgrade", *words, pidfile, deadline_s=60.0)
+    assert ended.returncode == status, ended.stderr
+    return ended.stderr
+
+
+def master_of(pid: int) -> str:
+    """What tells one program image of a process from another: where the kernel has put its stack."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[25]
+
+
+@pytest.mark.event("upgrade")
+def test_upgrade_under_load_loses_no_request(short_dir: Path) -> None:
+    path, pidfile = short_dir / "s", short_dir / "pid"
+    options = ("--http", "127.0.0.1:0", "--http-socket", path, "--pidfile", pidfile, "--processes", "2")
+    with Penstock(*options, "--threads", "2", *APP) as instance:
+        images, before = [master_of(instance.pid)], instance.workers()
+        with Load(instance.http) as tcp, Load(str(path)) as local:
+            for _ in range(3):
+                tcp.more(100)
+                said = upgrade(pidfile)
+                assert "has taken over" in said and "serves" in said
+                images.append(master_of(instance.pid))
+                local.more(100)
+                tcp.more(100)
+        assert tcp.failures == local.failures == []
+        assert len(set(images)) == 4
+        assert int(pidfile.read_text()) == instance.pid
+        until("the old workers' end", lambda: not any(map(is_alive, before)))
+        assert len(instance.workers()) == 2
+        instance.reload()
+        assert get(instance.http, "/hello").body == b"Hello world"
+    assert not pidfile.exists()
+
+
+def test_request_in_flight_and_what_was_counted_survive(short_dir: Path) -> None:
+    pidfile, stats = short_dir / "pid", short_dir / "stats"
+    options = ("--http", "127.0.0.1:0", "--pidfile", pidfile, "--stats", stats, "--master-fifo", short_dir / "fifo")
+    with Gate(short_dir) as gate, Penstock(*options, *APP) as instance:
+        for _ in range(5):
+            get(instance.http, "/hello")
+        with Connection(instance.http) as slow:
+            slow.send(request_bytes("GET", gate.target))
+            worker = gate.entered()
+            # The letter that makes a new master in uWSGI.
+            (short_dir / "fifo").write_text("f")
+            instance.wait_log("has taken over")
+            instance.wait_log(r"generation 2 serves")
+            assert is_alive(worker)
+            gate.open()
+            assert slow.read().status == 200
+        until("the old worker's end", lambda: not is_alive(worker))
+        assert read_stats(str(stats))["workers"][0]["requests"] == 6
+        before = len(instance.log)
+        (short_dir / "fifo").write_text("r")
+        instance.wait_log("generation 3 serves", since=before)
+
+
+def test_signals_that_come_meanwhile_are_obeyed_afterwards(short_dir: Path) -> None:
+    pidfile = short_dir / "pid"
+    with Penstock("--http", "127.0.0.1:0", "--pidfile", pidfile, *APP) as instance:
+        upgrade(pidfile, "--no-wait")
+        for _ in range(200):
+            instance.send(signal.SIGWINCH)
+            instance.send(signal.SIGUSR2)
+        instance.wait_log("generation 2 serves", 30.0)
+        assert get(instance.http, "/hello").status == 200
+
+
+def test_killed_worker_is_noticed_by_the_new_master(short_dir: Path) -> None:
+    pidfile = short_dir / "pid"
+    with Penstock("--http", "127.0.0.1:0", "--pidfile", pidfile, "--processes", "2", *APP) as instance:
+        upgrade(pidfile)
+        victim = instance.workers()[0]
+        os.kill(victim, signal.SIGKILL)
+        instance.wait_log(rf"worker \d \(pid: {victim}\) died, killed by signal 9")
+        until("two workers", lambda: len(instance.workers()) == 2)
+
+
+def test_broken_code_keeps_the_old_workers_under_the_new_master(short_dir: Path) -> None:
+    pidfile, app = short_dir / "pid", short_dir / "app.py"
+    app.write_text(OLD)
+    with Penstock("--http", "127.0.0.1:0", "--pidfile", pidfile, "--wsgi-file", app) as instance:
+        app.write_text("syntax error here\n")
+        said = upgrade(pidfile, status=3)
+        assert "has taken over" in said and "SyntaxError" in said
+        assert get(instance.http, "/").body == b"old"
+        app.write_text(OLD.replace("old", "new"))
+        instance.reload()
+        assert get(instance.http, "/").body == b"new"
+
+
+def test_configuration_that_the_new_program_refuses_changes_nothing(short_dir: Path) -> None:
+    pidfile, config = short_dir / "pid", short_dir / "app.ini"
+    text = f"[uwsgi]\nhttp = 127.0.0.1:0\npidfile = {pidfile}\nwsgi-file = {APPS / 'cases.py'}\n"
+    config.write_text(text)
+    with Penstock("--ini", config) as instance:
+        before = master_of(instance.pid)
+        config.write_text(text + "processes = many\n")
+        said = upgrade(pidfile, status=3)
+        assert "app.ini:5" in said and "everything goes on as before" in said
+        assert master_of(instance.pid) == before
+        assert get(instance.http, "/hello").status == 200
+        config.write_text(text + "processes = 2\n")
+        upgrade(pidfile)
+        assert len(instance.workers()) == 2
+
+
+@pytest.fixture
+def installed(short_dir: Path) -> Path:
+    """A copy of the package, which a test can break, as an installation in place does."""
+    place = short_dir / "site"
+    shutil.copytree(ROOT / "penstock", place / "penstock", ignore=shutil.ignore_patterns("__pycache__"))
+    return place
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "says"),
+    [
+        ("cli.py", "raise ImportError('half installed')\n", "half installed"),
+        ("cli.py", "import os\nos.abort()\n", "ended with status -6"),
+        ("__init__.py", "import no_such_dependency\n", "no_such_dependency"),
+        ("_engine.so", "", "engine can not be loaded"),
+        ("master/handover.py", "FORMAT = 1", "can not go on from the state of"),
+        ("master/fleet.py", "    is_chain: bool = False", "has another shape"),
+    ],
+)
+def test_program_that_can_not_take_over_changes_nothing(
+    installed: Path, short_dir: Path, file: str, content: str, says: str
+) -> None:
+    pidfile = short_dir / "pid"
+    env = {"PYTHONPATH": str(installed), "PYTHONDONTWRITEBYTECODE": "1"}
+    with Penstock("--http", "127.0.0.1:0", "--pidfile", pidfile, *APP, env=env) as instance:
+        before, path = master_of(instance.pid), installed / "penstock" / file
+        if file == "_engine.so":
+            for engine in path.parent.glob("_engine.*.so"):
+                # Not overwritten in place: the workers have it mapped.
+                engine.unlink()
+                engine.write_text("not an engine")
+        elif content in ("FORMAT = 1", "    is_chain: bool = False"):
+            changed = {"FORMAT = 1": "FORMAT = 2"}.get(content, "    is_chained: bool = False")
+            path.write_text(path.read_text().replace(content, changed, 1))
+        else:
+            path.write_text(content)
+        assert says in upgrade(pidfile, status=3)
+        assert master_of(instance.pid) == before
+        assert get(instance.http, "/hello").status == 200
+
+
+def test_version_is_the_new_one_afterwards(installed: Path, short_dir: Path) -> None:
+    pidfile, stats = short_dir / "pid", short_dir / "stats"
+    env = {"PYTHONPATH": str(installed), "PYTHONDONTWRITEBYTECODE": "1"}
+    options = ("--http", "127.0.0.1:0", "--pidfile", pidfile, "--stats", stats)
+    with Penstock(*options, *APP, env=env) as instance:
+        version = installed / "penstock" / "__init__.py"
+        before = read_stats(str(stats))["version"]
+        version.write_text(version.read_text().replace(f'"{before}"', '"99.1"'))
+        assert f"Penstock 99.1 has taken over from {before}" in upgrade(pidfile)
+        assert read_stats(str(stats))["version"] == "99.1"
+        assert get(instance.http, "/hello").status == 200
+
+
+@pytest.mark.parametrize(
+    ("place", "broken"),
+    [
+        ("    packed, unpacked = before", "    raise HandoverError('no')\n    packed, unpacked = before"),
+        ("            unpacked,\n        )\n", "            unpacked,\n        )\n        raise KeyError('no')\n"),
+    ],
+)
+def test_program_that_fails_after_its_trial_begins_anew_on_the_same_sockets(
+    installed: Path, short_dir: Path, place: str, broken: str
+) -> None:
+    pidfile, path = short_dir / "pid", short_dir / "s"
+    env = {"PYTHONPATH": str(installed), "PYTHONDONTWRITEBYTECODE": "1"}
+    options = ("--http", "127.0.0.1:0", "--http-socket", path, "--pidfile", pidfile, "--vacuum")
+    with Penstock(*options, *APP, env=env) as instance:
+        old = instance.workers()
+        module = installed / "penstock" / "master" / "start.py"
+        assert place in module.read_text()
+        module.write_text(module.read_text().replace(place, broken))
+        upgrade(pidfile, "--no-wait")
+        instance.wait_log("the upgrade went wrong, the instance starts anew on the same sockets: .*no")
+        with Connection(str(path)) as waiting:
+            waiting.send(request_bytes("GET", "/hello"))
+            assert waiting.read().body == b"Hello world"
+        assert get(instance.http, "/hello").status == 200
+        until("the old workers' end", lambda: not any(map(is_alive, old)), 5.0)
+        assert int(pidfile.read_text()) == instance.pid
+    assert not path.exists()
+
+
+def test_logs_that_pass_through_the_master_lose_no_line_unnoticed(short_dir: Path) -> None:
+    pidfile, log, requests = short_dir / "pid", short_dir / "log", short_dir / "requests"
+    options = ("--http", "127.0.0.1:0", "--pidfile", pidfile, "--logger", f"file:{log}", "--log-master")
+    options += ("--req-logger", f"file:{requests}", "--log-encoder", "nl", "--log-req-encoder", "nl")
+    with Penstock(*options, "--wsgi-file", APPS / "cases.py", wait=False) as instance:
+        instance.wait_ready()
+        found = until("the address", lambda: re.search(r"bound to TCP address (\S+)", log.read_text()))
+        address = found[1]
+        count = 0
+        for _ in range(2):
+            upgrading = threading.Thread(target=upgrade, args=(pidfile,))
+            upgrading.start()
+            while upgrading.is_alive():
+                assert get(address, "/hello").status == 200
+                count += 1
+        assert log.read_text().count("has taken over") == 2
+
+        def told() -> bool:
+            # What the pipe has no room for while one program follows the other, a worker drops and counts.
+            text = requests.read_text()
+            lost = sum(int(number) for number in re.findall(r"^(\d+) request lines were lost", text, re.M))
+            return text.count(" GET /hello ") + lost == count
+
+        until("every line", told)
+
+
+def test_attached_program_lives_on_until_the_reload(short_dir: Path) -> None:
+    pidfile = short_dir / "pid"
+    options = ("--http", "127.0.0.1:0", "--pidfile", pidfile)
+    options += ("--attach-daemon2", "cmd=exec sleep 1000,reloadsignal=URG")
+    with Penstock(*options, *APP) as instance:
+        instance.wait_log('spawning "exec sleep')
+
+        def program() -> int | None:
+            names = {pid: Path(f"/proc/{pid}/comm").read_text().strip() for pid in instance.processes()}
+            return next((pid for pid, name in names.items() if name == "sleep"), None)
+
+        before = until("the program", program)
+        upgrade(pidfile)
+        assert program() == before
+
+
+def test_configuration_from_standard_input_goes_over(short_dir: Path) -> None:
+    pidfile = short_dir / "pid"
+    config = short_dir / "config"
+    config.write_text(f"[uwsgi]\nhttp = 127.0.0.1:0\npidfile = {pidfile}\nwsgi-file = {APPS / 'cases.py'}\n")
+    with Penstock("--ini", "-", prefix=("sh", "-c", f'exec "$@" < {config}', "sh")) as instance:
+        upgrade(pidfile)
+        assert get(instance.http, "/hello").status == 200
+
+
+def test_command_explains_what_it_can_not_do(short_dir: Path) -> None:
+    assert "can not read the pid file" in upgrade(short_dir / "none", status=1)
+    for value in ("take:99", "take:x", "check:0", "nonsense"):
+        ended = run_penstock("--http", ":0", env={"PENSTOCK_TAKE_OVER": value})
+        assert ended.returncode == 1 and "Traceback" not in ended.stderr, ended.stderr
