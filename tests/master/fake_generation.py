@@ -163,7 +163,7 @@ def work(forker: Forker, worker: int, slot: int, control: socket.socket, is_held
     if plan["lazy_apps"]:
         with open(plan["app"]["target"]) as file:
             if file.read().startswith("lazybroken"):
-                control.send(b"failed Traceback: lazy SyntaxError")
+                control.send(b"failed could not import the app: SyntaxError\nTraceback: lazy SyntaxError")
                 os._exit(EXIT_NO_APP)
     board = Board(forker.board_fd, slot, plan["engine"]["threads"])
     board.put(0, os.getpid())

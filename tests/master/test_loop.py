@@ -813,7 +813,7 @@ def test_waiting_command_shows_how_a_reload_went(make: Make, short_dir: Path) ->
     instance = make(pidfile=str(short_dir / "pid")).serve()
     command = [sys.executable, "-m", "penstock", "reload", "--wait", str(short_dir / "pid")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
-    assert done.returncode == 0 and "generation 2 serves" in done.stderr
+    assert done.returncode == 0 and "generation 2 serves" in done.stdout
     instance.app.write_text("broken")
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 3 and "Traceback: SyntaxError in views.py" in done.stderr
