@@ -59,11 +59,16 @@ def _leave_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def _command(name: str, arguments: Sequence[str]) -> int:
+def _command(name: str, arguments: list[str]) -> int:
     # Python has none of these where they were closed before it began.
     sys.stdout = sys.stdout or io.TextIOWrapper(io.BytesIO(), "utf-8")
     sys.stderr = sys.stderr or io.TextIOWrapper(io.BytesIO(), "utf-8")
-    status = find_command(name).run(arguments)
+    if arguments in (["--help"], ["-h"]) and name != "help":
+        from penstock.commands.help import of_command
+
+        status = of_command(name)
+    else:
+        status = find_command(name).run(arguments)
     # Here, where an error can still be told.
     sys.stdout.flush()
     return status

@@ -17,6 +17,21 @@ class ServerLog:
         self._fd = fd
         self.prefix = ""
         """`log-date`, for strftime; empty for nothing."""
+        self._held: list[str] | None = None
+
+    def hold(self) -> None:
+        """Keep lines back until `release`, which writes them, or `drop`, which does not."""
+        self._held = []
+
+    def release(self) -> None:
+        """Write what was kept back, and from now on at once."""
+        held, self._held = self._held, None
+        for text in held or ():
+            self._write(text)
+
+    def drop(self) -> None:
+        """Forget what was kept back, and write from now on at once."""
+        self._held = None
 
     def write(self, text: str) -> None:
         """Write lines. A log that can not be written is not a reason to stop serving."""
@@ -24,6 +39,12 @@ class ServerLog:
         if self.prefix:
             stamp = time.strftime(self.prefix)
             lines = "\n".join(stamp + line for line in lines.split("\n"))
+        if self._held is None:
+            self._write(lines)
+        else:
+            self._held.append(lines)
+
+    def _write(self, lines: str) -> None:
         data = (lines + "\n").encode("utf-8", "backslashreplace")
         try:
             while data:

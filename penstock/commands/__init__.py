@@ -1,6 +1,7 @@
 """Commands: one module for each, found by name and imported only when it is used.
 
-A command module has `SUMMARY` (one line for the help), `USAGE` (its arguments) and `run(arguments) -> exit status`.
+A command module has `SUMMARY` (one line for the help), `USAGE` (its arguments) and `run(arguments) -> exit status`;
+`TEXT`, if it has more to say at `--help`.
 Each may be typed as a word (`penstock reload PIDFILE`) and, where uWSGI has it, as an option (`penstock --reload
 PIDFILE`). `serve` is what happens when no command is named.
 """

@@ -11,6 +11,7 @@ from penstock.commands.terminal import PLAIN_STYLE, Style, plain, style, width, 
 from penstock.config.findings import Finding, Level
 from penstock.config.settings import Entry
 from penstock.doctor.report import LEVELS, Report, Verdict, Word, examine
+from penstock.options.secrets import shown, without_secrets
 from penstock.options.table import BY_NAME
 from penstock.plan.machine import Machine
 
@@ -87,7 +88,7 @@ def _finding(finding: Finding, report: Report, columns: int, style: Style) -> It
     place = str(finding.origin) if finding.origin is not None else ""
     head = "  ".join(part for part in (style.heading(plain(place)), style.name(plain(what))) if part)
     tag = style.mark("dim", f"[{finding.code}]")
-    why = plain(_without_pair(finding.message, pair))
+    why = plain(without_secrets(_without_pair(finding.message, pair)))
     if head:
         yield f"  {head}"
         yield from wrap(f"{why} {tag}", columns, "      ")
@@ -110,7 +111,7 @@ def _without_pair(message: str, pair: Entry | None) -> str:
 
 
 def _shown(pair: Entry) -> str:
-    return pair.key if pair.value is None else f"{pair.key} = {pair.value}"
+    return pair.key if pair.value is None else f"{pair.key} = {shown(pair.key, pair.value)}"
 
 
 def _grouped(verdicts: Sequence[Verdict], word: Word) -> list[tuple[str, list[Verdict]]]:

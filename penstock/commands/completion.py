@@ -63,23 +63,33 @@ class Arguments:
     files: bool
     options: bool
     """Options as a start has them, with their dashes and values."""
+    choices: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """A flag of the command, and the words that its value may be."""
 
 
 def arguments_of(command: str) -> Arguments:
-    """Read the usage of a command: `[--wait] PIDFILE`, `bash|zsh|fish`, `OPTION [FILE ...]`, `[--json] OPTION ...`.
+    """Read the usage of a command: `[--wait] PIDFILE`, `bash|zsh|fish`, `FILE --to ini|toml`, `[--json] OPTION ...`.
 
     OPTION in the first place is the bare name that the command is about; further on options stand as for a start.
+    COMMAND is the name of one.
     """
     usage = find(command).USAGE
     words = usage.replace("[", " ").replace("]", " ").split()
-    alternatives = [word for word in words if re.fullmatch(r"[a-z]+(\|[a-z]+)+", word)]
-    offers = [choice for word in alternatives for choice in word.split("|")]
+    offers: list[str] = []
+    choices: list[tuple[str, tuple[str, ...]]] = []
+    for before, word in zip(["", *words], words, strict=False):
+        if re.fullmatch(r"[a-z]+(\|[a-z]+)+", word):
+            if before.startswith("--"):
+                choices.append((before, tuple(word.split("|"))))
+            else:
+                offers += word.split("|")
     offers += [word for word in words if word.startswith("--")]
+    offers += COMMANDS if "COMMAND" in words else ()
     is_about_one = words[:1] == ["OPTION"]
     if is_about_one:
         offers += [name for option in offered() for name in option.names]
     files = any(word.endswith("FILE") for word in words)
-    return Arguments(tuple(offers), files, options="OPTION" in words and not is_about_one)
+    return Arguments(tuple(offers), files, "OPTION" in words and not is_about_one, tuple(choices))
 
 
 def _names(kind: Kind) -> Iterator[str]:
@@ -125,6 +135,10 @@ def bash() -> Iterator[str]:
             yield f'            {command}) options="$options {behind_words}" ;;'
             continue
         yield f"            {command})"
+        for flag, choices in behind.choices:
+            yield f"                if [[ $previous == {flag} ]]; then"
+            yield f"                    COMPREPLY=($(compgen -W '{' '.join(choices)}' -- \"$current\")); return"
+            yield "                fi"
         if behind.files:
             yield '                compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))'
         yield f"                COMPREPLY+=($(compgen -W '{behind_words}' -- \"$current\")); return ;;"
@@ -161,6 +175,9 @@ def zsh() -> Iterator[str]:
         behind = arguments_of(command)
         parts = [f"compadd -- {' '.join(behind.words)}"] if behind.words else []
         parts += ["_files"] if behind.files else []
+        for flag, choices in behind.choices:
+            chosen = f"compadd -- {' '.join(choices)}; return"
+            parts.insert(0, f"if [[ $words[CURRENT-1] == {flag} ]]; then {chosen}; fi")
         yield f"        {command}) {'; '.join(parts) or ':'} ;;"
     yield "        *) _files ;;"
     yield "    esac"
@@ -221,8 +238,9 @@ def fish() -> Iterator[str]:
         plain = [word for word in behind.words if not word.startswith("--")]
         if plain:
             yield f"{condition} -a '{' '.join(plain)}'"
+        values = {flag.removeprefix("--"): f" -x -a '{' '.join(words)}'" for flag, words in behind.choices}
         for flag in flags:
-            yield f"{condition} -l {flag}"
+            yield f"{condition} -l {flag}{values.get(flag, '')}"
     for option in offered():
         kind, words = value_of(option)
         value = {

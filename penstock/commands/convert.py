@@ -24,12 +24,12 @@ from penstock.convert.writing import TARGETS, Target
 from penstock.values import dataclass
 
 SUMMARY = "write a configuration as another kind of file: uWSGI's, Penstock's, or gunicorn's"
-USAGE = "FILE --to KIND [--output FILE]"
+USAGE = "FILE --to ini|toml|yaml|json [--output FILE]"
 
 OK = 0
 FAILED = 1
 _SOURCES = ("ini", "yaml", "json", "xml", "toml", "gunicorn")
-_HELP = f"""\
+TEXT = f"""\
 usage: penstock convert FILE[:SECTION] --to KIND
        penstock convert gunicorn.conf.py --to KIND
        penstock convert --gunicorn 'gunicorn -w 4 project.wsgi' --to KIND
@@ -62,7 +62,7 @@ class _Slip(Exception):
 def run(arguments: Sequence[str]) -> int:
     """Convert, and tell what is to know; 1 when nothing was written."""
     if "--help" in arguments or "-h" in arguments:
-        sys.stdout.write(_HELP)
+        sys.stdout.write(TEXT)
         return OK
     try:
         request = _parse(list(arguments))
@@ -113,7 +113,7 @@ def _parse(words: list[str]) -> _Request:
         what = f"can not write {target}" if target else "it is not said what to write"
         raise _Slip(f"{what}; add --to {', --to '.join(TARGETS[:-1])} or --to {TARGETS[-1]}")
     if len(files) > 1 or (files and "--gunicorn" in said) or not (files or "--gunicorn" in said):
-        raise _Slip(f"one file is converted at a time\n{_HELP.rstrip()}")
+        raise _Slip(f"one file is converted at a time\n{TEXT.rstrip()}")
     file = files[0] if files else ""
     source = said.get("--from", "")
     if source and source not in _SOURCES:

@@ -18,6 +18,7 @@ from penstock.doctor import catalogue
 from penstock.doctor.report import Report, examine
 from penstock.options import table
 from penstock.options.option import Option, Value
+from penstock.options.secrets import shown, without_secrets
 from penstock.options.suggest import nearest
 from penstock.options.unsupported import find as find_unsupported
 from penstock.plan.machine import Machine
@@ -97,15 +98,21 @@ def _own(name: str, report: Report | None, style: Style) -> Iterator[str]:
         yield style.heading(plain(name))
 
 
+def _told(finding: Finding, columns: int, style: Style) -> list[str]:
+    """A finding among what is said of a name."""
+    mark = style.mark(finding.level, f"  {finding.level}: ")
+    return wrap(plain(without_secrets(str(finding))), columns, "    ", mark)
+
+
 def _said(said: Sequence[Entry], option: Option | None, report: Report, columns: int, style: Style) -> Iterator[str]:
     """Where the name stands, which of its values counts, and what is wrong with it."""
     unread = _unread(report)
     for finding in unread:
-        yield from wrap(plain(str(finding)), columns, "    ", style.mark(finding.level, f"  {finding.level}: "))
+        yield from _told(finding, columns, style)
     if not said and not unread:
         yield from wrap(f"It is not set{_default(option)}.", columns, "  ")
     for entry in said:
-        value = "" if entry.value is None else f" = {entry.value}"
+        value = "" if entry.value is None else f" = {shown(entry.key, entry.value)}"
         last = entry is said[-1] or option is None or option.repeatable
         note = "" if last else style.mark("dim", f"   (overridden by {plain(str(said[-1].origin))})")
         yield f"  {plain(str(entry.origin))}: {style.name(plain(entry.key + value))}{note}"
@@ -113,14 +120,14 @@ def _said(said: Sequence[Entry], option: Option | None, report: Report, columns:
         value_read = report.settings.value(option.name)
         written = said[-1].value
         if value_read is not None and _spelled(value_read, option) != written:
-            yield from wrap(f"Read as {plain(_spelled(value_read, option))}.", columns, "  ")
+            yield from wrap(f"Read as {plain(str(shown(option.name, _spelled(value_read, option))))}.", columns, "  ")
     kind = report.settings.others.get(said[0].key) if said else None
     if kind is not None:
         yield from wrap(_KINDS[kind], columns, "  ")
     names = {entry.key for entry in said} | ({option.name} if option is not None else set())
     for finding in report.findings:
         if report.option_of(finding) in names and finding not in unread:
-            yield from wrap(plain(str(finding)), columns, "    ", style.mark(finding.level, f"  {finding.level}: "))
+            yield from _told(finding, columns, style)
 
 
 _UNREAD = frozenset({"malformed", "no-file", "no-section", "not-a-config-file", "not-text"})

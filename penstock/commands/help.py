@@ -12,7 +12,7 @@ from penstock.options import commands, table
 from penstock.options.option import Option
 
 SUMMARY = "show this help, or all about one option"
-USAGE = "[OPTION]"
+USAGE = "[OPTION | COMMAND]"
 
 SHORT_USAGE = """\
 usage: penstock [OPTION ...] [FILE.ini]
@@ -33,13 +33,19 @@ def run(arguments: Sequence[str]) -> int:
         write(overview(width(), style()))
         return 0
     if arguments[0] in COMMANDS and table.find(arguments[0]) is None:
-        command = find(arguments[0])
-        write([f"usage: penstock {arguments[0]} {command.USAGE}".rstrip(), f"  {command.SUMMARY}"])
-        return 0
+        return of_command(arguments[0])
     # Imported late: explaining reads configurations too, and the whole help needs none.
     from penstock.commands import explain
 
     return explain.run(arguments)
+
+
+def of_command(name: str) -> int:
+    """Print how a command is used: its own text, or what can be said in two lines."""
+    command = find(name)
+    usage = [f"usage: penstock {name} {command.USAGE}".rstrip(), f"  {command.SUMMARY}"]
+    write([getattr(command, "TEXT", "\n".join(usage)).rstrip("\n")])
+    return 0
 
 
 def overview(columns: int, style: Style = PLAIN_STYLE) -> Iterator[str]:

@@ -41,7 +41,10 @@ _UNITS = {
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Print it."""
+    """Print it; 1 for a word behind it."""
+    if arguments:
+        sys.stderr.write(f"[penstock] penstock schema takes no {arguments[0]}: it describes every configuration file\n")
+        return 1
     sys.stdout.write(text())
     return 0
 

@@ -13,6 +13,7 @@ from penstock.commands.terminal import PLAIN_STYLE, Style, plain, style, width, 
 from penstock.config.findings import Origin
 from penstock.config.settings import Setting, Settings
 from penstock.doctor.report import Report, examine
+from penstock.options.secrets import plan_without_secrets, shown, without_secrets
 from penstock.options.table import BY_NAME
 from penstock.plan.machine import Machine
 from penstock.plan.types import to_json_value
@@ -26,8 +27,8 @@ usage: penstock show [--json] FILE | - | OPTION ...
   penstock show app.ini         the settings and the plan that is made of them on this machine
   penstock show --json app.ini  the same for programs: {"settings": [...], "plan": {...}}
 
-Values of env are shown as they are, secrets too: whoever may read the file may read them. Exit status: 0, or 2 when
-there is no plan.
+Passwords are shown as ***: those of basicauth and in URLs, and the values of variables whose name says that they are
+secret. Exit status: 0, or 2 when there is no plan.
 """
 
 NO_PLAN = 2
@@ -55,18 +56,19 @@ def as_json_value(report: Report) -> dict[str, Any]:
     return {
         "files": list(report.settings.files),
         "settings": [
-            {"name": name, "value": said[-1].value, "said": [_said(setting) for setting in said]}
+            {"name": name, "value": shown(name, said[-1].value), "said": [_said(setting) for setting in said]}
             for name, said in report.settings.settings.items()
         ],
-        "plan": None if report.plan is None else to_json_value(report.plan),
-        "errors": [str(finding) for finding in report.of("error")],
+        "plan": None if report.plan is None else plan_without_secrets(to_json_value(report.plan)),
+        "errors": [without_secrets(str(finding)) for finding in report.of("error")],
     }
 
 
 def _said(setting: Setting) -> dict[str, Any]:
     place = setting.origin
     line = place.line if place.source == "file" and place.line else None
-    return {"value": setting.value, "source": place.source, "name": place.name, "line": line}
+    value = shown(setting.option.name, setting.value)
+    return {"value": value, "source": place.source, "name": place.name, "line": line}
 
 
 def as_text(report: Report, columns: int, style: Style = PLAIN_STYLE) -> Iterator[str]:
@@ -87,10 +89,10 @@ def as_text(report: Report, columns: int, style: Style = PLAIN_STYLE) -> Iterato
     if report.plan is None:
         yield style.mark("error", "There is no plan")
         for finding in report.of("error"):
-            yield from wrap(plain(str(finding)), columns, "    ", "  ")
+            yield from wrap(plain(without_secrets(str(finding))), columns, "    ", "  ")
         return
     yield style.heading("Plan")
-    value = to_json_value(report.plan)
+    value = plan_without_secrets(to_json_value(report.plan))
     # Both say again what stands above.
     del value["notes"], value["app"]["options"]
     yield from _nested(value, settings, "  ", style)
@@ -106,7 +108,8 @@ def _value(setting: Setting) -> str:
     value, option = setting.value, setting.option
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"{value:03o}" if option.type in ("mode", "umask") and isinstance(value, int) else str(value)
+    shown_value = shown(option.name, value)
+    return f"{value:03o}" if option.type in ("mode", "umask") and isinstance(value, int) else str(shown_value)
 
 
 def _nested(value: Mapping[str, Any], settings: Settings, indent: str, style: Style) -> Iterator[str]:

@@ -452,6 +452,10 @@ class Collector:
         return text, places
 
     def _find_unknown_letters(self, pair: Pair, unknown: Mapping[int, list[str]], place: Origin) -> None:
+        option = BY_NAME.get(pair.key)
+        if option is not None and option.name == "log-date":
+            # They are strftime's, for whom they stay; those that files give another meaning to are `magic-in-date`.
+            return
         for letter in unknown.get(pair.line, ()):
             if letter in pair.value or letter in pair.key:
                 message = f"{pair.key}: {letter} has no meaning and stays as it is"

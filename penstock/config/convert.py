@@ -27,8 +27,16 @@ _COUNT_FACTORS = {"k": 10**3, "m": 10**6, "g": 10**9}
 _MEGABYTES = {"k": 1 / 1024, "m": 1, "g": 1024}
 """For options that count megabytes."""
 _FRACTION = r"[.,][0-9]"
+BRACES = r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}"
+"""A variable as the shell writes it, which stays as it is."""
 _COMMENT = r"\s+[;#]"
 _EXAMPLES = {"seconds": "60", "bytes": "32768", "milliseconds": "500", "integer": "4"}
+
+
+def _unquoted(text: str) -> str | None:
+    """Take quotes around a value away; None where there are none."""
+    is_quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
+    return text[1:-1] if is_quoted else None
 
 
 class _Converter:
@@ -82,8 +90,7 @@ class _Converter:
                 return value
         match = re.match(_NUMBER, self.text.lstrip())
         if match is None:
-            example = _EXAMPLES.get(self.option.type, "4")
-            self.error("not-a-number", "this is not a number", f"write for example {self.key} = {example}")
+            self._not_a_number()
             return None
         sign, digits, after = match.groups()
         number = int(digits) if len(digits) <= 19 else _LARGEST + 1
@@ -99,6 +106,19 @@ class _Converter:
         if after.strip():
             self.warn("text-after-value", f"read as {number}", "put the comment on a line of its own")
         return number
+
+    def _not_a_number(self) -> None:
+        """Say why, once: quotes and braces are slips of people who come from a shell."""
+        quoted = _unquoted(self.text)
+        braces = re.fullmatch(BRACES, self.text)
+        if quoted is not None and re.match(_NUMBER, quoted):
+            self.error("not-a-number", "the quotes are part of the value", f"write {self.key} = {quoted}")
+        elif braces is not None:
+            what = f"the variable of the environment is written $({braces[1]})"
+            self.error("not-a-number", "this stays as it is, and is not a number", what)
+        else:
+            example = _EXAMPLES.get(self.option.type, "4")
+            self.error("not-a-number", "this is not a number", f"write for example {self.key} = {example}")
 
     def _unit(self, after: str) -> tuple[int, str]:
         """Read the unit behind the digits: its factor, and what is left."""
@@ -152,7 +172,12 @@ class _Converter:
                 self.warn(
                     "comment-in-value", "the comment is part of the value", "put the comment on a line of its own"
                 )
-            if len(self.text) > 1 and self.text[0] == self.text[-1] and self.text[0] in "\"'":
+            unquoted = _unquoted(self.text)
+            if unquoted is not None and self.option.type == "address" and ":" in unquoted:
+                # Only the path of a unix socket may have quotes; what else there is to say is about the rest.
+                self.error("quotes-in-value", "the quotes are part of the value", f"write {self.key} = {unquoted}")
+                return unquoted
+            if unquoted is not None:
                 self.warn("quotes-in-value", "the quotes are part of the value", "remove them")
         return self.text
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from penstock.config.convert import BRACES
 from penstock.config.files import FileReader, Refused, reason
 from penstock.config.findings import Finding, Origin
 from penstock.config.settings import Entry
@@ -26,9 +27,6 @@ LARGEST_VALUE = 1 << 18
 LOG_FORMATS = frozenset({"log-format", "logformat"})
 """In these `%(name)` is first of all a variable of the log line."""
 
-# Patterns are compiled where they are used first (`re` keeps them): most starts use none of them.
-_BRACES = r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}"
-"""A variable as the shell writes it."""
 _OPERATORS = frozenset({"+", "-", "*", "/"})
 _STEPS = {"++": 1, "--": -1}
 _DEEPEST_GROUP = 50
@@ -146,7 +144,10 @@ class _Expander:
 
     def _environment_pass(self, entry: Entry, value: str) -> str:
         option = BY_NAME.get(entry.key)
-        braces = re.search(_BRACES, value) if option is not None and not option.has_variables else None
+        braces = re.search(BRACES, value) if option is not None and not option.has_variables else None
+        if braces is not None and option is not None and option.is_number and braces[0] == value:
+            # The error about the number says it.
+            braces = None
         if braces is not None:
             self._warn(
                 entry,

@@ -20,6 +20,7 @@ from penstock.doctor.catalogue import about
 from penstock.options.advice import ADVICE
 from penstock.options.known import known_names
 from penstock.options.rules import RULES
+from penstock.options.secrets import shown, without_secrets
 from penstock.options.table import BY_NAME
 from penstock.options.unsupported import find as find_unsupported
 from penstock.plan.machine import Machine
@@ -126,7 +127,7 @@ class Report:
             "file": _file(place),
             "line": _line(place),
             "option": self.option_of(finding),
-            "message": f"{place}: {finding.message}" if is_elsewhere else finding.message,
+            "message": without_secrets(f"{place}: {finding.message}" if is_elsewhere else finding.message),
             "fix": finding.cure,
         }
 
@@ -173,7 +174,7 @@ def _in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def _verdict(entry: Entry, settings: Settings) -> Verdict:
-    value = "true" if entry.value is None else entry.value
+    value = "true" if entry.value is None else str(shown(entry.key, entry.value))
     option = BY_NAME.get(entry.key)
     if option is not None:
         if option.verdict == "not-needed":

@@ -9,6 +9,9 @@ class StartError(Exception):
     status = 1
     """The exit status: a configuration or bind error, as uWSGI has it."""
 
+    is_taken = False
+    """Another instance has what this one needs, so that its log may be that one's, too."""
+
     def __init__(self, message: str, status: int | None = None) -> None:
         if status is not None:
             self.status = status
@@ -17,3 +20,11 @@ class StartError(Exception):
 
 class AddressInUse(StartError):
     """Somebody listens there: another instance, or workers of a killed one, which are about to end."""
+
+    is_taken = True
+
+
+class PidFileInUse(StartError):
+    """An instance that runs has this pid file."""
+
+    is_taken = True

@@ -68,6 +68,8 @@ class Logs:
             os.dup2(self._stdout, 1)
             raise
         self._forward()
+        if plan.daemonize is not None:
+            self._let_the_caller_go()
 
     def _forward(self) -> None:
         if self._streams:
@@ -121,6 +123,16 @@ class Logs:
             plan = self._plan.server if name == "server" else self._plan.requests
             self._streams[name] = self._stream(plan, tuple(ends))
         self._forward()
+
+    def _let_the_caller_go(self) -> None:
+        """Give back the standard streams of the start: who reads them to their end would wait for the whole daemon."""
+        loggers = (*self._plan.server.loggers, *self._plan.requests.loggers)
+        if any(one.kind in ("stdio", "fd") for one in loggers):
+            return
+        null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        for fd in (self._stdout, self._stderr):
+            os.dup2(null, fd, inheritable=False)
+        os.close(null)
 
     def open_late(self) -> None:
         """Open `logto2`, now that user and group are set.

@@ -15,7 +15,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any
 
-from penstock.master.errors import StartError
+from penstock.master.errors import PidFileInUse, StartError
 from penstock.titles import NAMES
 
 if TYPE_CHECKING:
@@ -185,9 +185,9 @@ def _why_not_opened(error: OSError, path: str) -> str:
             return error.strerror or str(error)
 
 
-def _in_use(path: str, pid: int) -> StartError:
+def _in_use(path: str, pid: int) -> PidFileInUse:
     named = f"pid {pid}" if pid else "its pid is not written yet"
-    return StartError(
+    return PidFileInUse(
         f"the pid file {path} belongs to an instance that is running ({named}): "
         f"stop it with `penstock --stop {path}`, reload it with `penstock --reload {path}`, or use another pidfile"
     )

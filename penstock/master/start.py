@@ -246,7 +246,12 @@ def _run(
         try:
             given = _prepare(plan, asked, starter, supervisor, made, logs, identity)
         except StartError as error:
-            log.write(str(error))
+            if error.is_taken and logs.leaves_terminal:
+                LOG.drop()
+                log.write(f"*** a second start was refused: {error} ***")
+            else:
+                LOG.release()
+                log.write(str(error))
             made.take_back()
             starter.failed(error.status, str(error))
             _tell_failure(supervisor, error)
@@ -273,6 +278,9 @@ def _prepare(
     set_title(plan.titles.of_master(tuple(sys.argv[1:])), NAMES["master"])
     owner = (identity.uid, identity.gid) if identity is not None and os.geteuid() == 0 else None
     _run_hooks(plan, "asap")
+    if logs.leaves_terminal:
+        # Until it is certain that this is not the log of an instance that has the pid file or an address already.
+        LOG.hold()
     _banner(plan)
     if plan.pidfile is not None:
         log.write(f"writing pidfile to {plan.pidfile}")
@@ -299,6 +307,7 @@ def _prepare(
         admin = plan.admin
         made.admin = patiently(lambda: bind_own("admin", admin, owner))
         log.write(f"*** probes are answered on {made.admin.name} fd: {made.admin.fd} ***")
+    LOG.release()
     made.control = _control_socket(owner)
     _run_hooks(plan, "pre-jail", "post-jail", "in-jail", "as-root")
     stays_root = plan.groups.master_stays_root and owner is not None

@@ -25,8 +25,6 @@ OPTIONS = (
         tier=1,
         applies="restart",
         help="permission bits of unix sockets; 666 when the value is left out",
-        verdict="differs",
-        note="on the command line the value may also follow as a word of its own",
     ),
     Option(
         name="chown-socket",

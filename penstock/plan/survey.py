@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 import stat
 from collections.abc import Sequence
 
 from penstock.config.findings import Finding, Origin
 from penstock.config.settings import Settings
+from penstock.options.secrets import is_secret_name
 from penstock.plan import log, modules, nginx
 from penstock.plan.access import Person, first_closed
 from penstock.plan.addresses import AddressError, parse_address
@@ -25,7 +25,6 @@ MANY_WORKERS_FOR_A_CPU = 4
 _CODE = frozenset({".env", ".git", "db.sqlite3", "manage.py", "settings.py", "wsgi.py"})
 """Names that tell that a directory is a project, or holds its secrets."""
 _ENVIRONMENTS = ("venv", ".venv", "env", "virtualenv")
-_SECRET = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY|PRIVATE_KEY|DATABASE_URL", re.IGNORECASE)
 _FILES = ("pidfile", "logto", "daemonize", "logto2")
 _LISTENING = ("http", "http-socket", "socket", "stats", "admin")
 
@@ -305,7 +304,8 @@ def _configuration_files(context: Context) -> None:
             context.warn("config-writable", message, Origin("file", name), f"chmod o-w {name}")
     for setting in context.said.every("env"):
         variable = str(setting.value).partition("=")[0]
-        if _SECRET.search(variable) and modes.get(setting.origin.name, 0) & stat.S_IROTH:
+        is_secret = is_secret_name(variable) or variable == "DATABASE_URL"
+        if is_secret and modes.get(setting.origin.name, 0) & stat.S_IROTH:
             message = f"every user of this machine may read {variable} in this file"
             cure = f"chmod o-r {setting.origin.name}, or use EnvironmentFile= of the systemd unit"
             context.note("secret-readable", message, setting.origin, cure)

@@ -35,7 +35,18 @@ def for_error(error: BaseException, plan: AppPlan, target: str) -> list[str]:
         return _for_library(plan, error.name)
     if isinstance(error, FileNotFoundError) and plan.kind == "file" and error.filename == os.path.abspath(target):
         return _for_file(plan, target)
+    if isinstance(error, IsADirectoryError) and plan.kind == "file":
+        return [_for_directory(target)]
     return []
+
+
+def _for_directory(target: str) -> str:
+    """Name the file in a directory that is likely to be meant."""
+    there = set(_entries(os.path.abspath(target)))
+    name = next((f"{one}.py" for one in USUAL_MODULES if f"{one}.py" in there), None)
+    if name is None:
+        return "wsgi-file is the path of a file: wsgi-file = PATH/wsgi.py"
+    return f"wsgi-file is the path of a file: wsgi-file = {os.path.join(target, name)}"
 
 
 def for_package(package: ModuleType) -> tuple[str, ...]:

@@ -144,6 +144,9 @@ def test_options_commands_and_values(shell: str, script: Callable[[str], Path], 
     assert complete("penstock rel") == ["reload"]
     assert set(complete("penstock completion ")) == {"bash", "fish", "zsh"}
     assert complete("penstock help proce") == ["processes"]
+    assert complete("penstock help conv") == ["convert"]
+    assert set(complete("penstock convert site.ini --to ")) == {"ini", "toml", "yaml", "json"}
+    assert "site.ini" in complete("penstock convert si")
     assert "site.ini" in complete("penstock reload si")
     assert complete("penstock reload --no") == ["--no-wait"]
     assert set(complete("penstock check --js")) == {"--js", "--json"}
@@ -170,6 +173,8 @@ def test_a_value_behind_an_equals_sign_in_bash(script: Callable[[str], Path], fo
         ("penstock rel", "penstock reload"),
         ("penstock completion z", "penstock completion zsh"),
         ("penstock help lazy-", "penstock help lazy-apps"),
+        ("penstock help conv", "penstock help convert"),
+        ("penstock convert site.ini --to to", "penstock convert site.ini --to toml"),
         ("penstock stop site.", "penstock stop site.ini"),
         ("penstock -p 4 --max-requ", "penstock -p 4 --max-requests"),
     ],
@@ -181,6 +186,8 @@ def test_zsh(line: str, completed: str, script: Callable[[str], Path], folder: P
 def test_every_command_is_offered_what_its_usage_says() -> None:
     assert arguments_of("reload") == Arguments(("--no-wait", "--timeout", "--pid"), files=True, options=False)
     assert arguments_of("completion") == Arguments(("bash", "zsh", "fish"), files=False, options=False)
+    convert = arguments_of("convert")
+    assert convert.choices == (("--to", ("ini", "toml", "yaml", "json")),) and "ini" not in convert.words
     assert arguments_of("version") == Arguments((), files=False, options=False)
     check = arguments_of("check")
     assert check.files and check.options and "--json" in check.words and "processes" not in check.words

@@ -38,6 +38,9 @@ def test_it_is_a_schema_and_what_the_command_prints(capsys: pytest.CaptureFixtur
     Draft7Validator.check_schema(schema())
     assert run([]) == 0
     assert json.loads(capsys.readouterr().out) == schema()
+    assert run(["workers"]) == 1
+    told = "[penstock] penstock schema takes no workers: it describes every configuration file\n"
+    assert capsys.readouterr() == ("", told)
 
 
 def test_every_option_that_may_stand_in_a_file_is_in_it() -> None:

@@ -87,6 +87,10 @@ def test_good(name: str, text: str | None, value: Value) -> None:
         ("env", "A", None, "bad-mapping"),
         ("chdir", "/a # b", "/a # b", "comment-in-value"),
         ("chdir", "'/a'", "'/a'", "quotes-in-value"),
+        ("socket", '"/a"', '"/a"', "quotes-in-value"),
+        ("http", '":80"', ":80", "quotes-in-value"),
+        ("processes", "'4'", None, "not-a-number"),
+        ("processes", "${N}", None, "not-a-number"),
         ("chdir", "a\0b", None, "not-text"),
     ],
 )

@@ -195,6 +195,19 @@ def test_exit_has_the_status_that_is_asked_for(tmp_path: Path) -> None:
     assert caught.value.status == 1
 
 
+def test_quotes_and_braces_where_they_can_not_be_meant_are_told_once(tmp_path: Path) -> None:
+    config = tmp_path / "a.ini"
+    config.write_text("[uwsgi]\nhttp = ':80'\nprocesses = \"4\"\nthreads = ${N}\n")
+    with pytest.raises(ConfigError) as caught:
+        read("--ini", str(config))
+    told = [(finding.origin and finding.origin.line, finding.cure) for finding in caught.value.findings]
+    assert told == [
+        (2, "write http = :80"),
+        (3, "write processes = 4"),
+        (4, "the variable of the environment is written $(N)"),
+    ]
+
+
 def test_braces_of_the_shell_are_not_filled_in_and_that_is_said() -> None:
     settings = read("--chdir=/srv/${NAME}", "--env=A=$(NAME)", environ={"NAME": "x"})
     assert [finding.code for finding in settings.findings] == ["placeholder-braces"]

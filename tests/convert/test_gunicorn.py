@@ -317,6 +317,8 @@ def test_the_line_beats_the_variable_and_that_the_file(tmp_path: Path) -> None:
     assert "processes = 3" in said and "threads = 2" in said and "max-requests = 1" in said
     (tmp_path / "gunicorn.conf.py").write_text("bind = ':9'\n")
     assert "http = :9" in line("gunicorn a", tmp_path)
+    notes = convert_line(FileReader(str(tmp_path)), "gunicorn a", "", "ini").notes
+    assert notes[0].text.startswith("what gunicorn.conf.py of this directory says is in it, too")
     assert "processes = 2" in lines(convert("", tmp_path, "-w 2"))
 
 

@@ -52,6 +52,8 @@ def shop(tmp_path: Path) -> Path:
         ("processes = many\n", 2, {"not-a-number"}),
         ("chdir = /no/where\n", 2, {"no-directory"}),
         ("wsgi-file = none.py\n", 1, {"two-apps"}),
+        ("log-date = %Y-%m\n", 0, set()),
+        ("log-date = %Y-%d\n", 1, {"magic-in-date"}),
     ],
 )
 def test_exit_statuses(shop: Path, more: str, status: int, codes: set[str]) -> None:
@@ -123,3 +125,15 @@ def test_from_a_directory_that_is_gone(tmp_path: Path) -> None:
         done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60)
         assert done.returncode == status and "Traceback" not in done.stderr
         assert "the directory that this was started in is gone" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["check", "check --json", "show", "show --json", "explain route", "explain env"])
+def test_no_command_prints_a_password(shop: Path, command: str) -> None:
+    (shop / "app.ini").write_text(
+        SHOP + "route = ^/admin basicauth:Admins,joe:hidden-1\nenv = SECRET_KEY=hidden-2\nmy-token = hidden-4\n"
+        "env = DATABASE_URL=postgres://joe:hidden-3@db/shop\nenv = LANG=%(my-token)\n"
+    )
+    done = check(shop, *command.split(), "app.ini")
+    assert "hidden-1" not in done.stdout and "hidden-2" not in done.stdout and "hidden-3" not in done.stdout
+    assert "joe:***" in done.stdout or command.startswith("check")
+    assert not done.stderr

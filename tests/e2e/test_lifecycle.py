@@ -252,7 +252,35 @@ def test_commands_without_an_instance(short_dir: Path, command: str) -> None:
     assert str(gone.pid) in result.stderr
 
 
+def test_a_start_that_is_refused_leaves_one_line_in_the_log_of_the_instance_that_runs(
+    versioned: Callable[[str], Path], short_dir: Path
+) -> None:
+    log, pidfile = short_dir / "app.log", short_dir / "app.pid"
+    options = ("--http-socket", short_dir / "app.sock", "--wsgi-file", versioned("1"), "--logto", log)
+    with Penstock(*options, "--pidfile", pidfile):
+        before = log.read_text()
+        for more in (("--pidfile", pidfile), ()):
+            refused = run_penstock(*options, *more)
+            assert refused.returncode == 1 and "is running" in refused.stderr
+        lines = log.read_text()[len(before) :].splitlines()
+        assert [line.partition(": ")[0] for line in lines] == ["*** a second start was refused"] * 2
+
+
 # -- daemonize ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.option("daemonize")
+def test_a_daemon_does_not_hold_the_streams_of_who_started_it(
+    versioned: Callable[[str], Path], short_dir: Path
+) -> None:
+    log, pidfile = short_dir / "app.log", short_dir / "app.pid"
+    options = ("--http-socket", short_dir / "app.sock", "--wsgi-file", versioned("1"), "--pidfile", pidfile)
+    # It reads to the end of both streams.
+    started = run_penstock(*options, "--daemonize", log)
+    assert started.returncode == 0 and "penstock is ready" in started.stderr
+    pid = int(pidfile.read_text())
+    assert run_penstock("--stop", pidfile).returncode == 0
+    until("the daemon is gone", lambda: not is_alive(pid))
 
 
 @pytest.mark.option("daemonize")

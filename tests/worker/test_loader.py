@@ -224,6 +224,14 @@ def test_a_wsgi_file_that_is_not_there(project: Path) -> None:
     assert told.advice == (f"wsgi-file counts from the directory {project} (chdir); is the name right?",)
 
 
+def test_a_directory_given_as_a_wsgi_file(project: Path, write: Write) -> None:
+    write("", "inner/app.py")
+    told = failure(project, kind="file", target="inner")
+    assert told.advice == ("wsgi-file is the path of a file: wsgi-file = inner/app.py",)
+    (project / "inner" / "app.py").unlink()
+    assert failure(project, kind="file", target="inner").advice[0].endswith("wsgi-file = PATH/wsgi.py")
+
+
 def test_a_syntax_error_is_where_it_is(project: Path, write: Write) -> None:
     write("import views\n")
     write("x = 1\nif x\n    pass\n", "views.py")

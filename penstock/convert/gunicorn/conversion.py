@@ -14,6 +14,8 @@ from penstock.convert.gunicorn.values import Given, Unread
 from penstock.convert.translate import translate
 
 ENVIRONMENT = "GUNICORN_CMD_ARGS"
+OWN_FILE = "gunicorn.conf.py"
+"""What gunicorn reads where no file is named."""
 
 
 def convert_file(reader: FileReader, name: str, environment: str, target: writing.Target) -> Conversion:
@@ -34,6 +36,7 @@ def convert_line(reader: FileReader, line: str, environment: str, target: writin
     from_line, others = command_line.read(words, "the command line")
     file = next((one.value for one in (*reversed(from_line), *from_environment) if one.name == "config"), None)
     given: list[Given] = []
+    beside: list[Note] = []
     if isinstance(file, str) and file.startswith("python:"):
         raise Refused(f"{file} is a module, which would have to be run; name the file that it is")
     if isinstance(file, str):
@@ -43,13 +46,14 @@ def convert_line(reader: FileReader, line: str, environment: str, target: writin
             raise Refused(f"{file}:{malformed.line}: {malformed}; {malformed.cure}") from None
         given += found
         unread = [*not_read, *unread]
-    elif file is None and reader.exists("gunicorn.conf.py"):
-        given, not_read = config_file.read(reader.read("gunicorn.conf.py").text)
+    elif file is None and reader.exists(OWN_FILE):
+        given, not_read = config_file.read(reader.read(OWN_FILE).text)
         unread = [*not_read, *unread]
+        beside.append(Note(f"what {OWN_FILE} of this directory says is in it, too: gunicorn reads it by itself"))
     done = _written([*given, *from_environment, *from_line], [*unread, *others], _shown(line), target)
     own = [one for one in variables if not one.startswith(f"{ENVIRONMENT}=")]
     notes = [Note(f"{one} is set in front of the command; set it where Penstock is started") for one in own]
-    return Conversion(done.text, (*done.notes, *notes), done.differs)
+    return Conversion(done.text, (*beside, *done.notes, *notes), done.differs)
 
 
 def _shown(line: str) -> str:
