@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from penstock.commands.control import ask
 
 SUMMARY = "let a running instance go on as the Penstock that is installed now (3: it could not)"
-USAGE = "[--no-wait] PIDFILE"
+USAGE = "[--no-wait] PIDFILE | FILE"
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -124,6 +124,10 @@ class Packing:
 
     def check_upgrade(self) -> None:
         """Try the Penstock that is installed now."""
+        if self._trial is not None:
+            # It was killed, and its end has not been seen yet.
+            self._trial.close()
+            self._trial = None
         try:
             content = self.pack(is_trial=True)
             self._trial = Trial(content, self._given.begun["cwd"], self._selector)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import APPS, Penstock
+from tests.e2e.harness import APPS, Penstock, rss_bytes
 
 CASES = ("--http", "127.0.0.1:0", "--wsgi-file", str(APPS / "cases.py"))
 
@@ -32,6 +33,31 @@ def test_limits_reach_the_workers() -> None:
             assert all(len(one) == 1 for one in cpus) and len(set.union(*cpus)) == 2
         else:
             assert cpus == [usable, usable]
+
+
+def test_many_descriptors_that_are_allowed_cost_nothing() -> None:
+    """As many as 1,048,576, where the machine allows it: nothing is sized by the limit, and no loop goes up to it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, 1 << 20))
+        most = 1 << 20
+    except (ValueError, PermissionError):
+        most = hard
+    seen = {}
+    for allowed in (256, most):
+        prefix = ("sh", "-c", f'ulimit -n {allowed} && exec "$@"', "sh")
+        options = ("--processes", "2", "--attach-daemon", "exec sleep 1000")
+        with Penstock(*CASES, *options, prefix=prefix) as instance:
+            assert limit(instance.pid, "Max open files") == str(allowed)
+            pids = instance.processes()
+            ticks = 0
+            for pid in pids:
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                ticks += int(fields[11]) + int(fields[12])
+            seen[allowed] = sum(map(rss_bytes, pids)), ticks / os.sysconf("SC_CLK_TCK")
+    (few_rss, few_cpu), (many_rss, many_cpu) = seen[256], seen[most]
+    assert abs(many_rss - few_rss) < 0.1 * few_rss
+    assert many_cpu < few_cpu + 0.3
 
 
 @pytest.mark.option("pidfile2", "safe-pidfile", "safe-pidfile2")

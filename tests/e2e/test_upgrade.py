@@ -260,6 +260,44 @@ def test_attached_program_lives_on_until_the_reload(short_dir: Path) -> None:
         before = until("the program", program)
         upgrade(pidfile)
         assert program() == before
+        # One that is started by the new program inherits nothing of what went over.
+        os.kill(before, signal.SIGKILL)
+        after = until("the next one", lambda: (found := program()) != before and found)
+        assert sorted(os.listdir(f"/proc/{after}/fd")) == ["0", "1", "2"]
+
+
+def test_descriptors_do_not_gather(short_dir: Path) -> None:
+    pidfile = short_dir / "pid"
+    with Penstock("--http", "127.0.0.1:0", "--pidfile", pidfile, *APP) as instance:
+
+        def held() -> list[str]:
+            # What was handed over is let go of when the old generation has gone.
+            until("one generation", lambda: len(instance.generations()) == 1)
+            links = [os.readlink(f"/proc/{instance.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{instance.pid}/fd")]
+            return sorted(re.sub(r"\d+", "N", link) for link in links)
+
+        upgrade(pidfile)
+        instance.wait_log("of generation 1 killed successfully")
+        before = held()
+        for generation in (2, 3):
+            upgrade(pidfile)
+            instance.wait_log(f"of generation {generation} killed successfully")
+        until("no more of them", lambda: held() == before)
+
+
+def test_generation_that_stands_by_goes_over(short_dir: Path) -> None:
+    pidfile, app = short_dir / "pid", short_dir / "app.py"
+    app.write_text(OLD)
+    options = ("--http", "127.0.0.1:0", "--pidfile", pidfile, "--wsgi-file", app, "--reload-watch", "600")
+    with Penstock(*options) as instance:
+        app.write_text(OLD.replace("old", "new"))
+        instance.reload()
+        assert get(instance.http, "/").body == b"new"
+        upgrade(pidfile)
+        assert get(instance.http, "/").body == b"new"
+        ended = run_penstock("rollback", pidfile)
+        assert ended.returncode == 0, ended.stderr
+        until("the old code", lambda: get(instance.http, "/").body == b"old")
 
 
 def test_configuration_from_standard_input_goes_over(short_dir: Path) -> None:

@@ -34,6 +34,8 @@ class Machine:
         self.open: set[int] = set()
         """Tickets without an answer."""
         self.tickets = 0
+        self.is_trying = False
+        """Whether there is a process that tries an upgrade."""
         self.exit: int | None = None
 
     def send(self, event: ev.Event) -> None:
@@ -59,6 +61,14 @@ class Machine:
             case act.AnswerReload(tickets):
                 assert self.open >= set(tickets)
                 self.open -= set(tickets)
+            case act.CheckUpgrade():
+                self.is_trying = True
+            case act.GiveUpCheck():
+                assert self.is_trying
+            case act.Upgrade():
+                assert self.fleet.mode == "serving" and not self.is_trying
+                failed = self.random.random() < 0.3
+                return [ev.UpgradeFailed("no") if failed else ev.Upgraded("1", "2")]
             case act.ForgetGeneration(number):
                 assert number not in self.generations
                 assert not any(key[0] == number for key in self.workers)
@@ -154,6 +164,13 @@ class Machine:
         elif choice < 0.77:
             each = [ev.Answered(number, 100, self.random.choice((0, 50))) for number in self.generations]
             self.send(ev.AnswersCounted(tuple(each)))
+        elif choice < 0.775:
+            self.tickets += 1
+            self.open.add(self.tickets)
+            self.send(ev.UpgradeRequested("upgrade command", self.tickets))
+        elif choice < 0.785 and self.is_trying:
+            self.is_trying = False
+            self.send(ev.UpgradeChecked(self.random.random() < 0.7, "2"))
         elif choice < 0.8:
             harmless = ("SIGHUP", "SIGUSR1", "SIGTSTP", "SIGUSR2")
             self.send(ev.Signal(self.random.choice(SIGNALS if stops else harmless)))
