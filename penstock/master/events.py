@@ -61,12 +61,25 @@ class Touched:
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """Whether there is memory for two generations."""
+
+    free_bytes: int
+    needed_bytes: int
+    """What the one that serves takes, with all its workers."""
+    source: str
+    """What limits the memory, for a person."""
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationStarted:
     """The process of a generation runs."""
 
     generation: int
     pid: int
     rules: Rules
+    room: Room | None = None
+    """None if nothing serves yet, if nobody wants to know, or if it can not be told."""
 
 
 @dataclass(frozen=True, slots=True)

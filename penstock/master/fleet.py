@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from penstock.master.scaling import Scaling
 from penstock.master.watch import Tally, Watch
-from penstock.plan.process_types import ProgramPlan, RecyclingPlan, ScalingPlan, WatchPlan
+from penstock.plan.process_types import ProgramPlan, RecyclingPlan, ScalingPlan, Strategy, WatchPlan
 from penstock.plan.types import Plan, from_json_value
 from penstock.values import asdict, dataclass
 
@@ -85,6 +85,7 @@ class Rules:
     recycling: RecyclingPlan = RecyclingPlan()
     scaling: ScalingPlan = ScalingPlan()
     watch: WatchPlan = WatchPlan()
+    strategy: Strategy = "auto"
     only_loads: bool = False
     programs: tuple[ProgramPlan, ...] = ()
     program_mercy_s: float = 3.0
@@ -111,6 +112,7 @@ class Rules:
             recycling=plan.recycling,
             scaling=plan.scaling,
             watch=plan.watch,
+            strategy=plan.strategy,
             only_loads=plan.only_loads,
             programs=plan.programs.each,
             program_mercy_s=plan.programs.mercy_s,
@@ -149,6 +151,8 @@ class Generation:
     """How many workers it begins with: all of them have to be ready before it serves."""
     is_reread: bool = False
     """The configuration was read again for it."""
+    strategy: Strategy = "beside"
+    """How its workers take over from those that serve; never auto."""
 
     @property
     def is_coming(self) -> bool:

@@ -19,8 +19,7 @@ from penstock.master import events as ev
 from penstock.master.ending import Ending
 from penstock.master.fleet import Fleet, Generation, Rules, Timer, WorkerHandle
 from penstock.master.gates import Gates, shortest
-from penstock.master.rollback import Rollback
-from penstock.master.supervision import Supervised
+from penstock.master.rolling import Rolling
 from penstock.master.turn import EXIT_FAILURE, EXIT_NO_APP, describe_status, same_worker
 from penstock.master.upgrading import Upgrading
 from penstock.values import replace
@@ -86,7 +85,7 @@ def with_traceback(traceback: str, reason: str) -> str:
     return "\n".join(part for part in (before, "" if reason.startswith(last) else last, reason) if part)
 
 
-class _Turn(Ending, Rollback, Gates, Supervised, Upgrading):
+class _Turn(Ending, Rolling, Gates, Upgrading):
     """One step: what each event means."""
 
     # --- events
@@ -187,6 +186,7 @@ class _Turn(Ending, Rollback, Gates, Supervised, Upgrading):
             self.begin_reload("a reload that was asked for in the meantime", tickets, timeout_s)
         self.advance_recycling()
         self.relieve()
+        self.advance_rolling()
         self.advance_upgrade()
         if self.fleet.mode == "stopping" or (self.fleet.mode == "draining" and not self.fleet.workers):
             self.stop_programs()
@@ -233,7 +233,8 @@ class _Turn(Ending, Rollback, Gates, Supervised, Upgrading):
             self.begin_reload(source, tickets, timeout_s)
         else:
             coming = fleet.coming() if fleet.mode == "reloading" else None
-            if coming is not None and self.now - coming.started_at >= IMPORT_NOTICE_S:
+            hangs = coming is not None and not self.has_begun_to_serve(coming)
+            if coming is not None and hangs and self.now - coming.started_at >= IMPORT_NOTICE_S:
                 waited = f"it was not ready after {int(self.now - coming.started_at)} seconds"
                 self.fail_reload(coming, f"{waited}, and {source} asks for another one", "")
                 self.queue_reload(tickets, timeout_s)
@@ -300,10 +301,11 @@ class _Turn(Ending, Rollback, Gates, Supervised, Upgrading):
             # A stop came between the request and its answer.
             self.do(act.KillGeneration(one.number))
             return
-        self.put_generation(replace(one, state="importing", pid=event.pid, rules=event.rules))
+        one = replace(one, state="importing", pid=event.pid, rules=event.rules)
+        self.put_generation(self.choose_strategy(one, event.room))
         self.set_timer(IMPORT_NOTICE_S, "importing", generation=one.number)
         self.watch_start(one)
-        self.limit_reload(replace(one, rules=event.rules))
+        self.limit_reload(one)
 
     def imported(self, event: ev.Imported) -> None:
         one = self.fleet.generation(event.generation)
@@ -480,7 +482,8 @@ class _Turn(Ending, Rollback, Gates, Supervised, Upgrading):
             first, newline, rest = reason.partition("\n")
             more = newline + rest
             self.do(act.AnswerReload(tickets, number, ok=False, reason=f"{first}; {keeps}{more}", error=traceback))
-        self.abandon(one, leaving)
+        if not self.roll_back(one):
+            self.abandon(one, leaving)
         if serving is not None and not serving.pid:
             failures = self.fleet.replacement_failures + 1
             self.fleet = replace(self.fleet, replacement_failures=failures)
@@ -546,6 +549,7 @@ class _Turn(Ending, Rollback, Gates, Supervised, Upgrading):
         if handle.worker in one.failed_workers:
             one = replace(one, failed_workers=tuple(w for w in one.failed_workers if w != handle.worker))
             self.put_generation(one)
+        self.take_place(handle, one)
         self.commit_if_complete(one)
 
     def commit_if_complete(self, one: Generation) -> None:
@@ -629,7 +633,9 @@ class _Turn(Ending, Rollback, Gates, Supervised, Upgrading):
         if handle.state != "draining" and handle.verdict in ("", "failed") and self.went_back(handle, status):
             return
         if one.state == "ready" and self.fleet.mode == "reloading":
-            self.fail_reload(one, f"{name} (pid: {handle.pid}) died before it was ready: {describe_status(status)}", "")
+            self.fail_reload(
+                one, f"{name} (pid: {handle.pid}) died before the reload was over: {describe_status(status)}", ""
+            )
             return
         self.respawn(one, handle)
 

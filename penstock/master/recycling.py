@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from penstock.master import events as ev
 from penstock.master.fleet import WorkerHandle
-from penstock.master.turn import Turn
+from penstock.master.workforce import Workforce
 from penstock.values import replace
 
 
@@ -16,7 +16,7 @@ def recycled_at_once(processes: int) -> int:
     return max(1, processes // 4)
 
 
-class Recycling(Turn):
+class Recycling(Workforce):
     """What makes a worker be replaced, and when that is done."""
 
     def worker_recycle(self, event: ev.WorkerRecycle) -> None:
@@ -74,7 +74,7 @@ class Recycling(Turn):
         """Start planned replacements, a few at a time."""
         fleet = self.fleet
         one = fleet.serving()
-        if one is None or not one.pid or fleet.mode not in ("serving", "reloading"):
+        if one is None or not one.pid or fleet.mode not in ("serving", "reloading") or self.is_taken_over():
             return
         limit = 1 if fleet.is_chain else recycled_at_once(one.rules.processes)
         coming = [each for each in fleet.workers_of(one.number) if each.state in ("starting", "killed")]
@@ -99,7 +99,7 @@ class Recycling(Turn):
     def reload_workers(self, source: str, chain: bool) -> None:
         """Have every worker replaced, whatever its age."""
         one = self.fleet.serving()
-        if one is None or not one.pid or self.fleet.mode not in ("serving", "reloading"):
+        if one is None or not one.pid or self.fleet.mode not in ("serving", "reloading") or self.is_taken_over():
             self.log(f"{source}: workers can not be replaced now")
             return
         how = "one after the other" if chain else "the replacements first"

@@ -33,7 +33,9 @@ class Workforce(Turn):
             required = 0 if now.is_asleep else scaling.bounded(plan, processes, now.wanted)
         one = replace(one, required=required)
         self.put_generation(one)
-        for worker in range(1, required + 1):
+        # The others follow, where they take over one by one.
+        first = required if one.strategy == "beside" else min(required, 1)
+        for worker in range(1, first + 1):
             self.spawn(one, worker)
         return one
 
@@ -51,7 +53,7 @@ class Workforce(Turn):
         if self.fleet.scaling.is_asleep:
             self.fall_asleep()
         for handle in self.fleet.workers_of(one.number):
-            if self.is_wanted(one, handle.worker) or handle.state not in ("starting", "ready"):
+            if handle.is_held or self.is_wanted(one, handle.worker) or handle.state not in ("starting", "ready"):
                 continue
             self.put_worker(replace(handle, verdict="cheap"))
             handle = replace(handle, verdict="cheap")
@@ -67,7 +69,8 @@ class Workforce(Turn):
             return
         there = {handle.worker for handle in self.fleet.workers_of(one.number) if handle.state in ("starting", "ready")}
         for worker in range(1, self.wanted(one) + 1):
-            if worker not in there and not self.is_expected(worker) and not self.spawn(one, worker):
+            is_there = worker in there or self.is_expected(worker) or not self.is_wanted(one, worker)
+            if not is_there and not self.spawn(one, worker):
                 self.set_timer(1.0, "respawn", one.number, -1, worker)
 
     def forget_respawns(self, one: Generation) -> None:
@@ -81,6 +84,11 @@ class Workforce(Turn):
             ),
         )
 
+    def is_taken_over(self) -> bool:
+        """Whether a reload replaces the workers one by one: their number changes when that is over."""
+        coming = self.fleet.coming()
+        return coming is not None and coming.strategy != "beside"
+
     def fall_asleep(self) -> None:
         self.log("cheap mode enabled: waiting for socket connection...")
         self.do(act.WatchListeners(watched=True))
@@ -91,6 +99,8 @@ class Workforce(Turn):
         one = self.fleet.serving()
         fleet = self.fleet
         if one is None or fleet.mode not in ("serving", "reloading") or fleet.paused or fleet.scaling.is_asleep:
+            return
+        if self.is_taken_over():
             return
         plan, before = fleet.rules.scaling, fleet.scaling
         note = scaling.window_note(plan, before, load)
@@ -112,7 +122,8 @@ class Workforce(Turn):
     def sleep(self, source: str) -> None:
         """Have no workers until somebody connects."""
         one, now = self.fleet.serving(), self.fleet.scaling
-        if one is None or self.fleet.mode not in ("serving", "reloading") or now.is_asleep:
+        modes = ("serving", "reloading")
+        if one is None or self.fleet.mode not in modes or now.is_asleep or self.is_taken_over():
             self.log(f"{source}: workers can not be sent away now")
             return
         self.log(f"{source}: workers are sent away")
@@ -134,7 +145,8 @@ class Workforce(Turn):
         if not rules.scaling.follows_load:
             self.log(f"{event.source}: the number of workers is fixed; set cheaper to change it while it runs")
             return
-        if one is None or self.fleet.mode not in ("serving", "reloading") or before.is_asleep:
+        modes = ("serving", "reloading")
+        if one is None or self.fleet.mode not in modes or before.is_asleep or self.is_taken_over():
             self.log(f"{event.source}: the number of workers can not be changed now")
             return
         wanted = scaling.bounded(rules.scaling, rules.processes, before.wanted + event.more)

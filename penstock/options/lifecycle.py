@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock.options.option import Option, at_least, not_empty
+from penstock.options.option import Option, at_least, not_empty, one_of
 
 TITLE = "Starting and stopping"
 
@@ -91,6 +91,15 @@ OPTIONS = (
         default=3,
         check=at_least(0),
         help="how long an attached program may take to end before it is killed",
+    ),
+    Option(
+        name="reload-strategy",
+        type="text",
+        metavar="WAY",
+        check=one_of("beside", "rolling", "chain"),
+        help="how new workers take over: all at once when all are ready (beside), or one by one, each when the one "
+        "before it has gone (rolling) or is ready (chain); beside unless memory is short",
+        verdict="new",
     ),
     Option(
         name="reload-watch",

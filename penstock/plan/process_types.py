@@ -11,6 +11,9 @@ from penstock.values import dataclass
 
 Algorithm = Literal["spare", "backlog", "busyness", "manual"]
 
+Strategy = Literal["auto", "beside", "rolling", "chain"]
+"""How the workers of a new generation take over (`reload-strategy`); auto: beside, or rolling where memory is short."""
+
 
 @dataclass(frozen=True, slots=True)
 class RecyclingPlan:

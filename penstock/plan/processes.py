@@ -14,6 +14,7 @@ from penstock.plan.process_types import (
     RecyclingPlan,
     ScalingPlan,
     ScriptPlan,
+    Strategy,
     TitlesPlan,
     WatchPlan,
 )
@@ -85,6 +86,11 @@ def _algorithm(context: Context) -> Algorithm:
         )
         return "spare"
     return cast(Algorithm, name)
+
+
+def strategy(context: Context) -> Strategy:
+    """How the workers of a new generation take over."""
+    return cast(Strategy, context.said.text("reload-strategy") or "auto")
 
 
 def watch(context: Context) -> WatchPlan:

@@ -91,6 +91,7 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
         recycling=processes.recycling(context),
         scaling=processes.scaling(context, count),
         watch=processes.watch(context),
+        strategy=processes.strategy(context),
         titles=processes.titles(context),
         asking=processes.asking(context),
         limits=processes.limits(context),

@@ -23,6 +23,7 @@ from penstock.plan.process_types import (
     RecyclingPlan,
     ScalingPlan,
     ScriptPlan,
+    Strategy,
     TitlesPlan,
     WatchPlan,
 )
@@ -573,6 +574,7 @@ class Plan:
     recycling: RecyclingPlan = RecyclingPlan()
     scaling: ScalingPlan = ScalingPlan()
     watch: WatchPlan = WatchPlan()
+    strategy: Strategy = "auto"
     titles: TitlesPlan = TitlesPlan()
     only_loads: bool = False
     """`no-server`: end when the applications have been imported."""

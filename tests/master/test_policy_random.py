@@ -11,8 +11,9 @@ from penstock.master import actions as act
 from penstock.master import events as ev
 from penstock.master.fleet import Fleet, Rules, from_json, slots_for, to_json
 from penstock.master.policy import new_fleet, step
-from penstock.plan.process_types import WatchPlan
+from penstock.plan.process_types import Strategy, WatchPlan
 
+STRATEGIES: tuple[Strategy, ...] = ("auto", "beside", "rolling", "chain")
 SIGNALS = ("SIGHUP", "SIGTERM", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGTSTP", "SIGUSR2")
 
 
@@ -24,7 +25,10 @@ class Machine:
         processes = self.random.randint(1, 5)
         watch = WatchPlan(seconds=self.random.choice((0.0, 10.0)), requests=1)
         delay = self.random.choice((0.0, 3.0))
-        self.rules = Rules(processes, 2, True, "stop", 5, 10.0, 1.0, watch=watch, drain_delay_s=delay)
+        strategy = self.random.choice(STRATEGIES)
+        self.rules = Rules(
+            processes, 2, True, "stop", 5, 10.0, 1.0, watch=watch, drain_delay_s=delay, strategy=strategy
+        )  # fmt: skip
         self.fleet: Fleet = new_fleet(self.rules)
         self.now = 0.0
         self.pids = 1

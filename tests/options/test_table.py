@@ -100,6 +100,8 @@ def test_every_type_can_be_converted_and_shown(option: Option) -> None:
         text = "text/css 3600"
     if option.name == "add-header":
         text = "X-A: b"
+    if option.name == "reload-strategy":
+        text = "chain"
     if option.name == "file-serve-mode":
         text = "nginx"
     value, findings = convert(option, option.name, text, Origin("default", ""))

@@ -42,6 +42,11 @@ def test_a_reload_may_end_the_instance() -> None:
     assert plan("--drain-delay", "10s").drain_delay_s == 10.0 and plan().drain_delay_s == 0.0
 
 
+def test_how_workers_take_over() -> None:
+    assert plan().strategy == "auto"
+    assert plan("--reload-strategy", "chain").strategy == "chain"
+
+
 def test_how_a_new_generation_is_watched() -> None:
     assert plan().watch == WatchPlan() and not plan().watch.seconds
     found = plan("--reload-watch", "1m", "--reload-watch-errors", "0", "--reload-watch-requests", "100").watch

@@ -1,0 +1,97 @@
+"""How much memory processes take, and how much there is for more: what decides whether two generations fit.
+
+Best effort, as in `proc`: what can not be read is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from penstock.observe.proc import memory_bytes
+from penstock.values import dataclass
+
+PROC = Path("/proc")
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """Memory that processes may still take."""
+
+    size_bytes: int
+    source: str
+    """What limits it, for a person."""
+
+
+def used_bytes(pids: Iterable[int], proc: Path = PROC) -> int:
+    """Sum up what processes take, pages that several share counted once (proportional set size)."""
+    return sum(_proportional_bytes(pid, proc) for pid in pids)
+
+
+def _proportional_bytes(pid: int, proc: Path) -> int:
+    try:
+        for line in (proc / str(pid) / "smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, IndexError, ValueError):
+        pass
+    return memory_bytes(pid)[0]
+
+
+def free_bytes(proc: Path = PROC, cgroups: Path = CGROUPS) -> Free | None:
+    """Find the tightest limit: what the machine has left, or a control group of this process; None if nobody says."""
+    found = [each for each in (_of_machine(proc), *_of_groups(proc / "self" / "cgroup", cgroups)) if each is not None]
+    return min(found, key=lambda each: each.size_bytes, default=None)
+
+
+def _of_machine(proc: Path) -> Free | None:
+    try:
+        for line in (proc / "meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return Free(int(line.split()[1]) * 1024, "MemAvailable of the machine")
+    except (OSError, IndexError, ValueError):
+        pass
+    return None
+
+
+def _of_groups(membership: Path, root: Path) -> Iterable[Free | None]:
+    """Look at the process's own group and at all above it: each of them may have a limit.
+
+    Version 2 has `memory.max`, version 1 `memory.limit_in_bytes` below a hierarchy of its own. In a container the own
+    path is often not visible, and the root shows the container's limit instead.
+    """
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        lines = ["0::/"]
+    for line in lines:
+        _, controllers, group = [*line.split(":", 2), "", ""][:3]
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        places = [root / "memory" if controllers else root]
+        for part in group.strip("/").split("/"):
+            if part and part != "..":
+                places.append(places[-1] / part)
+        for place in places:
+            yield _of_group(place, *(_VERSION_1 if controllers else _VERSION_2))
+
+
+_VERSION_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+_VERSION_2 = ("memory.max", "memory.current", "inactive_file")
+
+
+def _of_group(place: Path, limit: str, usage: str, reclaimable: str) -> Free | None:
+    """What a group may still take: its limit, less what it uses, but for the file cache that the kernel can drop."""
+    try:
+        most, used = int((place / limit).read_text()), int((place / usage).read_text())
+    except (OSError, ValueError):
+        return None
+    try:
+        for line in (place / "memory.stat").read_text().splitlines():
+            name, _, value = line.partition(" ")
+            if name == reclaimable:
+                used -= int(value)
+    except (OSError, ValueError):
+        pass
+    return Free(max(0, most - used), f"{limit} of the control group {place}")
