@@ -180,6 +180,8 @@ class WorkerHandle:
     """Slot of the worker of the same id that leaves when this one is ready; -1 for none."""
     verdict: Literal["", "failed", "harakiri", "mercy", "evil", "cheap"] = ""
     """Why its end is no surprise."""
+    cause: str = ""
+    """What it has said of its end."""
     connected: bool = True
     """Whether its end of the control pair is still open."""
     is_held: bool = False
@@ -194,6 +196,8 @@ class WorkerRecord:
     spawns: int = 0
     failures: int = 0
     """Deaths in a row soon after the spawn; the back-off grows with it."""
+    cause: str = ""
+    """How the first of them came about."""
     harakiris: int = 0
     spawned_at: float = 0.0
 

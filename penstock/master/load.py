@@ -8,8 +8,10 @@ import socket
 import termios
 from collections.abc import Iterable, Sequence
 
+from penstock.master.events import Room
 from penstock.master.fleet import Fleet, WorkerHandle
 from penstock.master.scaling import Load
+from penstock.observe.room import free_bytes, used_bytes
 from penstock.observe.scoreboard import IN_APP, ThreadRow, WorkerRow
 from penstock.values import dataclass
 
@@ -85,3 +87,13 @@ def handed_over(receiver: socket.socket, names: Iterable[str]) -> int:
     except OSError:
         return 0
     return max(1, waiting[0] // (1 + max(map(len, names), default=0))) if waiting[0] > 0 else 0
+
+
+def room_beside(fleet: Fleet) -> Room | None:
+    """Tell what the generation that serves takes, and what there is for another one."""
+    serving, free = fleet.serving(), free_bytes()
+    if serving is None or free is None:
+        return None
+    workers = [one.pid for one in fleet.workers_of(serving.number)]
+    needed = used_bytes(pid for pid in (serving.pid, *workers) if pid)
+    return Room(free.size_bytes, needed, free.source)

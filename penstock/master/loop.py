@@ -30,7 +30,7 @@ from penstock.master.fifo import MasterFifo
 from penstock.master.fleet import Fleet, Rules, WorkerHandle, slots_for, to_json
 from penstock.master.gates import shortest
 from penstock.master.generation_link import GenerationLink, WorkerLink, memory_file, start_document
-from penstock.master.load import LOAD_INTERVAL_S, LiveWorker, LoadMeter, handed_over
+from penstock.master.load import LOAD_INTERVAL_S, LiveWorker, LoadMeter, handed_over, room_beside
 from penstock.master.logs import Logs
 from penstock.master.luggage import Luggage, Unpacked
 from penstock.master.notify import Supervisor
@@ -48,7 +48,6 @@ from penstock.master.touch import INTERVAL_S, TouchWatch
 from penstock.master.trial import Trial
 from penstock.master.turn import EXIT_NO_APP
 from penstock.observe.proc import listen_queue, memory_bytes
-from penstock.observe.room import free_bytes, used_bytes
 from penstock.observe.scoreboard import IN_APP, Layout, Scoreboard
 from penstock.observe.stats import (
     Ended,
@@ -706,7 +705,7 @@ class Master(Packing):
                 if note not in self._plan.notes:
                     self._note(note)
         # Before the new one takes anything.
-        room = self._room() if plan.strategy == "auto" and not action.first else None
+        room = room_beside(self.fleet) if plan.strategy == "auto" and not action.first else None
         try:
             link = self._launch(action, plan, listeners)
         except OSError as error:
@@ -720,15 +719,6 @@ class Master(Packing):
             self.take(ev.ImportFailed(number, reason, status=1))
             return
         self.take(ev.GenerationStarted(number, link.pid, Rules.of(plan), room))
-
-    def _room(self) -> ev.Room | None:
-        """Tell what the generation that serves takes, and what there is for another one."""
-        serving, free = self.fleet.serving(), free_bytes()
-        if serving is None or free is None:
-            return None
-        workers = [one.pid for one in self.fleet.workers_of(serving.number)]
-        needed = used_bytes(pid for pid in (serving.pid, *workers) if pid)
-        return ev.Room(free.size_bytes, needed, free.source)
 
     def _launch(self, action: act.StartGeneration, plan: Plan, listeners: tuple[BoundListener, ...]) -> GenerationLink:
         """Start a generation's process and tell it everything."""

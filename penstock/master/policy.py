@@ -44,6 +44,10 @@ GONE_MERCY_S = 10.0
 HARAKIRI_KILL_S = 0.3
 """Between the stack dump and the kill."""
 
+START_TRIES = 5
+"""So many times in a row a worker of the first generation may die before it is ready; then the start has failed. A
+supervisor sees that, and nobody sees an instance that tries for ever."""
+
 IMPORT_NOTICE_S = 30.0
 """How often a start that lasts is mentioned, and how old one must be to be given up for a reload that is asked for
 meanwhile: without that, code that hangs while it is imported would keep its own cure out. Sooner, and reloads in quick
@@ -487,7 +491,11 @@ class _Turn(Ending, Rolling, Gates, Upgrading):
         if serving is not None and not serving.pid:
             failures = self.fleet.replacement_failures + 1
             self.fleet = replace(self.fleet, replacement_failures=failures)
-            self.set_timer(backoff_s(failures), "replace")
+            delay = backoff_s(failures)
+            self.log(
+                f"generation {serving.number}, which has lost its process, is tried to replace in {delay:g} seconds"
+            )
+            self.set_timer(delay, "replace")
 
     def reload_too_late(self, one: Generation, reason: str) -> None:
         # Its process has to stay for as long as it takes to write its stacks.
@@ -563,7 +571,8 @@ class _Turn(Ending, Rolling, Gates, Upgrading):
         one = self.fleet.generation(event.generation)
         if handle is None or one is None:
             return
-        handle = replace(handle, verdict="failed")
+        last = event.traceback.rstrip().rpartition("\n")[2]
+        handle = replace(handle, verdict="failed", cause=f"{event.reason}: {last}" if last else event.reason)
         self.put_worker(handle)
         self.break_chain(handle)
         reason = f"worker {handle.worker} (pid: {handle.pid}): {event.reason}"
@@ -637,9 +646,9 @@ class _Turn(Ending, Rolling, Gates, Upgrading):
                 one, f"{name} (pid: {handle.pid}) died before the reload was over: {describe_status(status)}", ""
             )
             return
-        self.respawn(one, handle)
+        self.respawn(one, handle, handle.cause or describe_status(status))
 
-    def respawn(self, one: Generation, gone: WorkerHandle) -> None:
+    def respawn(self, one: Generation, gone: WorkerHandle, end: str) -> None:
         """See to it that an id has a worker again: now, later, or when the generation is replaced."""
         others = [other for other in self.fleet.workers_of(one.number) if other.worker == gone.worker]
         if not self.is_wanted(one, gone.worker):
@@ -654,7 +663,18 @@ class _Turn(Ending, Rolling, Gates, Upgrading):
         # One that never came to serve has failed, however long it took.
         has_failed = (surprise and self.now - gone.spawned_at < QUICK_DEATH_S) or gone.verdict == "failed"
         failures = record.failures + 1 if has_failed else 0
-        self.put_record(replace(record, failures=failures))
+        cause = (record.cause if record.failures else end) if failures else ""
+        self.put_record(replace(record, failures=failures, cause=cause))
+        if (
+            self.fleet.mode == "starting"
+            and one.rules.need_app
+            and failures >= START_TRIES
+            and gone.state == "starting"
+        ):
+            reason = f"worker {gone.worker} died {failures} times in a row before it was ready, the first time: {cause}"
+            self.log(f"*** the start failed: {reason} ***")
+            self.fail_start(one, reason, "", EXIT_FAILURE)
+            return
         if not one.pid:
             self.log(f"worker {gone.worker} comes back when generation {one.number} is replaced: its process is gone")
             return
@@ -667,7 +687,10 @@ class _Turn(Ending, Rolling, Gates, Upgrading):
                 self.set_timer(delay, "respawn", one.number, -1, gone.worker)
         elif delay:
             if failures > 1:
-                self.log(f"worker {gone.worker} dies too fast: the next try is in {delay:g} seconds")
+                self.log(
+                    f"worker {gone.worker} dies too fast ({failures} times in a row, the first time: {cause}): "
+                    f"the next try is in {delay:g} seconds"
+                )
             self.set_timer(delay, "respawn", one.number, -1, gone.worker)
         elif not self.spawn(one, gone.worker):
             self.set_timer(BACKOFF_FIRST_S, "respawn", one.number, -1, gone.worker)

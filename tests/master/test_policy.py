@@ -174,6 +174,64 @@ def test_crash_loop_backs_off_for_this_id_only() -> None:
     only(world.exits(world.worker(2), KILLED), act.SpawnWorker)
 
 
+def test_a_crash_loop_names_its_first_cause() -> None:
+    world = World().serve()
+    for status in (11, KILLED, KILLED):
+        world.exits(world.worker(1), status)
+        world.advance(0.5)
+        world.spawned(1)
+    assert (
+        "worker 1 dies too fast (3 times in a row, the first time: killed by signal 11 (SIGSEGV)): "
+        "the next try is in 0.4 seconds" in world.log
+    )
+    world.ready(1)
+    world.now += 60
+    world.exits(world.worker(1), KILLED)
+    assert world.fleet.record(1).cause == ""
+
+
+def test_a_crash_loop_of_new_code_leaves_no_trace_in_the_old() -> None:
+    world = World().serve()
+    world.now += 60
+    world.send(ev.Signal("SIGHUP"))
+    world.started(2)
+    world.imported(2)
+    world.spawned(2)
+    asked = world.exits(world.fleet.workers_of(2)[0], KILLED)
+    assert of(asked, act.SpawnWorker) == []
+    world.exit_all(2)
+    assert world.fleet.record(1).failures == 0
+    only(world.exits(world.worker(1), KILLED), act.SpawnWorker)
+
+
+def test_a_start_whose_workers_die_again_and_again_fails_with_its_first_cause() -> None:
+    world = World()
+    world.send(ev.Begin())
+    world.started(1)
+    world.imported(1)
+    for status in (7 << 8, KILLED, KILLED, KILLED):
+        world.spawned(1)
+        assert of(world.exits(world.worker(1), status), act.AnnounceFailure) == []
+        world.advance(1.0)
+    world.spawned(1)
+    asked = world.exits(world.worker(1), KILLED)
+    failure = only(asked, act.AnnounceFailure)
+    assert failure.status == 1
+    assert "worker 1 died 5 times in a row before it was ready, the first time: exit status 7" in failure.text
+    assert only(world.exit_all(1), act.Exit).status == 1
+
+
+def test_without_need_app_a_start_goes_on_trying() -> None:
+    world = World(need_app=False)
+    world.send(ev.Begin())
+    world.started(1)
+    world.imported(1)
+    for _ in range(9):
+        world.spawned(1)
+        assert of(world.exits(world.worker(1), KILLED), act.AnnounceFailure) == []
+        world.advance(31.0)
+
+
 def test_crashes_of_a_worker_that_served_do_not_take_the_site_away() -> None:
     world = World().serve()
     for _ in range(20):
