@@ -210,9 +210,11 @@ def _inode(path: str) -> tuple[int, int] | None:
 def _bind_tcp(plan: ListenerPlan, v6_only: bool) -> BoundListener:
     family = socket.AF_INET6 if plan.family == "inet6" else socket.AF_INET
     shown = _tcp_name(plan.host, plan.port)
+    # As bytes, where that is the same: for a str Python imports its tables of international names first.
+    host = plan.host.encode() if plan.host.isascii() else plan.host
     try:
         found = socket.getaddrinfo(
-            plan.host or None, plan.port, family, socket.SOCK_STREAM, socket.IPPROTO_TCP, socket.AI_PASSIVE
+            host or None, plan.port, family, socket.SOCK_STREAM, socket.IPPROTO_TCP, socket.AI_PASSIVE
         )
     except socket.gaierror as error:
         raise _failure(plan, shown, f"the host {plan.host!r} has no address: {error.strerror}") from error
