@@ -1,7 +1,7 @@
 """The boundary between Python and Rust: everything that one side may know of the other."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, final
+from typing import Any, Literal, Protocol, final
 
 from penstock.plan.types import StopReason, WorkerPlan
 
@@ -21,6 +21,28 @@ __all__ = [
 class EngineError(Exception):
     """The engine could not start: what happened, and the file descriptor or address at fault."""
 
+class _Lookout(Protocol):
+    """What Python has for requests that take too long."""
+
+    @property
+    def interruption(self) -> type[BaseException]:
+        """What is raised in an interrupted request."""
+
+    @property
+    def dump_signal(self) -> int:
+        """Makes faulthandler write the stacks of all threads to `dump_fd`."""
+
+    @property
+    def dump_fd(self) -> int:
+        """A file in memory."""
+
+    @property
+    def interrupt_signal(self) -> int:
+        """Makes the main thread ask `is_interrupted`, and raise."""
+
+    def describe(self) -> str:
+        """Tell where every thread is."""
+
 @final
 class Engine:
     """A worker's data plane: one event loop and the threads that run the app."""
@@ -31,11 +53,12 @@ class Engine:
         app: Callable[..., Any] | None,
         mounts: Sequence[tuple[str, Callable[..., Any]]] = (),
         failed: Callable[[BaseException], str | None] | None = None,
+        lookout: _Lookout | None = None,
     ) -> Engine:
         """Make it for an app, and for others that answer under the paths of `mounts`; `app`, or 404, answers the rest.
 
         `failed` is called with each exception that an app lets out. What it returns is the text of the answer 500, if
-        nothing has been sent yet; None leaves it at the usual one.
+        nothing has been sent yet; None leaves it at the usual one. `lookout` is for requests that take too long.
         """
 
     def forked(self, in_child: bool) -> None:
@@ -55,6 +78,12 @@ class Engine:
 
     def log_this_request(self, thread: int) -> None:
         """Write the log line of that request whatever the options say."""
+
+    def set_harakiri(self, thread: int, seconds: float) -> None:
+        """Have the request of app thread `thread` end in so many seconds; 0 takes that back."""
+
+    def is_interrupted(self) -> bool:
+        """Whether the main thread runs a request that is to be interrupted."""
 
     def run(self, thread: int) -> StopReason:
         """Serve as app thread `thread` (0 is the main thread) until the worker is told to leave.

@@ -6,7 +6,7 @@ event says what happened and never what to do about it.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from penstock.master.fleet import Rules
 from penstock.master.scaling import Load
@@ -201,12 +201,33 @@ class BusyCore:
 
 @dataclass(frozen=True, slots=True)
 class RequestStuck:
-    """The scoreboard shows a request that lasts longer than `harakiri`."""
+    """The scoreboard shows a request that is far over `harakiri`, and its worker does nothing about it."""
 
     generation: int
     slot: int
     cores: tuple[BusyCore, ...]
     """Every busy core of the worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestDetached:
+    """A worker has answered, or cut off, the client of a request that took too long, and interrupts it."""
+
+    generation: int
+    slot: int
+    core: int
+    line: str
+    """`METHOD URI`."""
+    client: str
+    """`-` if it is not known."""
+    number: int
+    """Which request of this worker it is; 0 if that is not known."""
+    elapsed_s: float
+    since_epoch_s: int
+    source: Literal["option", "rule", "user"]
+    """Who set the limit: `harakiri`, a rule about requests, or the app itself."""
+    was_cut: bool
+    """The response had begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,6 +416,7 @@ Event: TypeAlias = (
     | WorkerClosed
     | WorkerExited
     | RequestStuck
+    | RequestDetached
     | MemoryMeasured
     | WorkersReload
     | CodeChanged

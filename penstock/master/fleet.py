@@ -73,7 +73,6 @@ class Rules:
     threads: int
     need_app: bool
     term: Literal["stop", "reload"]
-    harakiri_s: int
     drain_timeout_s: float
     min_worker_lifetime_s: float
     lazy: bool = False
@@ -102,7 +101,6 @@ class Rules:
             threads=plan.engine.threads,
             need_app=plan.need_app,
             term=plan.term,
-            harakiri_s=plan.harakiri_s,
             drain_timeout_s=plan.drain_timeout_s,
             min_worker_lifetime_s=plan.engine.min_worker_lifetime_s,
             app=plan.app.description,
@@ -176,6 +174,8 @@ class WorkerHandle:
     """Why it asked to be replaced; empty if it did not."""
     is_urgent: bool = False
     """Somebody asked for its replacement: its shortest lifetime does not count."""
+    is_stuck: bool = False
+    """A thread of it may never come back: its replacement does not wait for those of others."""
     replaces: int = -1
     """Slot of the worker of the same id that leaves when this one is ready; -1 for none."""
     verdict: Literal["", "failed", "harakiri", "mercy", "evil", "cheap"] = ""

@@ -50,7 +50,7 @@ class LoadMeter:
         seen: dict[tuple[int, int, int], int] = {}
         for one in workers:
             handle = one.handle
-            busy = sum(thread.state == IN_APP for thread in one.threads)
+            busy = sum(thread.is_busy for thread in one.threads)
             busy_threads += busy
             key = (handle.generation, handle.slot, handle.pid)
             seen[key] = one.busy_us(now_us)

@@ -32,6 +32,7 @@ from penstock.master.gates import shortest
 from penstock.master.generation_link import GenerationLink, WorkerLink, memory_file, start_document
 from penstock.master.load import LOAD_INTERVAL_S, LiveWorker, LoadMeter, handed_over, room_beside
 from penstock.master.logs import Logs
+from penstock.master.long_requests import LongRequests, are_limited
 from penstock.master.luggage import Luggage, Unpacked
 from penstock.master.notify import Supervisor
 from penstock.master.packing import Before, Packing
@@ -43,12 +44,13 @@ from penstock.master.programs import Programs, running_pid
 from penstock.master.rereading import NotReread, Reread, needs_restart, reread
 from penstock.master.signals import SignalReader, name_of
 from penstock.master.sockets import BoundListener, bind_all, is_same_address
+from penstock.master.stuck import parse_detached
 from penstock.master.supervision import is_healthy
 from penstock.master.touch import INTERVAL_S, TouchWatch
 from penstock.master.trial import Trial
 from penstock.master.turn import EXIT_NO_APP
 from penstock.observe.proc import listen_queue, memory_bytes
-from penstock.observe.scoreboard import IN_APP, Layout, Scoreboard
+from penstock.observe.scoreboard import Layout, Scoreboard
 from penstock.observe.stats import (
     Ended,
     IdView,
@@ -67,11 +69,6 @@ from penstock.values import dataclass, replace
 
 EXIT_RELOAD_FAILED = 3
 """For the command that waits for a reload."""
-
-HARAKIRI_INTERVAL_S = 0.25
-"""How often the scoreboard is searched for stuck requests. One that is over its limit is seen twice before it counts,
-because two cells of the scoreboard may be of different moments."""
-
 
 COUNT_INTERVAL_S = 0.5
 """How often answers are counted while a new generation is watched."""
@@ -128,15 +125,13 @@ class Master(Packing):
         self._exit: int | None = None
         self._ended: dict[int, Ended] = {}
         """Sums of the workers that are gone, by worker id."""
-        self._suspects: set[tuple[int, int, int, int]] = set()
-        """Threads over the limit at the last look: generation, slot, thread, since."""
         self._notes: list[str] = []
         """What is to be said about the reload that is going on, beside its outcome."""
+        self._long_requests = LongRequests(self._clock())
         self._touch = TouchWatch(given.plan.touch_reload)
         self._touch_reopen = TouchWatch(given.plan.log.touch_reopen)
         self._touch_rotate = TouchWatch(given.plan.log.touch_rotate)
         self._next_touch = self._clock() + INTERVAL_S
-        self._next_harakiri = self._clock()
         asking = given.plan.asking
         self._touch_workers = TouchWatch(asking.touch_workers), TouchWatch(asking.touch_chain)
         self._next_touch_workers = self._clock() + INTERVAL_S
@@ -239,8 +234,8 @@ class Master(Packing):
         deadlines += [server.next_deadline() for server in self._servers() if server is not None]
         if self._looks_at_files():
             deadlines.append(self._next_touch)
-        if self._watches_requests():
-            deadlines.append(self._next_harakiri)
+        if are_limited(self._links):
+            deadlines.append(self._long_requests.next_look)
         if any(self._touch_workers):
             deadlines.append(self._next_touch_workers)
         if self._plan.recycling.looks_at_memory:
@@ -264,9 +259,9 @@ class Master(Packing):
                 self._programs.touched(done, self._plan.app)
             for path in self._touch_programs.changed():
                 self.take(ev.ProgramTouched(path))
-        if self._watches_requests() and now >= self._next_harakiri:
-            self._next_harakiri = now + HARAKIRI_INTERVAL_S
-            self._look_for_stuck_requests()
+        if are_limited(self._links) and now >= self._long_requests.next_look:
+            for stuck in self._long_requests.look(now, self.fleet.workers, self._links, self._waiting):
+                self.take(stuck)
         if any(self._touch_workers) and now >= self._next_touch_workers:
             self._next_touch_workers = now + INTERVAL_S
             for chain, watch in enumerate(self._touch_workers):
@@ -326,6 +321,10 @@ class Master(Packing):
         ended = sum(one.requests for one in self._ended.values())
         load = self._load.measure(self.fleet, workers, look.backlog + look.handed_over, ended, look.now_us)
         self.take(ev.LoadMeasured(load))
+
+    def _waiting(self) -> int:
+        look = self._look()
+        return look.backlog + look.handed_over
 
     def _look(self) -> Look:
         workers = []
@@ -388,40 +387,6 @@ class Master(Packing):
             self._send(link, {"op": "reopen-logs"}, descriptors)
             for worker in link.workers.values():
                 worker.give_logs(descriptors)
-
-    def _watches_requests(self) -> bool:
-        return any(link.plan.harakiri_s for link in self._links.values())
-
-    def _look_for_stuck_requests(self) -> None:
-        now_us = time.monotonic_ns() // 1000
-        suspects: set[tuple[int, int, int, int]] = set()
-        for handle in self.fleet.workers:
-            link = self._links.get(handle.generation)
-            if link is None or not link.plan.harakiri_s or not handle.pid or handle.state == "killed":
-                continue
-            limit_us = link.plan.harakiri_s * 1_000_000
-            rows = link.scoreboard.threads_of(handle.slot, lines=False)
-            over = {
-                (handle.generation, handle.slot, number, row.since_us)
-                for number, row in enumerate(rows)
-                if row.state == IN_APP and row.since_us and now_us - row.since_us > limit_us
-            }
-            if over & self._suspects:
-                self.take(self._stuck(handle, link, {number for _, _, number, _ in over & self._suspects}, now_us))
-            else:
-                suspects |= over
-        self._suspects = suspects
-
-    @staticmethod
-    def _stuck(handle: WorkerHandle, link: GenerationLink, stuck: set[int], now_us: int) -> ev.RequestStuck:
-        cores = [
-            ev.BusyCore(
-                number, row.line, (now_us - row.since_us) / 1e6, row.since_epoch_us // 1_000_000, number in stuck
-            )
-            for number, row in enumerate(link.scoreboard.threads_of(handle.slot))
-            if row.state == IN_APP or number in stuck
-        ]
-        return ev.RequestStuck(handle.generation, handle.slot, tuple(cores))
 
     # --- events: signals and ends of processes
 
@@ -526,6 +491,10 @@ class Master(Packing):
                     self._code_changed(rest)
                 case "recycle":
                     self.take(ev.WorkerRecycle(link.number, worker.slot, rest))
+                case "harakiri":
+                    self.take(parse_detached(link.number, worker.slot, rest))
+                case "stacks":
+                    self._long_requests.keep(worker.worker, rest)
                 case other:
                     log.write(f"worker {worker.worker} (pid: {worker.pid}) said what nobody understands: {other!r}")
         if not is_open:
@@ -945,6 +914,7 @@ class Master(Packing):
                     int(now_epoch - (now - record.spawned_at)) if record.spawns else 0,
                     tuple(map(int, serving.app_import_s)) if serving else (),
                     fleet.paused,
+                    self._long_requests.of(worker),
                 )
             )
         sockets = [

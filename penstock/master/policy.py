@@ -20,6 +20,7 @@ from penstock.master.ending import Ending
 from penstock.master.fleet import Fleet, Generation, Rules, Timer, WorkerHandle
 from penstock.master.gates import Gates, shortest
 from penstock.master.rolling import Rolling
+from penstock.master.stuck import Stuck
 from penstock.master.turn import EXIT_FAILURE, EXIT_NO_APP, describe_status, same_worker
 from penstock.master.upgrading import Upgrading
 from penstock.values import replace
@@ -40,9 +41,6 @@ END_MERCY_S = 5.0
 
 GONE_MERCY_S = 10.0
 """How long a worker may live on after it closed its control pair: its `atexit` functions run in this time."""
-
-HARAKIRI_KILL_S = 0.3
-"""Between the stack dump and the kill."""
 
 START_TRIES = 5
 """So many times in a row a worker of the first generation may die before it is ready; then the start has failed. A
@@ -89,7 +87,7 @@ def with_traceback(traceback: str, reason: str) -> str:
     return "\n".join(part for part in (before, "" if reason.startswith(last) else last, reason) if part)
 
 
-class _Turn(Ending, Rolling, Gates, Upgrading):
+class _Turn(Stuck, Ending, Rolling, Gates, Upgrading):
     """One step: what each event means."""
 
     # --- events
@@ -139,6 +137,8 @@ class _Turn(Ending, Rolling, Gates, Upgrading):
                 self.worker_exited(event)
             case ev.RequestStuck():
                 self.request_stuck(event)
+            case ev.RequestDetached():
+                self.request_detached(event)
             case ev.WorkersReload(source, chain):
                 self.reload_workers(source, chain)
             case ev.CodeChanged(path):
@@ -694,33 +694,6 @@ class _Turn(Ending, Rolling, Gates, Upgrading):
             self.set_timer(delay, "respawn", one.number, -1, gone.worker)
         elif not self.spawn(one, gone.worker):
             self.set_timer(BACKOFF_FIRST_S, "respawn", one.number, -1, gone.worker)
-
-    def request_stuck(self, event: ev.RequestStuck) -> None:
-        handle = self.fleet.worker(event.generation, event.slot)
-        if handle is None or handle.state == "killed" or not handle.pid:
-            return
-        record = self.fleet.record(handle.worker)
-        record = replace(record, harakiris=record.harakiris + 1)
-        self.put_record(record)
-        name = f"worker {handle.worker}"
-        limit = self.rules_of(handle).harakiri_s
-        self.log(
-            f"*** HARAKIRI ON WORKER {handle.worker} (pid: {handle.pid}, try: {record.harakiris}, limit: {limit} s) ***"
-        )
-        self.log(f"HARAKIRI !!! {name} status !!!")
-        for core in event.cores:
-            self.log(f"HARAKIRI [core {core.core}] {core.line} since {core.since_epoch_s} ({core.elapsed_s:.1f} s)")
-        self.log(f"HARAKIRI !!! end of {name} status !!!")
-        for core in event.cores:
-            if core.stuck:
-                self.log(f"HARAKIRI triggered by {name} core {core.core} !!!")
-        self.do(act.SignalWorker(handle.generation, handle.slot, "STACKS"))
-        if handle.state != "draining":
-            # Its listeners and idle connections belong to the others from now on.
-            self.tell(handle, "retire")
-        self.put_worker(replace(handle, state="killed", verdict="harakiri"))
-        self.clear_timers("kill", handle.generation, handle.slot)
-        self.set_timer(HARAKIRI_KILL_S, "kill", handle.generation, handle.slot)
 
     # --- time
 

@@ -80,8 +80,8 @@ class Recycling(Workforce):
         coming = [each for each in fleet.workers_of(one.number) if each.state in ("starting", "killed")]
         under_way = {each.replaces for each in coming} - {-1}
         for handle in fleet.workers_of(one.number):
-            if len(under_way) >= limit:
-                return
+            if len(under_way) >= limit and not handle.is_stuck:
+                continue
             if not handle.recycle or handle.state != "ready" or handle.slot in under_way:
                 continue
             if not handle.is_urgent and handle.spawned_at + fleet.rules.min_worker_lifetime_s > self.now:
@@ -117,6 +117,6 @@ class Recycling(Workforce):
             return
         self.log(f"*** the chain reload ends: worker {failed.worker} could not be replaced, the others stay ***")
         for handle in self.fleet.workers:
-            if handle.is_urgent:
+            if handle.is_urgent and not handle.is_stuck:
                 self.put_worker(replace(handle, recycle="", is_urgent=False))
         self.fleet = replace(self.fleet, is_chain=False)

@@ -21,6 +21,9 @@ FREE, STARTING, ACCEPTING, PAUSED, DRAINING = range(5)
 IN_APP = 1
 """State of a thread that is in the app."""
 
+DETACHED = 2
+"""State of a thread that is in the app with a request whose client was answered without it."""
+
 LINE_TRIES = 3
 """Reads of a request line before it is given up as being written just now."""
 
@@ -73,6 +76,11 @@ class ThreadRow:
     exceptions: int = 0
     line: str = ""
     """`METHOD URI`, with what can not be printed replaced; empty if it could not be read whole."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is with the thread, or was, and it has not come back."""
+        return self.state in (IN_APP, DETACHED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +189,11 @@ class Scoreboard:
         start = self._base(slot)
         size = self.layout.slot_bytes(self.threads)
         self._memory[start : start + size] = bytes(size)
+
+    def set_waiting(self, connections: int) -> None:
+        """Tell the workers how many connections wait."""
+        offset, kind = self.layout.header_fields["waiting"]
+        _FORMATS[kind].pack_into(self._memory, offset, connections)
 
     def close(self) -> None:
         """Give the memory back; workers that still have it keep it."""

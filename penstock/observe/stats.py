@@ -75,6 +75,17 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class StuckView:
+    """A request that took half of `harakiri`, or all of it."""
+
+    core: int
+    what: str
+    stacks: str
+    """Of all threads of its worker."""
+    at_epoch_s: int
+
+
+@dataclass(frozen=True, slots=True)
 class IdView:
     """One worker id: the workers that have it now, and the sums of those that had it."""
 
@@ -87,6 +98,7 @@ class IdView:
     startup_s: tuple[int, ...]
     """Of each app, as far as it is known."""
     is_paused: bool = False
+    stuck: tuple[StuckView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +269,13 @@ def _worker(one: IdView, view: InstanceView) -> dict[str, Any]:
             for app, mountpoint in enumerate(view.mountpoints)
         ],
         "cores": [_core(number, thread, live) for number, thread in enumerate(_padded(threads, view.threads))],
+        # Of Penstock's own; tools of uWSGI look at the names that they know.
+        **({"stuck": [_stuck(stuck) for stuck in one.stuck]} if one.stuck else {}),
     }
+
+
+def _stuck(one: StuckView) -> dict[str, Any]:
+    return {"core": one.core, "at": one.at_epoch_s, "what": one.what, "stacks": one.stacks}
 
 
 def _padded(threads: Sequence[ThreadRow], count: int) -> list[ThreadRow]:
@@ -267,7 +285,7 @@ def _padded(threads: Sequence[ThreadRow], count: int) -> list[ThreadRow]:
 
 def _core(number: int, sums: ThreadRow, live: Sequence[ThreadRow]) -> dict[str, Any]:
     now = live[number] if number < len(live) else ThreadRow()
-    busy = now.state == IN_APP
+    busy = now.is_busy
     return {
         "id": number,
         "requests": sums.requests,
@@ -286,7 +304,7 @@ def _core(number: int, sums: ThreadRow, live: Sequence[ThreadRow]) -> dict[str, 
 def _status(one: IdView, current: WorkerView | None) -> str:
     if current is None:
         return "cheap"
-    if any(thread.state == IN_APP for thread in current.threads):
+    if any(thread.is_busy for thread in current.threads):
         return "busy"
     if one.is_paused or current.row.state in (PAUSED, DRAINING):
         return "pause"

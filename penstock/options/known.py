@@ -14,7 +14,7 @@ from penstock.values import dataclass
 
 ZERO_IS_OFF: frozenset[str] = frozenset(
     {
-        *("async", "cache", "cron-harakiri", "harakiri-graceful-timeout", "mule-harakiri", "mules", "queue"),
+        *("async", "cache", "cron-harakiri", "mule-harakiri", "mules", "queue"),
         *("http-modifier1", "http-modifier2", "http-socket-modifier1", "http-socket-modifier2"),
         *("spooler-harakiri", "thread-stack-size", "thread-stacksize", "threads-stack-size", "threads-stacksize"),
     }

@@ -7,7 +7,7 @@ import ipaddress
 from penstock.options.routing import OPTIONS as ROUTING_OPTIONS
 from penstock.plan import log, mounts, responses, static
 from penstock.plan.context import Context
-from penstock.plan.types import AppPlan, EnginePlan, RoutesPlan
+from penstock.plan.types import AppPlan, EnginePlan, HarakiriPlan, RoutesPlan
 
 HEAD_LIMIT_BYTES = 65536
 """The least that is allowed unless `header-limit` lowers it; also what a uwsgi packet can hold."""
@@ -66,6 +66,19 @@ def engine(context: Context, processes: int, app: AppPlan) -> EnginePlan:
         max_requests_delta=said.number("max-requests-delta"),
         request_ids=said.flag("request-id") if said.given("request-id") else "%(reqid)" in request_log.format,
         trace_context=said.flag("trace-context"),
+        harakiri=_harakiri(context),
+    )
+
+
+def _harakiri(context: Context) -> HarakiriPlan:
+    said = context.said
+    asks_gently = bool(said.number("harakiri-graceful-timeout")) or said.given("harakiri-graceful-signal")
+    return HarakiriPlan(
+        limit_s=said.number("harakiri"),
+        graceful_s=float(said.number("harakiri-graceful-timeout")),
+        graceful_signal=said.number("harakiri-graceful-signal") if asks_gently else 0,
+        queue_threshold=said.number("harakiri-queue-threshold"),
+        verbose=said.flag("harakiri-verbose"),
     )
 
 

@@ -77,7 +77,6 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
         uid=said.text("uid"),
         gid=said.text("gid"),
         umask=said.number("umask") if said.given("umask") else None,
-        harakiri_s=said.number("harakiri"),
         drain_timeout_s=float(said.number("worker-reload-mercy")),
         log=log.logs(context),
         stats_form=StatsFormPlan(

@@ -212,6 +212,12 @@ def _break(argument: str) -> Made:
     return Made("break", (fixed(_status(argument)[0]), fixed("")))
 
 
+def _harakiri(argument: str) -> Made:
+    if not re.fullmatch(r"[0-9]{1,9}", argument.strip()):
+        raise RuleError("harakiri needs a number of seconds", "write harakiri:SECONDS, and 0 for no limit")
+    return Made("harakiri", (fixed(argument.strip()),))
+
+
 def _goto(argument: str) -> Made:
     if not argument:
         raise RuleError("goto needs a label", "write goto:NAME, and route-label = NAME further down")
@@ -292,6 +298,9 @@ ACTIONS: dict[str, Action] = {
     "donotoffload": Action("changes nothing: no thread is occupied by sending", _no_argument("nothing")),
     "fixpathinfo": Action("takes SCRIPT_NAME off the beginning of PATH_INFO", _no_argument("fixpathinfo")),
     "goto": Action("goes on behind the label, which has to stand further down: `goto:NAME`", _goto, EVERY),
+    "harakiri": Action(
+        "gives the request a time limit of its own in place of `harakiri`, 0 for none: `harakiri:300`", _harakiri
+    ),
     "log": Action("writes a line to the log: `log:TEXT`", _log, EVERY),
     "redirect": Action(
         "answers 302 with a Location: `redirect:https://example.org/$1`",
@@ -334,7 +343,6 @@ ELSEWHERE: dict[str, str] = {
     **dict.fromkeys(("file", "sendfile", "fastfile", "static-next"), "use static, which answers 404 without a file"),
     **dict.fromkeys(("gzip", "expires"), "let nginx do it, or a middleware of the application"),
     "chunked": "remove the rule: a response without a length is chunked anyway",
-    "harakiri": "use harakiri = SECONDS for all requests",
     "clearheaders": "use return with a status",
     "send": "answer in the application",
 }

@@ -262,6 +262,21 @@ class ResponsePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class HarakiriPlan:
+    """What is done about a request that takes too long."""
+
+    limit_s: int = 0
+    """Longest time in the application; 0 for no limit."""
+    graceful_s: float = 0.0
+    """How long an interrupted thread may take to clean up when its worker has nothing else to do."""
+    graceful_signal: int = 0
+    """Sent to the worker at the limit; 0 for none."""
+    queue_threshold: int = 0
+    """The limit counts only while so many connections wait; 0 for always."""
+    verbose: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RequestLogPlan:
     """Which requests the engine logs, and how."""
 
@@ -480,6 +495,7 @@ class EnginePlan:
     """Each request has an X-Request-ID, taken from a trusted proxy or made."""
     trace_context: bool = False
     """Each request has a traceparent (W3C Trace Context), in the same way."""
+    harakiri: HarakiriPlan = HarakiriPlan()
 
 
 @dataclass(frozen=True, slots=True)
@@ -560,8 +576,6 @@ class Plan:
     uid: str | None
     gid: str | None
     umask: int | None
-    harakiri_s: int
-    """Longest time that a request may take; 0 for no limit."""
     drain_timeout_s: float
     """`worker-reload-mercy`."""
     log: LogPlan
@@ -604,6 +618,7 @@ PARTS: dict[type, dict[str, type]] = {
         "routes": RoutesPlan,
         "response": ResponsePlan,
         "log": RequestLogPlan,
+        "harakiri": HarakiriPlan,
     },
     RoutesPlan: {"request": RulePlan, "response": RulePlan, "last": RulePlan},
     StaticPlan: {"maps": StaticMapPlan, "expires": ExpiryPlan},

@@ -90,7 +90,6 @@ FAMILIES: tuple[tuple[str, str, str], ...] = (
         "nothing is compiled into the server",
         "use the module zipimport",
     ),
-    ("set_user_harakiri", "an application can not set a time limit of its own yet", "use the option harakiri"),
 )
 """(names, what is not here, what to use instead)"""
 

@@ -21,6 +21,9 @@ class LogsRequests(Protocol):
     def connection_fd(self, thread: int) -> int:
         """Return the descriptor of the request's connection."""
 
+    def set_harakiri(self, thread: int, seconds: float) -> None:
+        """Have the request of an app thread end in so many seconds; 0 takes that back."""
+
 
 class NoRequest:
     """Stands for the engine where an app is asked for something that gets no line."""
@@ -42,6 +45,9 @@ class NoRequest:
     def connection_fd(self, thread: int) -> int:
         """Return -1: there is no connection."""
         return -1
+
+    def set_harakiri(self, thread: int, seconds: float) -> None:
+        """Do nothing: a gate has a time limit of its own."""
 
 
 class _Thread(threading.local):
@@ -75,6 +81,11 @@ class RequestLog:
         """Return the descriptor of this request's connection; it stays the server's."""
         engine, core = self._current("connection_fd")
         return engine.connection_fd(core)
+
+    def set_user_harakiri(self, seconds: float) -> None:
+        """Have this request end in so many seconds, whatever `harakiri` allows; 0 takes that back."""
+        engine, core = self._current("set_user_harakiri")
+        engine.set_harakiri(core, float(seconds))
 
     def _current(self, name: str) -> tuple[LogsRequests, int]:
         if self.engine is None or self.thread.core < 0:

@@ -15,6 +15,7 @@ import ctypes
 import os
 import signal
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 TAKEN = (
@@ -29,6 +30,11 @@ TAKEN = (
 )
 STACK_DUMP = signal.SIGRTMIN + 1
 """Asks a worker for the Python stacks of all its threads."""
+
+STUCK_DUMP = signal.SIGRTMIN + 2
+"""Makes a worker write the same to its engine, which asks for them by itself."""
+INTERRUPT = signal.SIGRTMIN + 3
+"""Makes the main thread of a worker ask the engine whether its request is to be interrupted."""
 
 _seen: dict[int, Any] = {}
 """Python's own idea of each handler, which a handler set in C leaves as it was."""
@@ -56,7 +62,21 @@ def restore() -> None:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
-def _make_installer() -> Callable[[signal.Signals], object]:
+def leave_to_app(number: int) -> None:
+    """Let the app's own handler of a signal count, if it has one (`harakiri-graceful-signal`)."""
+    handler = signal.getsignal(number)
+    if callable(handler) and handler is not signal.default_int_handler:
+        signal.signal(number, handler)
+    elif handler is not signal.SIG_IGN:
+        _install(number)
+
+
+def on_interrupt(handler: Callable[[int, FrameType | None], None]) -> None:
+    """Set the Python function that INTERRUPT calls in the main thread."""
+    signal.signal(INTERRUPT, handler)
+
+
+def _make_installer() -> Callable[[int], object]:
     libc = ctypes.CDLL(None)
     libc.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
     libc.signal.restype = ctypes.c_void_p

@@ -29,6 +29,7 @@ from penstock.worker.channel import Start
 from penstock.worker.decorators import Decorators
 from penstock.worker.request_log import LogsRequests, RequestLog
 from penstock.worker.server_log import say
+from penstock.worker.stuck import HarakiriError
 
 if TYPE_CHECKING:
     from penstock.worker.instance_view import InstanceView
@@ -155,6 +156,8 @@ class Modules:
             **SPOOL_RESULTS,
             **dict(absent.registrations(self._notices.tell)),
             __getattr__=absent.missing,
+            set_user_harakiri=self._request_log.set_user_harakiri,
+            HarakiriError=HarakiriError,
         )
         if isinstance(opt.get("pidfile"), bytes):
             module.pidfile = opt["pidfile"]  # type: ignore[attr-defined]

@@ -27,6 +27,7 @@ from penstock.worker.exceptions import make_handler
 from penstock.worker.generation import Assignment, import_apps, leave
 from penstock.worker.loader import AppNotLoaded
 from penstock.worker.server_log import say
+from penstock.worker.stuck import Lookout
 from penstock.worker.tracebacker import Tracebacker
 from penstock.worker.uwsgi_module import Modules
 
@@ -91,8 +92,12 @@ def _serve(assignment: Assignment) -> int:
         if not gates.let_through(assignment, apps, lambda text: tell_master(plan.control_fd, text)):
             return EXIT_NO_APP
     python = assignment.start.app.python
+    if plan.engine.harakiri.graceful_signal > 0:
+        signals.leave_to_app(plan.engine.harakiri.graceful_signal)
+    lookout = Lookout()
     failed = make_handler(python, lambda reason: tell_master(plan.control_fd, f"recycle {reason}"))
-    engine = Engine(plan, apps.fallback, apps.mounts, failed)
+    engine = Engine(plan, apps.fallback, apps.mounts, failed, lookout)
+    lookout.engine = engine
     modules.enter_engine(engine)
     os.register_at_fork(
         after_in_parent=lambda: engine.forked(in_child=False), after_in_child=lambda: engine.forked(in_child=True)

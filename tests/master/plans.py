@@ -82,7 +82,6 @@ def make_plan(target: str, **changes: Any) -> Plan:
         uid=None,
         gid=None,
         umask=None,
-        harakiri_s=0,
         drain_timeout_s=60.0,
         log=LogPlan(),
         stats_form=StatsFormPlan(),

@@ -20,6 +20,7 @@ from penstock.master import control_client
 from penstock.master.control_path import directories
 from penstock.master.rereading import fixed_parts
 from penstock.options.table import OPTIONS
+from penstock.plan.types import HarakiriPlan
 from penstock.values import replace
 from tests.e2e.harness import until
 from tests.master.instance import PATIENCE_S, Instance, is_alive, read_all, wait_until_gone
@@ -306,8 +307,8 @@ def test_worker_that_has_served_enough_is_recycled_without_a_gap(make: Make) -> 
     assert "DAMN" not in instance.log
 
 
-def test_stuck_request_is_killed_with_its_stacks_in_the_log(make: Make) -> None:
-    instance = make(processes=1, harakiri_s=1).serve()
+def test_worker_whose_engine_does_nothing_about_a_stuck_request_is_killed(make: Make) -> None:
+    instance = make(processes=1, engine=replace(engine_plan(), harakiri=HarakiriPlan(limit_s=1))).serve()
     worker = workers_of(instance)[1]
     with instance.connect("stick"):
         instance.wait_line(f"HARAKIRI ON WORKER 1 (pid: {worker}, try: 1")

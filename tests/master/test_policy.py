@@ -11,6 +11,7 @@ from penstock.master import events as ev
 from penstock.master.fleet import from_json, slots_for, to_json
 from penstock.master.policy import backoff_s, with_traceback
 from penstock.master.turn import describe_status
+from tests.master.test_stuck import detached
 from tests.master.world import EXIT_22, KILLED, World, of, only, rules, told
 
 # --- start
@@ -465,10 +466,10 @@ def test_worker_of_the_old_generation_is_not_respawned() -> None:
 def test_reload_takes_the_new_configuration() -> None:
     world = World(processes=2).serve()
     world.send(ev.Signal("SIGHUP"))
-    world.started(2, processes=3, harakiri_s=7)
+    world.started(2, processes=3, drain_timeout_s=7.0)
     assert len(of(world.imported(2), act.SpawnWorker)) == 3
     world.ready(2)
-    assert world.fleet.rules.processes == 3 and world.fleet.rules.harakiri_s == 7
+    assert world.fleet.rules.processes == 3 and world.fleet.rules.drain_timeout_s == 7.0
 
 
 def test_old_worker_is_still_respawned_while_a_reload_goes_on() -> None:
@@ -821,48 +822,6 @@ def test_workers_that_come_during_a_pause_are_paused() -> None:
     assert sorted(told(world.send(ev.PauseRequested(False)), "resume")) == [(1, 0), (1, 1)]
 
 
-# --- harakiri
-
-
-def stuck(slot: int = 0) -> ev.RequestStuck:
-    cores = (
-        ev.BusyCore(0, "GET /slow", 21.0, 1_700_000_000, stuck=True),
-        ev.BusyCore(1, "GET /fast", 0.1, 1_700_000_020, stuck=False),
-    )
-    return ev.RequestStuck(1, slot, cores)
-
-
-def test_harakiri_dumps_stacks_then_kills_then_respawns() -> None:
-    world = World(harakiri_s=20).serve()
-    world.now += 60
-    asked = world.send(stuck())
-    assert of(asked, act.SignalWorker) == [act.SignalWorker(1, 0, "STACKS")]
-    assert told(asked, "retire") == [(1, 0)]
-    assert "HARAKIRI ON WORKER 1 (pid: 102, try: 1" in world.log
-    assert "HARAKIRI [core 0] GET /slow since 1700000000 (21.0 s)" in world.log
-    assert "triggered by worker 1 core 0" in world.log and "triggered by worker 1 core 1" not in world.log
-    assert world.send(stuck()) == [], "once is enough"
-    assert of(world.advance(0.4), act.SignalWorker) == [act.SignalWorker(1, 0, "KILL")]
-    only(world.exits(world.worker(1), KILLED), act.SpawnWorker)
-    assert world.fleet.record(1).harakiris == 1
-
-
-def test_harakiri_right_after_the_spawn_does_not_back_off() -> None:
-    world = World(harakiri_s=1).serve()
-    world.now += 2
-    world.send(stuck())
-    world.advance(0.4)
-    only(world.exits(world.worker(1), KILLED), act.SpawnWorker)
-
-
-def test_harakiri_works_in_a_worker_that_drains() -> None:
-    world = World(harakiri_s=20).serve()
-    world.reload()
-    asked = world.send(stuck())
-    assert of(asked, act.SignalWorker) == [act.SignalWorker(1, 0, "STACKS")]
-    assert of(world.advance(0.4), act.SignalWorker) == [act.SignalWorker(1, 0, "KILL")]
-
-
 # --- odds and ends
 
 
@@ -880,13 +839,14 @@ def test_events_of_what_is_gone_do_nothing() -> None:
         ev.WorkerClosed(9, 0),
         ev.WorkerExited(9, 0, 1, 0),
         ev.RequestStuck(9, 0, ()),
+        detached(9),
         ev.Tick(),
     ):
         assert world.send(event) == [], event
 
 
 def test_fleet_survives_json() -> None:
-    world = World(harakiri_s=3).serve()
+    world = World().serve()
     world.now += 60
     world.send(ev.ReloadRequested("reload command", 7))
     world.started(2)
@@ -954,7 +914,7 @@ def test_worker_that_is_never_ready_is_mentioned_and_given_up_for_the_next_reloa
 
 
 def test_worker_over_its_limit_is_killed_though_the_start_fails_meanwhile() -> None:
-    world = World(harakiri_s=1)
+    world = World()
     world.send(ev.Begin())
     world.started(1)
     world.imported(1)

@@ -25,7 +25,6 @@ def rules(**changes: object) -> Rules:
         threads=2,
         need_app=True,
         term="stop",
-        harakiri_s=0,
         drain_timeout_s=60.0,
         min_worker_lifetime_s=10.0,
     )

@@ -92,6 +92,8 @@ def test_every_type_can_be_converted_and_shown(option: Option) -> None:
         text = "4"
     if option.name == "health-check-status":
         text = "200-204, 301"
+    if option.name == "harakiri-graceful-signal":
+        text = "10"
     if option.name == "prio":
         text = "-5"
     if option.name == "trusted-proxies":

@@ -69,7 +69,7 @@ def test_the_defaults() -> None:
     assert engine.static.mime_types == ""
     assert made.need_app and not made.lazy_apps and not made.vacuum and engine.log.enabled
     assert (made.pidfile, made.daemonize, made.logto, made.stats) == (None, None, None, None)
-    assert (made.uid, made.gid, made.umask, made.harakiri_s, made.term) == (None, None, None, 0, "stop")
+    assert (made.uid, made.gid, made.umask, made.engine.harakiri.limit_s, made.term) == (None, None, None, 0, "stop")
     assert made.app.interpreter == "/usr/bin/python3" and made.app.home is None
 
 

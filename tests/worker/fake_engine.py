@@ -20,7 +20,7 @@ class FileWrapper:
 class Engine:
     """The boundary's Engine, as far as penstock.worker uses it."""
 
-    def __init__(self, plan, app, mounts=(), failed=None):
+    def __init__(self, plan, app, mounts=(), failed=None, lookout=None):
         """Refuse what the test's plan marks as broken."""
         if plan.engine.server_name == "broken-engine":
             raise RuntimeError("the engine could not start")

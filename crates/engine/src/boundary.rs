@@ -10,7 +10,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
-use crate::bridge::{ResponseSlot, Responses, WsgiApp};
+use crate::bridge::{Lookout, ResponseSlot, Responses, WsgiApp};
 use crate::budget::Charge;
 use crate::inspect;
 use crate::log_format::{self, Notes};
@@ -19,7 +19,7 @@ use crate::plan::WorkerPlan;
 use crate::scoreboard;
 use crate::spool::SpooledBody;
 use crate::sys;
-use crate::worker::Worker;
+use crate::worker::{Signals, Worker};
 
 pyo3::create_exception!(
     penstock._engine,
@@ -38,8 +38,8 @@ pub struct Engine {
 impl Engine {
     #[new]
     #[pyo3(
-        signature = (plan, app, mounts=Vec::new(), failed=None),
-        text_signature = "(plan, app, mounts=(), failed=None)"
+        signature = (plan, app, mounts=Vec::new(), failed=None, lookout=None),
+        text_signature = "(plan, app, mounts=(), failed=None, lookout=None)"
     )]
     fn new(
         py: Python<'_>,
@@ -47,10 +47,13 @@ impl Engine {
         app: Option<Py<PyAny>>,
         mounts: Vec<(String, Py<PyAny>)>,
         failed: Option<Py<PyAny>>,
+        lookout: Option<LookoutObject>,
     ) -> PyResult<Self> {
-        let app = WsgiApp::new(py, &plan, app, mounts, failed)?;
+        let signals = lookout.as_ref().map(LookoutObject::signals).unwrap_or_default();
+        let app = WsgiApp::new(py, &plan, app, mounts, failed, lookout.map(LookoutObject::into))?;
         let responses = app.responses();
-        let worker = Worker::new(plan, Box::new(app)).map_err(|error| EngineError::new_err(error.to_string()))?;
+        let worker =
+            Worker::new(plan, Box::new(app), signals).map_err(|error| EngineError::new_err(error.to_string()))?;
         Ok(Self { worker: Arc::new(worker), responses })
     }
 
@@ -84,6 +87,17 @@ impl Engine {
         self.notes(thread, |notes| notes.is_wanted = true)
     }
 
+    /// Have the request of app thread `thread` end in so many seconds; 0 takes that back.
+    fn set_harakiri(&self, thread: usize, seconds: f64) {
+        let in_us = (seconds * 1e6).max(0.0) as u64;
+        self.worker.shared.wish_end(thread, in_us);
+    }
+
+    /// Whether the main thread runs a request that is to be interrupted.
+    fn is_interrupted(&self) -> bool {
+        self.worker.shared.duty(0).is_interrupted()
+    }
+
     /// Serve as app thread `thread` (0 is the main thread) until the worker is told to leave.
     fn run(&self, py: Python<'_>, thread: usize) -> PyResult<&'static str> {
         if thread >= self.worker.shared.plan.engine.threads {
@@ -102,6 +116,26 @@ impl Engine {
     fn notes<T>(&self, thread: usize, act: impl FnOnce(&mut Notes) -> T) -> PyResult<T> {
         let result = self.worker.shared.logs.with_notes(thread, act);
         result.ok_or_else(|| PyValueError::new_err(format!("there is no app thread {thread}")))
+    }
+}
+
+/// What Python has for requests that take too long, by attribute.
+#[derive(FromPyObject)]
+struct LookoutObject {
+    interruption: Py<PyAny>,
+    describe: Py<PyAny>,
+    dump_signal: i32,
+    dump_fd: i32,
+    interrupt_signal: i32,
+}
+
+impl LookoutObject {
+    fn signals(&self) -> Signals {
+        Signals { dump: self.dump_signal, dump_fd: self.dump_fd, interrupt: self.interrupt_signal }
+    }
+
+    fn into(self) -> Lookout {
+        Lookout { interruption: self.interruption, describe: self.describe }
     }
 }
 

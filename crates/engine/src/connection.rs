@@ -91,6 +91,8 @@ pub struct Connection {
     /// When patience ends, in milliseconds of the monotonic clock; 0 for never.
     pub deadline_ms: u64,
     pub served: u64,
+    /// The app has the exchange still, and with it the descriptor; its client was answered without it.
+    pub is_detached: bool,
 }
 
 /// What the parsers and the spool need to know.
@@ -127,6 +129,11 @@ impl Refusal {
     /// The system has no descriptor or memory for it now.
     pub fn unavailable(detail: String) -> Self {
         Self { detail, ..Self::new(503, "out-of-resources", "the server is short of something that this needs") }
+    }
+
+    /// The app did not come to its end in time.
+    pub fn late(status: u16, code: &'static str, explanation: &str) -> Self {
+        Self::new(status, code, explanation)
     }
 
     fn unreadable_body(error: &std::io::Error) -> Self {
@@ -205,6 +212,7 @@ impl Connection {
             queued: false,
             deadline_ms: 0,
             served: 0,
+            is_detached: false,
         }
     }
 
@@ -474,6 +482,8 @@ impl Connection {
             // Behind the answers to the requests before it. A client that is gone is noticed by the next read.
             let never_wait = WritePolicy { buffer_bytes: usize::MAX, timeout: Duration::MAX };
             let _ = self.socket.write(&[b"HTTP/1.1 100 Continue\r\n\r\n"], never_wait);
+            // That was none of a response.
+            self.socket.end_response();
         }
         verdict
     }

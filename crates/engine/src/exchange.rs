@@ -81,6 +81,9 @@ impl Spares {
 /// What the log says of a response that its client did not wait for, as nginx does.
 const CLIENT_GONE: u16 = 499;
 
+/// And of one that the server answered in the app's place, because it took too long.
+const OVERDUE: u16 = 504;
+
 /// What the log and the statistics say of a finished exchange.
 #[derive(Clone, Copy, Debug)]
 pub struct Report {
@@ -320,6 +323,16 @@ impl Exchange {
             routed.is_unlogged |= edits.is_unlogged;
         }
         response.into_scratch()
+    }
+
+    /// The client was answered, or cut off, without the app.
+    pub fn detach(&mut self, was_answered: bool) {
+        self.report.ending = Ending::Cut;
+        self.report.app_failed = false;
+        if was_answered {
+            self.report.status = OVERDUE;
+            (self.report.header_count, self.report.header_bytes, self.report.body_bytes) = (0, 0, 0);
+        }
     }
 
     /// Whether the client may be sending another request behind this one.

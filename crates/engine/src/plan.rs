@@ -93,6 +93,15 @@ pub struct RoutesPlan {
     pub last: Vec<RulePlan>,
 }
 
+#[derive(FromPyObject, Clone, Debug, Default)]
+pub struct HarakiriPlan {
+    pub limit_s: u64,
+    pub graceful_s: f64,
+    pub graceful_signal: i32,
+    pub queue_threshold: u64,
+    pub verbose: bool,
+}
+
 #[derive(FromPyObject, Clone, Debug)]
 pub struct EnginePlan {
     pub threads: usize,
@@ -128,6 +137,7 @@ pub struct EnginePlan {
     pub max_requests_delta: u64,
     pub request_ids: bool,
     pub trace_context: bool,
+    pub harakiri: HarakiriPlan,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

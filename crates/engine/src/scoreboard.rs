@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 pub const MAGIC: u64 = u64::from_le_bytes(*b"PENSTOCK");
 
 /// Changes with every change of a field's place or meaning.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Longest request line that is kept, in bytes.
 pub const LINE_BYTES: usize = 200;
@@ -149,13 +149,15 @@ macro_rules! block {
 }
 
 block! {
-    /// Written once, by the master, before the first worker exists.
+    /// Written by the master: once, before the first worker exists, but for `waiting`.
     Header {
         magic: AtomicU64,
         version: AtomicU32,
         slots: AtomicU32,
         /// App threads of each worker.
         threads: AtomicU32,
+        /// Connections that wait, as the master sees it; only where `harakiri-queue-threshold` asks.
+        waiting: AtomicU64,
     }
 }
 
@@ -202,7 +204,7 @@ block! {
 block! {
     /// One app thread of a worker.
     ThreadBoard {
-        /// 0 idle, 1 in the app.
+        /// 0 idle, 1 in the app, 2 in the app with a request whose client was answered without it.
         state: AtomicU64,
         /// When the current or last request entered the app: CLOCK_MONOTONIC, microseconds.
         since_us: AtomicU64,
@@ -322,7 +324,12 @@ impl ThreadBoard {
         worker.count(done);
     }
 
-    #[cfg(test)]
+    /// The client of the current request is answered without the app.
+    pub fn detach(&self) {
+        // Not if the request has just ended.
+        let _ = self.state.compare_exchange(1, 2, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
     /// The line as a reader sees it, or None if it was being written.
     pub fn line(&self) -> Option<Vec<u8>> {
         let before = self.line_sequence.load(Ordering::Acquire);
@@ -453,6 +460,11 @@ impl Board {
 
     fn header(&self) -> &Header {
         self.block(0)
+    }
+
+    /// Connections that wait, as the master saw it last.
+    pub fn waiting(&self) -> u64 {
+        self.header().waiting.load(Ordering::Relaxed)
     }
 
     fn slot_offset(&self, slot: usize) -> usize {
@@ -617,7 +629,7 @@ mod tests {
     fn layout_names_what_the_master_reads() {
         let layout = layout();
         let names = |fields: &[Field]| fields.iter().map(|field| field.name).collect::<Vec<_>>();
-        assert_eq!(names(layout.header_fields), ["magic", "version", "slots", "threads"]);
+        assert_eq!(names(layout.header_fields), ["magic", "version", "slots", "threads", "waiting"]);
         for name in [
             "pid",
             "state",

@@ -35,12 +35,14 @@ pub enum Gone {
     Stalled,
     /// A file became shorter, or unreadable, while it was sent.
     Truncated,
+    /// The request took too long: its client was answered without the app.
+    Detached,
 }
 
 impl Gone {
     /// Whether the client broke off, and not the server.
     pub fn is_of_client(self) -> bool {
-        self != Self::Truncated
+        matches!(self, Self::Disconnected | Self::Stalled)
     }
 }
 
@@ -101,6 +103,10 @@ struct Outbox {
     /// The file behind `Spooled` segments; none while there are none.
     ring: Option<Ring>,
     broken: Option<Gone>,
+    /// Why nothing more of the response is taken: what has broken, or that the loop answers in the app's place.
+    refused: Option<Gone>,
+    /// Something of the response in progress was taken.
+    has_begun: bool,
     /// When the last byte left, in milliseconds of the monotonic clock.
     progress_ms: u64,
     /// Bytes in the kernel that the client had not acknowledged when somebody last looked.
@@ -260,9 +266,7 @@ impl Socket {
         policy: WritePolicy,
     ) -> Result<(), Gone> {
         let mut outbox = self.outbox();
-        if let Some(gone) = outbox.broken {
-            return Err(gone);
-        }
+        outbox.admit()?;
         let joined;
         let joined_pieces;
         let pieces = if outbox.held.is_empty() {
@@ -301,7 +305,8 @@ impl Socket {
     /// `release_held` if that takes longer, or does not happen.
     pub fn hold(&self, bytes: &[u8], policy: WritePolicy) -> Result<(), Gone> {
         let mut outbox = self.outbox();
-        if outbox.broken.is_none() && outbox.segments.is_empty() && outbox.held.len() + bytes.len() <= HELD_BYTES {
+        if outbox.refused.is_none() && outbox.segments.is_empty() && outbox.held.len() + bytes.len() <= HELD_BYTES {
+            outbox.has_begun = true;
             outbox.held.extend_from_slice(bytes);
             return Ok(());
         }
@@ -334,9 +339,7 @@ impl Socket {
     /// Sends `head` and then part of a file, in order behind what is unsent; the event loop sends what is left.
     pub fn write_file(&self, head: &[u8], file: OwnedFd, offset: u64, length: u64) -> Result<(), Gone> {
         let mut outbox = self.outbox();
-        if let Some(gone) = outbox.broken {
-            return Err(gone);
-        }
+        outbox.admit()?;
         self.send_held(&mut outbox)?;
         let is_first = outbox.segments.is_empty();
         if !head.is_empty() {
@@ -365,6 +368,42 @@ impl Socket {
             self.room.notify_one();
         }
         flushed
+    }
+
+    /// The response is over; tells whether everything that was written has left.
+    pub fn end_response(&self) -> bool {
+        let mut outbox = self.outbox();
+        outbox.has_begun = false;
+        outbox.segments.is_empty()
+    }
+
+    /// From now on nothing more of the response in progress is taken; tells whether it has begun.
+    pub fn take_over(&self) -> bool {
+        let mut outbox = self.outbox();
+        outbox.refused.get_or_insert(Gone::Detached);
+        let has_begun = outbox.has_begun;
+        drop(outbox);
+        self.room.notify_all();
+        has_begun
+    }
+
+    /// Sends the server's own answer after `take_over`. What the socket does not take is kept, whatever the caps say.
+    pub fn write_own(&self, bytes: &[u8]) {
+        let mut outbox = self.outbox();
+        // A client that is gone is found out by whoever reads or flushes next.
+        if outbox.broken.is_some() || self.send_held(&mut outbox).is_err() {
+            return;
+        }
+        let is_first = outbox.segments.is_empty();
+        let sent = if is_first { self.send_now(&mut outbox, &[bytes]).unwrap_or(bytes.len()) } else { 0 };
+        if sent < bytes.len() {
+            let charge = self.store.memory.take_anyway((bytes.len() - sent) as u64);
+            outbox.progress_ms = sys::now_ms();
+            outbox.keep_bytes(&bytes[sent..], charge);
+            if is_first {
+                self.watch_room(&mut outbox, false);
+            }
+        }
     }
 
     /// Whether everything that was written has left.
@@ -512,9 +551,7 @@ impl Socket {
         drop(outbox);
         let appended = self.store.append(ring, &rest[..room as usize]);
         let mut outbox = self.outbox();
-        if let Some(gone) = outbox.broken {
-            return Err(gone);
-        }
+        outbox.admit()?;
         let Some(appended) = appended else { return Ok((outbox, 0)) };
         charge.shrink(room - appended.length);
         outbox.spooled_bytes += appended.length;
@@ -599,10 +636,8 @@ impl Socket {
             outbox = self.room.wait_timeout(outbox, look).unwrap_or_else(PoisonError::into_inner).0;
             outbox.is_awaited = false;
         }
-        match outbox.broken {
-            Some(gone) => Err(gone),
-            None => Ok(outbox),
-        }
+        outbox.admit()?;
+        Ok(outbox)
     }
 
     fn flush_locked(&self, outbox: &mut Outbox) -> Flushed {
@@ -709,8 +744,15 @@ fn place_in(whole: &[u8], part: &[u8]) -> Option<usize> {
 }
 
 impl Outbox {
+    /// Whether the response in progress may go on; from here on it has begun.
+    fn admit(&mut self) -> Result<(), Gone> {
+        self.has_begun = true;
+        self.refused.map_or(Ok(()), Err)
+    }
+
     fn fail(&mut self, gone: Gone) {
         self.broken.get_or_insert(gone);
+        self.refused.get_or_insert(gone);
         self.segments.clear();
         self.unsent_bytes = 0;
         self.spooled_bytes = 0;
@@ -911,6 +953,44 @@ mod tests {
         let (_epoll, socket, peer) = pair();
         drop(peer);
         assert_eq!(socket.write(&[b"x"], policy(1024, 30)), Err(Gone::Disconnected));
+    }
+
+    #[test]
+    fn a_response_that_was_taken_over_adds_nothing_more() {
+        let (_epoll, socket, mut peer) = pair();
+        assert!(!socket.take_over(), "nothing has begun");
+        assert_eq!(socket.write(&[b"late"], policy(1024, 30)), Err(Gone::Detached));
+        assert_eq!(socket.hold(b"late", policy(1024, 30)), Err(Gone::Detached));
+        let file = File::open("/proc/self/exe").expect("a file");
+        assert_eq!(socket.write_file(b"late", OwnedFd::from(file), 0, 10), Err(Gone::Detached));
+        socket.write_own(b"own answer");
+        sys::shutdown(socket.fd());
+        let mut got = Vec::new();
+        peer.read_to_end(&mut got).expect("read");
+        assert_eq!(got, b"own answer");
+    }
+
+    #[test]
+    fn a_response_has_begun_when_its_first_byte_was_taken_and_until_its_end() {
+        let (_epoll, socket, _peer) = pair();
+        socket.hold(b"first", policy(1024, 30)).expect("held");
+        assert!(socket.end_response(), "what is held counts as sent");
+        socket.write(&[b"second"], policy(1024, 30)).expect("sent");
+        assert!(socket.take_over());
+    }
+
+    #[test]
+    fn a_writer_that_waits_for_its_client_is_told_when_its_response_is_taken_over() {
+        let (_epoll, socket, _peer) = pair();
+        let big = vec![b'x'; 4 << 20];
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| socket.write(&[&big], policy(1024, 60_000)));
+            while !socket.outbox().has_begun {
+                std::thread::yield_now();
+            }
+            assert!(socket.take_over());
+            assert_eq!(writer.join().expect("no panic"), Err(Gone::Detached));
+        });
     }
 
     #[test]

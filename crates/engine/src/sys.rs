@@ -205,6 +205,24 @@ pub fn overlook_newcomers(fd: RawFd) {
     }
 }
 
+/// Stops both directions of a connection, whoever still has a descriptor of it.
+pub fn shutdown(fd: RawFd) {
+    // SAFETY: no memory is passed.
+    unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+}
+
+/// Ends a connection so that its peer sees that something is missing, whoever still has a descriptor of it: TCP sends a
+/// reset, a unix socket knows only an end.
+pub fn cut(fd: RawFd, is_tcp: bool) {
+    if is_tcp {
+        // SAFETY: an all-zero `sockaddr` is a valid value, and its family is AF_UNSPEC.
+        let nobody: libc::sockaddr = unsafe { mem::zeroed() };
+        // SAFETY: the pointer and size describe `nobody`. connect(2): it dissolves the association, which is a reset.
+        unsafe { libc::connect(fd, &raw const nobody, mem::size_of::<libc::sockaddr>() as libc::socklen_t) };
+    }
+    shutdown(fd);
+}
+
 /// Makes a listening socket refuse new connections, for every process that shares it.
 pub fn shutdown_listener(fd: RawFd) {
     // SAFETY: no memory is passed.
@@ -336,13 +354,60 @@ pub struct ThreadWatch {
     thread: libc::pid_t,
 }
 
+/// A thread of this process as signals and the interpreter know it.
+#[derive(Clone, Copy, Debug)]
+pub struct ThreadId(libc::pthread_t);
+
+impl ThreadId {
+    pub fn of_this_thread() -> Self {
+        // SAFETY: no memory is passed.
+        Self(unsafe { libc::pthread_self() })
+    }
+
+    /// As `threading.get_ident` has it.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
+    /// Sends a signal to a thread that has not ended: app threads live as long as their worker.
+    pub fn signal(self, number: i32) {
+        // SAFETY: no memory is passed, and the thread exists as the caller promises.
+        unsafe { libc::pthread_kill(self.0, number) };
+    }
+}
+
+/// Sends a signal to this process: a thread that takes it handles it.
+pub fn signal_process(number: i32) {
+    // SAFETY: no memory is passed.
+    unsafe { libc::kill(libc::getpid(), number) };
+}
+
+/// Takes the text out of a file in memory, up to `most` bytes, so that the next writer begins at its start.
+pub fn take_contents(fd: RawFd, most: usize) -> String {
+    let mut text = vec![0; most];
+    let mut length = 0;
+    while length < most {
+        match pread(fd, &mut text[length..], length as u64) {
+            Ok(count) if count > 0 => length += count,
+            _ => break,
+        }
+    }
+    // SAFETY: no memory is passed.
+    unsafe {
+        libc::ftruncate(fd, 0);
+        libc::lseek(fd, 0, libc::SEEK_SET);
+    }
+    String::from_utf8_lossy(&text[..length]).into_owned()
+}
+
 impl ThreadWatch {
     pub fn of_this_thread() -> Self {
         // SAFETY: no memory is passed.
         Self { thread: unsafe { libc::gettid() } }
     }
 
-    fn read(&self, name: &str) -> Option<String> {
+    /// A file of /proc about it; None if it has ended, or is not shown.
+    pub fn read(&self, name: &str) -> Option<String> {
         std::fs::read_to_string(format!("/proc/self/task/{}/{name}", self.thread)).ok()
     }
 

@@ -7,7 +7,9 @@
 //!
 //! Invariant: whoever changed `lead` to its own value, and nobody else, locks `event_loop`.
 
+mod duty;
 mod shared;
+mod watch;
 
 use std::collections::VecDeque;
 use std::io;
@@ -24,8 +26,12 @@ use crate::response::Ending;
 use crate::scoreboard::{Finished, WorkerState};
 use crate::sys::{self, ThreadWatch};
 
+use duty::Fate;
+pub use duty::{Duty, NO_LIMIT};
 use shared::lock;
 pub use shared::{AppThread, Shared};
+use watch::Watch;
+pub use watch::{Calls, Signals};
 
 /// Why a worker ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +58,10 @@ impl StopReason {
 pub trait App: Send + Sync {
     /// Calls the app, sends its response, and leaves what came of it in `exchange.report`.
     fn serve(&self, exchange: &mut Exchange, thread: &mut AppThread, shared: &Shared);
+
+    /// Describes where every thread of the app is, then interrupts these calls. May wait for as long as others keep the
+    /// app from running.
+    fn look(&self, calls: &Calls, shared: &Shared) -> String;
 }
 
 #[derive(Default)]
@@ -106,6 +116,10 @@ const SCORE_KEEP: u32 = 4;
 /// How long threads that are still in the app may take to leave a worker that was told to stop.
 const STOP_GRACE: Duration = Duration::from_millis(300);
 
+/// How long the main thread may take to end a worker of which nothing is left but threads that do not come back. Python
+/// gives up on its own after five seconds.
+const EXIT_PATIENCE: Duration = Duration::from_secs(8);
+
 pub struct Worker {
     pub shared: Shared,
     app: Box<dyn App>,
@@ -123,8 +137,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn new(plan: WorkerPlan, app: Box<dyn App>) -> io::Result<Self> {
-        let shared = Shared::new(plan)?;
+    pub fn new(plan: WorkerPlan, app: Box<dyn App>, signals: Signals) -> io::Result<Self> {
+        let shared = Shared::new(plan, signals)?;
         let event_loop = EventLoop::new(&shared, Arc::clone(&shared.wake))?;
         Ok(Self {
             shared,
@@ -151,6 +165,7 @@ impl Worker {
             let _ = self.standby.set(handle.thread().clone());
         }
         let mut thread = AppThread::new(index);
+        self.shared.duty(index).enlist();
         let mut done = Done::Nothing;
         let reason = loop {
             match self.next_role(std::mem::replace(&mut done, Done::Nothing)) {
@@ -233,7 +248,7 @@ impl Worker {
                     event_loop.complete(&self.shared, exchange);
                 }
                 Next::Wait => {
-                    if let Err(error) = event_loop.wait(&self.shared) {
+                    if let Err(error) = event_loop.wait(&self.shared, i32::MAX) {
                         self.broken(&error);
                         return Done::Nothing;
                     }
@@ -250,9 +265,24 @@ impl Worker {
     /// Calls the app, keeps the books. `begun_us` is the monotonic clock's time.
     fn serve(&self, exchange: &mut Exchange, thread: &mut AppThread, begun_us: u64) {
         let board = self.shared.thread_board(thread.index);
+        let duty = self.shared.duty(thread.index);
+        duty.begin(exchange.key);
+        if let Some(routed) = &exchange.routed
+            && routed.limit_us > 0
+        {
+            duty.limit(routed.limit_us);
+            self.shared.watch();
+        }
+        if self.shared.is_watched() {
+            self.shared.describe(exchange, thread.index);
+        }
         thread.begun_epoch_us = thread.epoch_of(begun_us);
         board.begin(begun_us, thread.begun_epoch_us, exchange.method(), exchange.uri());
         self.app.serve(exchange, thread, &self.shared);
+        let fate = duty.end();
+        if fate != Fate::Kept {
+            exchange.detach(fate == Fate::Answered);
+        }
         let ended_us = sys::now_us();
         let report = &exchange.report;
         if report.client_gone {
@@ -292,16 +322,17 @@ impl Worker {
 
     // The standby thread.
 
-    fn stand_by(&self) {
+    fn stand_by(self: &Arc<Self>) {
         sys::block_signals();
         let _fatal = FatalPanic(&self.shared);
+        let mut watch = Watch::new(self.shared.plan.engine.threads);
         let mut last = 0;
         let mut seen = Instant::now();
         let mut idle_ticks = 0;
         let mut taken_over = Instant::now();
         loop {
             if lock(&self.jobs).ended.is_some() {
-                return self.watch_the_end();
+                return self.watch_the_end(&mut watch);
             }
             let now = self.lead.load(Ordering::SeqCst);
             if now == last && now % 2 == 1 {
@@ -313,7 +344,7 @@ impl Worker {
                     continue;
                 }
                 if self.lead.compare_exchange(now, STANDBY_LEADS, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-                    self.lead_without_app();
+                    self.lead_without_app(&mut watch);
                     taken_over = Instant::now();
                 }
                 last = 0;
@@ -341,7 +372,7 @@ impl Worker {
     }
 
     /// Runs the loop for the app threads, until calls are fast again.
-    fn lead_without_app(&self) {
+    fn lead_without_app(self: &Arc<Self>, watch: &mut Watch) {
         let mut event_loop = lock(&self.event_loop);
         // The call that is in the app is a slow one.
         event_loop.release_held();
@@ -360,26 +391,45 @@ impl Worker {
                     }
                 }
                 Next::Wait => {
+                    let most_ms = if self.shared.is_watched() { watch.look(self, &mut event_loop) } else { i32::MAX };
+                    if event_loop.is_leaving()
+                        && (watch.is_seized() || event_loop.lost() == self.shared.plan.engine.threads)
+                        && self.pass_on_queue(&mut event_loop)
+                    {
+                        continue;
+                    }
                     let calm = self.slowness.load(Ordering::Relaxed) <= SCORE_KEEP;
-                    if calm && event_loop.away() == 0 && !event_loop.is_leaving() {
+                    if calm && event_loop.away() == 0 && !event_loop.is_leaving() && !watch.is_busy() {
                         drop(event_loop);
                         self.lead.store(0, Ordering::Release);
                         lock(&self.jobs).offer = true;
                         self.job_ready.notify_one();
                         return;
                     }
-                    if let Err(error) = event_loop.wait(&self.shared) {
+                    if let Err(error) = event_loop.wait(&self.shared, most_ms) {
                         self.broken(&error);
                         return;
                     }
                 }
                 Next::Leave(reason) => {
                     drop(event_loop);
+                    watch.conclude(self);
                     self.end(reason);
                     return;
                 }
             }
         }
+    }
+
+    /// No thread of a worker that leaves will come to what waits: others may. False if there was nothing.
+    #[cold]
+    fn pass_on_queue(&self, event_loop: &mut EventLoop) -> bool {
+        let waiting = std::mem::take(&mut lock(&self.jobs).queue);
+        let is_any = !waiting.is_empty();
+        for exchange in waiting {
+            event_loop.pass_on(&self.shared, exchange);
+        }
+        is_any
     }
 
     fn broken(&self, error: &io::Error) {
@@ -397,9 +447,19 @@ impl Worker {
     }
 
     /// Threads that do not come back from the app must not keep a worker that was told to go.
-    fn watch_the_end(&self) {
+    fn watch_the_end(self: &Arc<Self>, watch: &mut Watch) {
         let begun = Instant::now();
-        while self.threads_running.load(Ordering::Acquire) > 0 {
+        let is_lost = |thread: &usize| self.shared.duty(*thread).is_lost();
+        loop {
+            let running = self.threads_running.load(Ordering::Acquire);
+            if running == 0 {
+                break;
+            }
+            let lost = (0..self.shared.plan.engine.threads).filter(is_lost).count();
+            // The process ends with its main thread, which needs the interpreter's lock. What is left had its time.
+            if running <= lost && (is_lost(&0) || watch.is_locked_out(self) || begun.elapsed() >= EXIT_PATIENCE) {
+                watch::end_without_app(self);
+            }
             if lock(&self.jobs).ended != Some(StopReason::Drained) && begun.elapsed() >= STOP_GRACE {
                 self.shared.flush_log();
                 sys::exit_now(0);
@@ -429,7 +489,8 @@ impl Drop for FatalPanic<'_> {
 mod tests {
     use super::*;
     use crate::plan::{
-        EnginePlan, ListenerHandle, ListenerProtocol, RequestLogPlan, ResponsePlan, RoutesPlan, StaticPlan,
+        EnginePlan, HarakiriPlan, ListenerHandle, ListenerProtocol, RequestLogPlan, ResponsePlan, RoutesPlan,
+        StaticPlan,
     };
     use crate::response::Response;
     use std::io::{Read, Write};
@@ -460,6 +521,10 @@ mod tests {
             response.start(b"200 OK", false).expect("valid");
             assert!(response.whole(&[body.as_bytes()]));
             exchange.take_report(response, false);
+        }
+
+        fn look(&self, _: &Calls, _: &Shared) -> String {
+            "the stacks".to_owned()
         }
     }
 
@@ -517,6 +582,7 @@ mod tests {
                 max_requests_delta: 0,
                 request_ids: false,
                 trace_context: false,
+                harakiri: HarakiriPlan::default(),
             },
             worker_id: 1,
             listeners: vec![ListenerHandle {
@@ -545,8 +611,10 @@ mod tests {
         let (gate, receiver) = mpsc::channel();
         let app = Echo { gate: Mutex::new(receiver), name };
         let (theirs, reader) = (OwnedFd::from(theirs).into_raw_fd(), OwnedFd::from(reader).into_raw_fd());
-        let worker =
-            Arc::new(Worker::new(plan(listener, threads, theirs, reader, handoff), Box::new(app)).expect("worker"));
+        let worker = Arc::new(
+            Worker::new(plan(listener, threads, theirs, reader, handoff), Box::new(app), Signals::default())
+                .expect("worker"),
+        );
         let threads = (0..threads)
             .map(|index| {
                 let worker = Arc::clone(&worker);

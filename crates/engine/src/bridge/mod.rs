@@ -14,6 +14,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::string::PyStringData;
 use pyo3::types::{PyList, PyString, PyTuple};
+use std::ffi::c_long;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -26,7 +27,7 @@ use crate::plan::WorkerPlan;
 use crate::response::{BadHead, Response};
 use crate::socket::Gone;
 use crate::sys;
-use crate::worker::{App, AppThread, Shared};
+use crate::worker::{App, AppThread, Calls, Duty, Shared};
 
 /// The WSGI app of a worker.
 pub struct WsgiApp {
@@ -36,6 +37,7 @@ pub struct WsgiApp {
     mounted: Option<Mounted>,
     /// What is told of each exception, and may give a text to answer with.
     failed: Option<Py<PyAny>>,
+    lookout: Option<Lookout>,
     environs: Environs,
     /// One for each app thread, which alone locks it.
     threads: Vec<Mutex<ThreadState>>,
@@ -55,6 +57,14 @@ impl Responses {
         let slot = self.0.get(thread)?.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
         slot.acquire(py).as_ref().map(Response::connection_fd)
     }
+}
+
+/// What Python has for requests that take too long.
+pub struct Lookout {
+    /// The class of what is raised in an interrupted call.
+    pub interruption: Py<PyAny>,
+    /// Returns a text about where every thread is.
+    pub describe: Py<PyAny>,
 }
 
 /// What an app thread keeps of Python between requests.
@@ -82,6 +92,7 @@ impl WsgiApp {
         callable: Option<Py<PyAny>>,
         mounts: Vec<(String, Py<PyAny>)>,
         failed: Option<Py<PyAny>>,
+        lookout: Option<Lookout>,
     ) -> PyResult<Self> {
         let mounted = (!mounts.is_empty()).then(|| Mounted::new(py, plan, mounts));
         let state = || {
@@ -91,7 +102,7 @@ impl WsgiApp {
         let threads = std::iter::repeat_with(state).take(plan.engine.threads).collect();
         let responses = Responses(std::iter::repeat_with(Mutex::default).take(plan.engine.threads).collect());
         let responses = Arc::new(responses);
-        Ok(Self { callable, mounted, failed, environs: Environs::new(py, plan)?, threads, responses })
+        Ok(Self { callable, mounted, failed, lookout, environs: Environs::new(py, plan)?, threads, responses })
     }
 
     pub fn responses(&self) -> Arc<Responses> {
@@ -144,6 +155,11 @@ impl WsgiApp {
         thread: usize,
         response: Response,
     ) -> PyResult<Outcome> {
+        let duty = shared.duty(thread);
+        if !duty.enter() {
+            // It waited for the interpreter's lock for longer than it may take.
+            return Ok(Outcome { response: Some(response), failed: false, is_for_nobody: false, text: None });
+        }
         let mut state = self.threads[thread].lock().unwrap_or_else(PoisonError::into_inner);
         let ThreadState { kept, callbacks } = &mut *state;
         if callbacks.as_ref().is_none_or(|callbacks| callbacks.are_kept(py)) {
@@ -156,12 +172,24 @@ impl WsgiApp {
         };
         *callbacks.slot.acquire(py) = Some(response);
         let called = self.call(py, exchange, shared, thread, kept, callbacks);
+        if duty.leave() {
+            forget_interruption(duty);
+        }
         // The slot is emptied, so that a `write` or `start_response` that the app kept can do no harm later.
         let response = callbacks.slot.acquire(py).take();
         // `write` has told the app that its client left; an app that lets that pass by has done nothing wrong.
         let client_gone = response.as_ref().is_some_and(|response| response.gone().is_some_and(Gone::is_of_client));
         let mut text = None;
         if let Err(error) = &called
+            && duty.is_detached()
+            && (self.is_interruption(py, error) || error.is_instance_of::<PyConnectionError>(py))
+        {
+            shared.note(&format!(
+                "the app has ended {} {}, which had taken too long",
+                exchange.method().escape_ascii(),
+                exchange.uri().escape_ascii()
+            ));
+        } else if let Err(error) = &called
             && !(client_gone && error.is_instance_of::<PyConnectionError>(py))
         {
             shared.note(&format!(
@@ -176,6 +204,28 @@ impl WsgiApp {
             text = self.tell_of(py, error);
         }
         Ok(Outcome { response, failed: called.is_err(), is_for_nobody: matches!(called, Ok(false)), text })
+    }
+}
+
+impl WsgiApp {
+    fn is_interruption(&self, py: Python<'_>, error: &PyErr) -> bool {
+        self.lookout.as_ref().is_some_and(|lookout| error.is_instance(py, lookout.interruption.bind(py)))
+    }
+}
+
+/// What was raised in a call that has ended must not hit the next one.
+fn forget_interruption(duty: &Duty) {
+    let Some(thread) = duty.thread() else { return };
+    // SAFETY: the interpreter's lock is held, and no exception is given.
+    unsafe { pyo3::ffi::PyThreadState_SetAsyncExc(thread.id.number() as c_long, std::ptr::null_mut()) };
+}
+
+/// Raises in a call on another thread than the main one. Nothing happens if it has left the app.
+fn interrupt(duty: &Duty, call: u64, interruption: &Bound<'_, PyAny>) {
+    let Some(thread) = duty.thread() else { return };
+    if duty.interrupt(call) {
+        // SAFETY: the interpreter's lock is held as `Bound` shows, and the object is alive; the call takes a reference.
+        unsafe { pyo3::ffi::PyThreadState_SetAsyncExc(thread.id.number() as c_long, interruption.as_ptr()) };
     }
 }
 
@@ -202,7 +252,9 @@ impl App for WsgiApp {
         let Outcome { response: Some(mut response), failed, is_for_nobody, text } = answered else { return };
         let mut broken_off = failed;
         // What the server itself says is read and sent without the interpreter's lock.
-        if is_for_nobody {
+        if shared.duty(thread.index).is_detached() {
+            // Nobody waits for it.
+        } else if is_for_nobody {
             response.not_found();
         } else if (failed || !response.is_headed()) && !response.is_sent() && response.gone().is_none() {
             response.replace_with_error(text.as_deref());
@@ -214,6 +266,24 @@ impl App for WsgiApp {
         if let Some(fault) = fault.filter(|_| !failed) {
             shared.note(&format!("{} {}: {fault}", exchange.method().escape_ascii(), exchange.uri().escape_ascii()));
         }
+    }
+
+    fn look(&self, calls: &Calls, shared: &Shared) -> String {
+        let Some(lookout) = &self.lookout else { return String::new() };
+        Python::attach(|py| {
+            let described = lookout.describe.bind(py).call0().and_then(|text| text.extract::<String>());
+            for (thread, call) in calls {
+                match thread {
+                    // Only there, a call of C that waits is woken too.
+                    0 => shared.interrupt_main(*call),
+                    _ => interrupt(shared.duty(*thread), *call, lookout.interruption.bind(py)),
+                }
+            }
+            described.unwrap_or_else(|error| {
+                error.display(py);
+                "the stacks of the threads could not be had".to_owned()
+            })
+        })
     }
 }
 
@@ -280,6 +350,7 @@ impl ResponseSlot {
                 Gone::Disconnected => "write error: the client is gone",
                 Gone::Stalled => "write error: the client took nothing for too long",
                 Gone::Truncated => "write error: a file became shorter while it was sent",
+                Gone::Detached => "write error: the request took too long, and its client was answered without the app",
             })
         })
     }

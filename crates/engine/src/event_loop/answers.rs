@@ -60,6 +60,13 @@ impl EventLoop {
             self.discard(shared, connection);
             return;
         }
+        let (head, body) = self.refusal_text(shared, refusal);
+        let _ = connection.socket.write(&[&head, &body], self.own_policy());
+        self.last_response_written(shared, connection);
+    }
+
+    /// Head and body of the server's own answer, after which the connection ends.
+    pub(super) fn refusal_text(&mut self, shared: &Shared, refusal: &Refusal) -> (Vec<u8>, Vec<u8>) {
         let reason = wire::response::reason(refusal.status);
         let options = shared.response_options.as_deref();
         let (kind, body) = match options.and_then(|options| options.page(refusal.status)) {
@@ -76,8 +83,7 @@ impl EventLoop {
         .into_bytes();
         head.extend_from_slice(options.map_or(&b""[..], |options| options.added().0));
         head.extend_from_slice(b"\r\n");
-        let _ = connection.socket.write(&[&head, &body], self.own_policy());
-        self.last_response_written(shared, connection);
+        (head, body)
     }
 
     /// The connection ends when what was written has left and the client has stopped sending.

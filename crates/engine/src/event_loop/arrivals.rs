@@ -1,7 +1,7 @@
 //! How connections come to a worker, from its listeners and from other workers, and how they go on to others.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use super::{ACCEPT_PAUSE_MS, EventLoop, FIRST_LISTENER, HANDOFF};
@@ -14,6 +14,13 @@ use crate::worker::Shared;
 
 /// Ends the text that goes with a connection whose client the PROXY protocol leaves unnamed.
 const NAMELESS: &[u8] = b"\0-";
+
+/// What goes with a connection from worker to worker: the length of a text that says where it came from, that text, and
+/// bytes that were read from it already.
+fn split_datagram(datagram: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = datagram.split_first_chunk::<2>()?;
+    rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))
+}
 
 impl EventLoop {
     /// Takes new connections only while there is a thread to serve them: what stays in the kernel's queue can be taken
@@ -118,31 +125,40 @@ impl EventLoop {
                 }
             }
         }
-        let mut text = [0_u8; 512];
+        let mut datagram = std::mem::take(&mut self.scratch);
         drop(self.reserve.take());
-        let received = sys::receive_descriptor(self.handoff_receive, &mut text);
+        let received = sys::receive_descriptor(self.handoff_receive, &mut datagram);
         self.reserve = sys::duplicate(self.handoff_receive).ok();
-        let (length, fd) = match received {
-            Ok((length, Some(fd))) => (length, fd),
-            Ok(_) => return true,
-            Err(_) => return false,
+        let is_taken = match received {
+            Ok((length, Some(fd))) => {
+                self.take_over(shared, &datagram[..length], fd);
+                true
+            }
+            Ok(_) => true,
+            Err(_) => false,
         };
+        self.scratch = datagram;
+        is_taken
+    }
+
+    fn take_over(&mut self, shared: &Shared, datagram: &[u8], fd: OwnedFd) {
+        let Some((text, request)) = split_datagram(datagram) else { return };
         // Behind a NUL: what the PROXY protocol said (no address: it named nobody), or nothing if it has yet to say it.
-        let (text, client) = match memchr::memchr(0, &text[..length]) {
-            Some(end) => (&text[..end], Some(&text[end + 1..length])),
-            None => (&text[..length], None),
+        let (text, client) = match memchr::memchr(0, text) {
+            Some(end) => (&text[..end], Some(&text[end + 1..])),
+            None => (text, None),
         };
         let (protocol, name) = match text.split_first() {
             Some((b'h', name)) => (ListenerProtocol::Http, name),
             Some((b'u', name)) => (ListenerProtocol::Uwsgi, name),
-            _ => return true,
+            _ => return,
         };
         let listener = self
             .listeners
             .iter()
             .position(|listener| listener.protocol == protocol && listener.name.as_bytes() == name)
             .or_else(|| self.listeners.iter().position(|listener| listener.protocol == protocol));
-        let (Some(listener), Ok(peer)) = (listener, sys::peer_name(fd.as_raw_fd())) else { return true };
+        let (Some(listener), Ok(peer)) = (listener, sys::peer_name(fd.as_raw_fd())) else { return };
         let named = client.and_then(|client| std::str::from_utf8(client).ok()?.parse().ok());
         let peer = named.map_or(peer, Peer::Inet);
         let proxied = match client {
@@ -158,14 +174,20 @@ impl EventLoop {
             // It has been served before: its patience is that of a kept connection.
             connection.served = 1;
             connection.proxied = proxied;
+            connection.buffer = request.to_vec();
+            connection.untried = !request.is_empty();
             connection
         });
         self.again.push_back(key);
-        true
     }
 
     /// Gives an idle connection to whichever worker takes it first. False if that is not possible now.
     pub(super) fn hand_over(&mut self, connection: &Connection) -> bool {
+        self.hand_over_with(connection, b"")
+    }
+
+    /// As `hand_over`, with bytes that were read from it already.
+    pub(super) fn hand_over_with(&mut self, connection: &Connection, request: &[u8]) -> bool {
         if self.handoff_send < 0 || !connection.buffer.is_empty() || !connection.socket.is_flushed() {
             return false;
         }
@@ -181,7 +203,11 @@ impl EventLoop {
             }
             (Proxied::Unnamed | Proxied::Named, _) => text.extend_from_slice(NAMELESS),
         }
-        if sys::send_descriptor(self.handoff_send, &text, connection.socket.fd()).is_err() {
+        let Ok(length) = u16::try_from(text.len()) else { return false };
+        let mut datagram = length.to_le_bytes().to_vec();
+        datagram.extend_from_slice(&text);
+        datagram.extend_from_slice(request);
+        if sys::send_descriptor(self.handoff_send, &datagram, connection.socket.fd()).is_err() {
             return false;
         }
         if connection.socket.is_registered() {

@@ -8,6 +8,7 @@
 mod answers;
 mod arrivals;
 mod departure;
+mod detaching;
 mod routes;
 mod slab;
 
@@ -74,6 +75,8 @@ const FRESH_GRACE_MS: u64 = 400;
 const ACCEPT_PAUSE_MS: u64 = 100;
 /// The longest wait while something is due soon.
 const SHORT_WAIT_MS: i32 = 50;
+/// How long a worker that has nothing else to do waits for a thread whose call was interrupted.
+const DETACHED_GRACE_MS: u64 = 1000;
 /// Refusals of clients that are logged in one second; the rest are counted.
 const NOTES_A_SECOND: u32 = 10;
 
@@ -136,6 +139,13 @@ pub struct EventLoop {
     /// How many may be away. A worker with siblings takes no more than it has threads, so that the rest can go to them; a
     /// worker alone has as many again, of connections that it has already, ready for the thread that comes back first.
     capacity: usize,
+    /// Connections whose exchanges an app thread has still, and which were answered without it.
+    detached: Vec<u64>,
+    /// How long a worker that leaves waits for such threads.
+    detached_grace_ms: u64,
+    detached_until_ms: u64,
+    /// A call of C code keeps every thread from running Python.
+    is_seized: bool,
     /// A listener that may have more connections than were taken from it.
     backlog: Option<usize>,
     paused: bool,
@@ -240,6 +250,10 @@ impl EventLoop {
             threads: engine.threads,
             backlog: None,
             capacity: if engine.multiprocess { engine.threads } else { 2 * engine.threads },
+            detached: Vec::new(),
+            detached_grace_ms: ms(engine.harakiri.graceful_s).max(DETACHED_GRACE_MS),
+            detached_until_ms: 0,
+            is_seized: false,
             paused: plan.starts_paused,
             parked: false,
             leaving: None,
@@ -270,7 +284,7 @@ impl EventLoop {
             if let Some(leaving) = self.leaving
                 && (self.open == 0 || leaving.reason == StopReason::Stopped || sys::now_ms() >= leaving.deadline_ms)
             {
-                if self.away == 0 || leaving.reason == StopReason::Stopped {
+                if self.is_all_lost() || leaving.reason == StopReason::Stopped {
                     self.release_held();
                     return Next::Leave(leaving.reason);
                 }
@@ -322,13 +336,16 @@ impl EventLoop {
         }
     }
 
-    /// Polls. Call it when `step` has nothing left.
-    pub fn wait(&mut self, shared: &Shared) -> io::Result<()> {
+    /// Polls, for `most_ms` milliseconds at most. Call it when `step` has nothing left.
+    pub fn wait(&mut self, shared: &Shared, most_ms: i32) -> io::Result<()> {
         self.adjust_listening(shared);
         shared.flush_log();
         let mut timeout_ms = if self.open > 0 || self.leaving.is_some() { SWEEP_MS as i32 } else { -1 };
         if self.leaving.is_some() || self.accept_after_ms != 0 {
             timeout_ms = SHORT_WAIT_MS;
+        }
+        if most_ms < i32::MAX && (timeout_ms < 0 || most_ms < timeout_ms) {
+            timeout_ms = most_ms;
         }
         if shared.begin_polling() || !self.again.is_empty() {
             timeout_ms = 0;
@@ -606,7 +623,9 @@ impl EventLoop {
     /// An exchange is over: its connection goes on, or ends.
     pub fn complete(&mut self, shared: &Shared, exchange: Box<Exchange>) {
         self.away -= 1;
-        self.go_on(shared, &exchange);
+        if self.detached.is_empty() || !self.was_detached(shared, exchange.key) {
+            self.go_on(shared, &exchange);
+        }
         self.spares.keep(exchange.into_parts());
     }
 
@@ -625,7 +644,7 @@ impl EventLoop {
             self.held = None;
         }
         let Some(mut connection) = self.take(exchange.key) else { return };
-        let flushed = connection.socket.is_flushed();
+        let flushed = connection.socket.end_response();
         match exchange.report.ending {
             _ if connection.socket.is_broken() => self.discard(shared, connection),
             Ending::Reset => {

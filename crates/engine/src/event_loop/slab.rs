@@ -3,6 +3,7 @@
 
 use super::{EventLoop, GENERATION_SHIFT, Slot};
 use crate::connection::Connection;
+use crate::poller::Poller;
 use crate::socket::Gone;
 use crate::sys;
 use crate::worker::Shared;
@@ -53,7 +54,11 @@ impl EventLoop {
     /// Ends a connection that was taken from the slab.
     pub(super) fn discard(&mut self, shared: &Shared, connection: Box<Connection>) {
         connection.socket.release_held();
-        if shared.has_children() {
+        if connection.is_detached {
+            // Its descriptor stays open until the app comes back, which may be never.
+            self.poller.remove(connection.socket.fd());
+            sys::shutdown(connection.socket.fd());
+        } else if shared.has_children() {
             // They may have inherited the descriptor: then closing ours would not end the connection.
             sys::shutdown_write(connection.socket.fd());
         }

@@ -57,6 +57,8 @@ pub struct Routed {
     pub complaints: Vec<String>,
     /// No request line for this one.
     pub is_unlogged: bool,
+    /// Longest time in the app, in microseconds; 0 for the usual one.
+    pub limit_us: u64,
 }
 
 impl Routed {
@@ -74,7 +76,7 @@ impl Routed {
 
     /// Whether nothing of it matters to what follows.
     pub fn is_empty(&self) -> bool {
-        self.vars.is_empty() && self.edits.is_none() && !self.is_unlogged
+        self.vars.is_empty() && self.edits.is_none() && !self.is_unlogged && self.limit_us == 0
     }
 }
 
@@ -216,6 +218,7 @@ enum Deed<'a> {
     DropHeader(&'a [u8]),
     Line(Vec<u8>),
     Unlogged,
+    Limit(u64),
     Jump(usize),
     End(Outcome<'a>),
 }
@@ -334,6 +337,7 @@ impl Router {
             Action::DropHeader(name) => Deed::DropHeader(name),
             Action::Line(template) => Deed::Line(fill(template)?),
             Action::Unlogged => Deed::Unlogged,
+            Action::Limit(limit_us) => Deed::Limit(*limit_us),
             Action::Jump(target) => Deed::Jump(*target),
             Action::End => Deed::End(Outcome::Pass),
             Action::Drop => Deed::End(Outcome::Drop),
@@ -411,6 +415,7 @@ impl Routed {
             Deed::DropHeader(name) => self.edits.get_or_insert_default().leave_out(name),
             Deed::Line(line) => self.lines.push(line),
             Deed::Unlogged => self.is_unlogged = true,
+            Deed::Limit(limit_us) => self.limit_us = limit_us,
             Deed::Jump(target) => return Flow::Jump(target),
             Deed::End(outcome) => return Flow::End(outcome),
         }

@@ -4,6 +4,7 @@ use super::template::Template;
 use crate::forwarded::TrustedProxies;
 use crate::pattern::Pattern;
 use crate::plan::{MapPlan, RulePlan};
+use crate::worker::NO_LIMIT;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
@@ -70,6 +71,8 @@ pub enum Action {
     DropHeader(Box<[u8]>),
     Line(Template),
     Unlogged,
+    /// Longest time in the app, in microseconds; `NO_LIMIT` for none.
+    Limit(u64),
     Jump(usize),
     End,
     Drop,
@@ -209,6 +212,10 @@ fn action(plan: &RulePlan, arguments: Vec<Template>, files: &mut Files) -> Resul
         "delheader" => Action::DropHeader(constant(argument()?)?),
         "log" => Action::Line(argument()?),
         "donotlog" => Action::Unlogged,
+        "harakiri" => match number(&constant(argument()?)?) {
+            0 => Action::Limit(NO_LIMIT),
+            seconds => Action::Limit(seconds.saturating_mul(1_000_000)),
+        },
         "goto" => Action::Jump(plan.target),
         "end" => Action::End,
         "drop" => Action::Drop,

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::SLOW_US;
+use super::duty::Duty;
+use super::watch::Signals;
 use crate::access_log::{Line, Via};
 use crate::exchange::{Exchange, Parsed};
 use crate::forwarded::{self, IpText, TrustedProxies};
@@ -108,6 +110,11 @@ pub struct Shared {
     forked: AtomicBool,
     /// The app has forked.
     has_children: AtomicBool,
+    /// What each app thread is busy with.
+    duties: Vec<Duty>,
+    /// Requests have time limits.
+    is_watched: AtomicBool,
+    pub(super) signals: Signals,
     pub(super) wake: Arc<EventFd>,
 }
 
@@ -117,7 +124,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(super) fn new(plan: WorkerPlan) -> io::Result<Self> {
+    pub(super) fn new(plan: WorkerPlan, signals: Signals) -> io::Result<Self> {
         let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
         let engine = &plan.engine;
         let proxies = TrustedProxies::parse(&engine.trusted_proxies).map_err(invalid)?;
@@ -162,6 +169,9 @@ impl Shared {
             polling: AtomicBool::new(false),
             forked: AtomicBool::new(false),
             has_children: AtomicBool::new(false),
+            duties: std::iter::repeat_with(Duty::default).take(plan.engine.threads).collect(),
+            is_watched: AtomicBool::new(plan.engine.harakiri.limit_s > 0),
+            signals,
             wake: Arc::new(EventFd::new()?),
             plan,
         })
@@ -203,6 +213,75 @@ impl Shared {
 
     pub(super) fn thread_board(&self, thread: usize) -> &ThreadBoard {
         self.board.thread(self.slot, thread)
+    }
+
+    /// What an app thread is busy with.
+    pub fn duty(&self, thread: usize) -> &Duty {
+        &self.duties[thread]
+    }
+
+    pub fn is_watched(&self) -> bool {
+        self.is_watched.load(Ordering::Relaxed)
+    }
+
+    /// From now on the thread that runs the loop looks at how long calls last.
+    pub fn watch(&self) {
+        self.is_watched.store(true, Ordering::Relaxed);
+    }
+
+    /// The request of an app thread shall end in so many microseconds, at the app's own wish; 0 takes that back.
+    pub fn wish_end(&self, thread: usize, in_us: u64) {
+        let Some(duty) = self.duties.get(thread) else { return };
+        duty.wish(if in_us == 0 { 0 } else { sys::now_us().saturating_add(in_us) });
+        self.watch();
+        // It may be waiting for longer than that.
+        self.wake_loop();
+    }
+
+    /// Remembers what the log says of a request, should it take too long.
+    pub(super) fn describe(&self, exchange: &Exchange, thread: usize) {
+        let number = self.requests.load(Ordering::Relaxed) + 1;
+        match &exchange.parsed {
+            Parsed::Http(_) => self.duties[thread].describe(self.client_address(exchange).as_bytes(), number),
+            Parsed::Uwsgi(_) => self.duties[thread].describe(exchange.var(b"REMOTE_ADDR"), number),
+        }
+    }
+
+    /// When the request of an app thread entered the app; None if the thread has none.
+    pub(super) fn busy_since_us(&self, thread: usize) -> Option<u64> {
+        let board = self.thread_board(thread);
+        (board.state.load(Ordering::Acquire) != 0).then(|| board.since_us.load(Ordering::Relaxed))
+    }
+
+    /// `METHOD URI` of an app thread's request.
+    pub(super) fn request_line(&self, thread: usize) -> String {
+        let line = self.thread_board(thread).line().unwrap_or_default();
+        String::from_utf8_lossy(&line).into_owned()
+    }
+
+    pub(super) fn mark_detached(&self, thread: usize) {
+        self.thread_board(thread).detach();
+    }
+
+    /// Whether requests may take longer now, because too few connections wait (`harakiri-queue-threshold`).
+    pub(super) fn is_held_back(&self) -> bool {
+        let threshold = self.plan.engine.harakiri.queue_threshold;
+        threshold > 0 && self.board.waiting() < threshold
+    }
+
+    pub(super) fn tell_master(&self, text: &str) {
+        // A master that does not read has other worries, or is gone.
+        let _ = sys::send(self.plan.control_fd, text.as_bytes());
+    }
+
+    /// Makes the main thread raise in this call of its own.
+    pub fn interrupt_main(&self, call: u64) {
+        if self.signals.interrupt > 0
+            && let Some(thread) = self.duties[0].thread()
+            && self.duties[0].announce_interruption(call)
+        {
+            thread.id.signal(self.signals.interrupt);
+        }
     }
 
     pub fn set_state(&self, state: WorkerState) {
