@@ -8,12 +8,16 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from penstock.plan.process_types import HookPlan
 from penstock.server_log import LOG
 
 SHELL = "/bin/sh"
+LOOK_S = 0.005
+"""How often it is looked whether a command has ended. A pidfd would tell, and is not there before Linux 5.3."""
 Environment = tuple[tuple[str, str | None], ...]
 """(name, value); None removes it."""
 
@@ -26,15 +30,20 @@ class HookFailed(Exception):
         super().__init__(message)
 
 
-def run(hooks: Iterable[HookPlan], environment: Environment = (), prefix: tuple[str, ...] = ()) -> None:
+def run(
+    hooks: Iterable[HookPlan],
+    environment: Environment = (),
+    prefix: tuple[str, ...] = (),
+    is_over: Callable[[], bool] = lambda: False,
+) -> None:
     """Do what each hook says. `environment` and `prefix` are what commands get beside this process's own.
 
-    Raises HookFailed at the first that fails.
+    Raises HookFailed at the first that fails, and for a command that is ended because `is_over`.
     """
     for hook in hooks:
         LOG.write(f'running "{hook.action}:{hook.argument}" ({hook.point})...')
         if hook.is_command:
-            status = _wait(spawn(hook.argument, environment, prefix))
+            status = _wait(spawn(hook.argument, environment, prefix, own_group=True), is_over)
             if status:
                 message = f'command "{hook.argument}" {ending(status)} ({hook.origin})'
                 if hook.action == "exec":
@@ -58,6 +67,7 @@ def spawn(
     prefix: tuple[str, ...] = (),
     *,
     own_session: bool = False,
+    own_group: bool = False,
     keeps_input: bool = False,
 ) -> int:
     """Start a command; return its pid. Raises OSError.
@@ -70,6 +80,7 @@ def spawn(
             variables.pop(name, None)
         else:
             variables[name] = value
+    group: Any = {"setpgroup": 0} if own_group else {}
     words = [*prefix, SHELL, "-c", command]
     empty = () if keeps_input else ((os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),)
     return os.posix_spawn(
@@ -79,6 +90,7 @@ def spawn(
         file_actions=[*empty, (os.POSIX_SPAWN_DUP2, 2, 1)],
         setsid=own_session,
         setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
+        **group,
         setsigmask=[],
     )
 
@@ -93,11 +105,19 @@ def ending(status: int) -> str:
     return f"was killed by signal {-code}" if code < 0 else f"exited with non-zero code: {code}"
 
 
-def _wait(pid: int) -> int:
-    try:
-        return os.waitpid(pid, 0)[1]
-    except ChildProcessError:
-        return 0  # The app ignores its children, and the kernel has thrown the status away.
+def _wait(pid: int, is_over: Callable[[], bool]) -> int:
+    """Wait for a command; end it, with all that it started, once `is_over`."""
+    while not is_over():
+        try:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            return 0  # The app ignores its children, and the kernel has thrown the status away.
+        if ended:
+            return status
+        time.sleep(LOOK_S)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+    return os.waitpid(pid, 0)[1]
 
 
 def _split(argument: str) -> tuple[str, str]:

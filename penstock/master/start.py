@@ -20,6 +20,7 @@ from typing import Any
 import penstock
 from penstock import hooks
 from penstock.master import control, daemon, kept, launch, limits, log, privileges, processes, script
+from penstock.master.asked import Asked
 from penstock.master.control_path import make_directory
 from penstock.master.errors import StartError
 from penstock.master.logs import Logs
@@ -350,10 +351,17 @@ def _prepare(
 def _run_hooks(plan: Plan, *points: str, become: privileges.Identity | None = None) -> None:
     """Do what is to be done at these points of the start. Raises StartError if it fails."""
     prefix = launch.prefix(uid=become.uid, gid=become.gid, groups=become.groups) if become is not None else ()
-    try:
-        hooks.run(plan.hooks.at(*points), plan.app.environment, prefix)
-    except hooks.HookFailed as error:
-        raise StartError(str(error), error.status) from error
+    wanted = plan.hooks.at(*points)
+    if not wanted:
+        return
+    with Asked() as asked:
+        try:
+            hooks.run(wanted, plan.app.environment, prefix, lambda: bool(asked.name))
+        except hooks.HookFailed as error:
+            if not asked.name:
+                raise StartError(str(error), error.status) from error
+    if asked.name:
+        raise StartError(f"{asked.name} received... the start ends before its commands have", 0)
 
 
 def _run_last_hooks(master: Master) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.clients import get
-from tests.e2e.harness import APPS, Penstock, run_penstock, until
+from tests.e2e.harness import APPS, Penstock, is_alive, run_penstock, until
 
 OPTIONS = ("--http", "127.0.0.1:0", "--wsgi-file", str(APPS / "cases.py"), "--disable-logging")
 START = ("asap", "pre-jail", "post-jail", "in-jail", "as-root", "as-user")
@@ -140,3 +140,15 @@ def test_touched_file_runs_what_belongs_to_it(short_dir: Path) -> None:
         instance.reload()
         one.write_text("again")
         until("the command again", lambda: notes.read_text().count("touched") == 2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+@pytest.mark.parametrize("option", ["--exec-asap", "--exec-as-user", "--hook-master-start=exec:"])
+def test_a_stop_does_not_wait_for_a_command_of_the_start(short_dir: Path, option: str, number: signal.Signals) -> None:
+    command = f"echo $$ >{short_dir}/pid.new; mv {short_dir}/pid.new {short_dir}/pid; sleep 600; true"
+    words = (f"{option}{command}",) if option.endswith(":") else (option, command)
+    with Penstock("--http", "127.0.0.1:0", "--wsgi-file", APPS / "hello.py", *words, wait=False) as instance:
+        pid = int(until("the command runs", lambda: (short_dir / "pid").exists() and (short_dir / "pid").read_text()))
+        log = instance.stop(number)
+    assert f"{number.name} received... the start ends" in log
+    assert not is_alive(pid)
