@@ -187,7 +187,8 @@ def ask(plan: WorkerPlan, apps: Apps, probe: ProbePlan, option: str) -> Answer:
             return Answer(500, BROKEN, describe(error), format_error(error))
     if logged and status >= FIRST_BAD_WARMUP:
         return Answer(status, reply.line, describe(logged[0]), format_error(logged[0]))
-    return Answer(status, reply.line, "", bytes(reply.begin).decode("utf-8", "replace").strip())
+    body = bytes(reply.begin).decode("utf-8", "replace").strip()
+    return Answer(status, reply.line, "", f"the answer begins:\n{body}" if body else "")
 
 
 class _Reply:

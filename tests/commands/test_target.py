@@ -82,6 +82,23 @@ def test_a_process_that_is_no_master(tmp_path: Path) -> None:
     assert "is not Penstock; name a master" in str(refused(pid=str(os.getpid())))
 
 
+AS_NOBODY = """
+import encodings.ascii, os, sys
+from penstock.commands.target import Refused, find_target
+os.seteuid(65534)
+try:
+    find_target("usage", [], sys.argv[1])
+except Refused as refused:
+    print(refused.status, refused)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_somebody_elses_instance(master: int) -> None:
+    done = subprocess.run([sys.executable, "-c", AS_NOBODY, str(master)], capture_output=True, text=True, check=True)
+    assert done.stdout == f"255 process {master} belongs to the user root: only that user and root may ask it\n"
+
+
 @pytest.mark.parametrize("pid", ["", "0", "1", "-5", "x", "9" * 30])
 def test_what_is_no_pid(pid: str) -> None:
     found = refused(pid=pid)

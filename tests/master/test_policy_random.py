@@ -26,8 +26,9 @@ class Machine:
         watch = WatchPlan(seconds=self.random.choice((0.0, 10.0)), requests=1)
         delay = self.random.choice((0.0, 3.0))
         strategy = self.random.choice(STRATEGIES)
+        limits = {"gates_s": self.random.choice((0.0, 3.0)), "reload_timeout_s": self.random.choice((0.0, 40.0))}
         self.rules = Rules(
-            processes, 2, True, "stop", 5, 10.0, 1.0, watch=watch, drain_delay_s=delay, strategy=strategy
+            processes, 2, True, "stop", 5, 10.0, 1.0, watch=watch, drain_delay_s=delay, strategy=strategy, **limits
         )  # fmt: skip
         self.fleet: Fleet = new_fleet(self.rules)
         self.now = 0.0
@@ -91,6 +92,9 @@ class Machine:
         assert sum(one.state == "serving" for one in fleet.generations) <= 1
         assert sum(one.is_coming for one in fleet.generations) <= 1
         assert sum(one.state == "parked" for one in fleet.generations) <= 1
+        serving = fleet.serving()
+        if serving is not None:
+            assert not any(one.is_held for one in fleet.workers_of(serving.number)), "whoever serves takes requests"
         if fleet.mode == "serving":
             assert fleet.serving() is not None and fleet.coming() is None
         if fleet.mode in ("starting", "reloading"):
@@ -155,12 +159,14 @@ class Machine:
                 self.send(ev.RequestStuck(*key, (ev.BusyCore(0, "GET /", 9.0, 1, True),)))
             elif what < 0.87:
                 self.send(ev.WorkerFailed(*key, "Traceback"))
+            elif what < 0.9:
+                self.send(ev.WorkerChecking(*key))
             else:
                 self.worker_dies(key, self.random.choice((0, 9, 256)))
         elif choice < 0.75:
             self.tickets += 1
             self.open.add(self.tickets)
-            self.send(ev.ReloadRequested("reload command", self.tickets))
+            self.send(ev.ReloadRequested("reload command", self.tickets, self.random.choice((0.0, 0.0, 15.0))))
         elif choice < 0.76:
             self.tickets += 1
             self.open.add(self.tickets)
