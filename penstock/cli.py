@@ -153,6 +153,9 @@ def _serve(parsed: Sequence[Word], environ: Mapping[str, str], inherited: Sequen
         if settings.given("get"):
             return _get(settings)
         plan = resolve(settings, begun.machine)
+        if inherited:
+            # This process is in the background already, if it was to go there; its log is where descriptor 2 leads.
+            plan = replace(plan, daemonize=None, logto=plan.logto or plan.daemonize)
     except ConfigExit as end:
         _print_lines(end.output)
         _print_findings(end.findings)

@@ -100,6 +100,18 @@ def test_reloads(start: Start, times: int) -> None:
     assert site.load.failures == []
 
 
+@pytest.mark.event("upgrade")
+@pytest.mark.parametrize("times", TIMES)
+def test_upgrades(start: Start, times: int) -> None:
+    site = start("--processes", "2")
+    for number in range(times):
+        since = site.letter("f")
+        site.instance.wait_log("has taken over", 30, since)
+        site.instance.wait_log(f"generation {number + 2} serves", 30, since)
+        site.load.more(20)
+    assert site.load.failures == []
+
+
 @pytest.mark.event("reload-workers")
 @pytest.mark.parametrize("times", TIMES)
 @pytest.mark.parametrize("letter", ["w", "c"])

@@ -77,6 +77,9 @@ def test_request_in_flight_and_what_was_counted_survive(short_dir: Path) -> None
             (short_dir / "fifo").write_text("f")
             instance.wait_log("has taken over")
             instance.wait_log(r"generation 2 serves")
+            # The supervisor is told by the new program as it was by the old.
+            instance._read_notices()
+            assert instance.notices[-1] == "STATUS=generation 2 serves" and "RELOADING=1" in instance.notices
             assert is_alive(worker)
             gate.open()
             assert slow.read().status == 200
@@ -264,6 +267,32 @@ def test_attached_program_lives_on_until_the_reload(short_dir: Path) -> None:
         os.kill(before, signal.SIGKILL)
         after = until("the next one", lambda: (found := program()) != before and found)
         assert sorted(os.listdir(f"/proc/{after}/fd")) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_instance_in_the_background_stays_there(installed: Path, short_dir: Path, is_broken: bool) -> None:
+    pidfile, path, log = short_dir / "pid", short_dir / "s", short_dir / "log"
+    env = {"PYTHONPATH": str(installed), "PYTHONDONTWRITEBYTECODE": "1"}
+    options = ("--http-socket", path, "--pidfile", pidfile, "--daemonize", log, *APP)
+    started = run_penstock(*options, env=env, cwd=short_dir)
+    assert started.returncode == 0, started.stderr
+    pid = int(pidfile.read_text())
+    try:
+        if is_broken:
+            module = installed / "penstock" / "master" / "start.py"
+            place = "    packed, unpacked = before"
+            module.write_text(module.read_text().replace(place, f"    raise HandoverError('no')\n{place}"))
+            upgrade(pidfile, "--no-wait")
+            until("a new start", lambda: log.read_text().count("is ready: ") == 2, 30.0)
+        else:
+            upgrade(pidfile)
+        assert int(pidfile.read_text()) == pid
+        assert get(str(path), "/hello").status == 200
+        assert run_penstock("stop", "--wait", pidfile).returncode == 0
+        assert not is_alive(pid) and not pidfile.exists()
+    finally:
+        if is_alive(pid):
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_descriptors_do_not_gather(short_dir: Path) -> None:
