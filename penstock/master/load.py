@@ -68,7 +68,8 @@ class LoadMeter:
             free=free,
             starting=starting,
             busyness=sum(parts) / len(parts) if parts else 0.0,
-            queue=queue,
+            # A worker may have read requests already that none of its threads is free for.
+            queue=queue + sum(one.row.waiting for one in workers),
             requests=ended + sum(one.row.requests for one in workers),
             busy_threads=busy_threads,
             rss_bytes=sum(one.rss_bytes for one in workers),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from penstock.master.load import LiveWorker, LoadMeter
 from penstock.master.scaling import Load, Scaling, at_start, bounded, decide, is_idle, window_note
+from penstock.observe.scoreboard import WorkerRow
 from penstock.plan.process_types import ScalingPlan
 from penstock.values import replace
+from tests.master.world import World
 
 PROCESSES = 8
 BUSY = Load(free=0, starting=0, busyness=1.0, queue=0, requests=0, busy_threads=4)
@@ -173,3 +176,9 @@ def test_idle_counts_from_the_last_request() -> None:
         clock.look(sign_of_life)
         assert not is_idle(made, clock.state, clock.now)
     assert not is_idle(ScalingPlan(), clock.state, clock.now + 1000)
+
+
+def test_requests_that_wait_inside_a_worker_are_a_queue_too() -> None:
+    world = World().serve()
+    workers = [LiveWorker(world.worker(1), WorkerRow(waiting=3), ())]
+    assert LoadMeter().measure(world.fleet, workers, queue=2, ended=0, now_us=1).queue == 5

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{EventLoop, FRESH_GRACE_MS, LAST_LINGER_MS, Leaving, ORPHAN_MS};
 use crate::connection::{Connection, State};
+use crate::plan::ListenerProtocol;
 use crate::poller::Poller;
 use crate::scoreboard::WorkerState;
 use crate::sys;
@@ -11,6 +12,10 @@ use crate::worker::{Shared, StopReason};
 
 /// How long handshakes that have begun are waited for when the instance ends: what a local network needs.
 const LAST_HANDSHAKES: Duration = Duration::from_millis(5);
+
+/// How long a web server before this one may take to send the request that it has just connected for. It never connects
+/// in advance, as browsers do, but it may have to wait for a processor.
+const PROXY_GRACE_MS: u64 = 2000;
 
 impl EventLoop {
     /// An idle connection of a worker that leaves.
@@ -26,7 +31,9 @@ impl EventLoop {
         }
         // A client that has just connected is about to send its request.
         let now = sys::now_ms();
-        let grace_ends = now + FRESH_GRACE_MS;
+        let listener = &self.listeners[connection.listener];
+        let is_of_a_proxy = listener.is_unix || listener.protocol == ListenerProtocol::Uwsgi;
+        let grace_ends = now + if is_of_a_proxy { PROXY_GRACE_MS } else { FRESH_GRACE_MS };
         if connection.served == 0 && (connection.deadline_ms == 0 || now < connection.deadline_ms) {
             connection.deadline_ms =
                 if connection.deadline_ms == 0 { grace_ends } else { connection.deadline_ms.min(grace_ends) };
