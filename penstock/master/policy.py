@@ -420,11 +420,13 @@ class _Turn(Stuck, Ending, Rolling, Gates, Upgrading):
         if tickets:
             self.do(act.AnswerReload(tickets, one.number, ok=True))
 
-    @staticmethod
-    def retiring_words(before: list[Generation]) -> str:
-        """Name the generation that served before."""
-        numbers = " and ".join(str(old.number) for old in before)
-        return f"generation {numbers} finishes what it has in flight" if numbers else "nothing served before it"
+    def retiring_words(self, before: list[Generation]) -> str:
+        """Say what becomes of the generation that served before."""
+        if not before:
+            return "nothing served before it"
+        parked = self.standing_by()
+        does = "stands by" if parked and parked.number == before[0].number else "finishes what it has in flight"
+        return f"generation {before[0].number} {does}"
 
     def retire(self, one: Generation) -> None:
         self.end_generation(one)

@@ -164,8 +164,6 @@ class Rollback(Attached, Workforce):
         """Let the generation that stands by serve again, in place of the one that serves."""
         bad = self.fleet.serving()
         self.clear_timers("watch")
-        name = f"generation {bad.number}" if bad else "nothing"
-        self.log(f"*** rollback from {name} to generation {one.number}: {reason} ***")
         one = replace(one, state="serving")
         self.put_generation(one)
         self.take_over(one)
@@ -182,6 +180,9 @@ class Rollback(Attached, Workforce):
             self.retire(bad)
         elif bad is not None:
             self.hand_over_to(bad)
+        # After the workers have been told: who reads it shall hardly meet the new code any more.
+        name = f"generation {bad.number}" if bad else "nothing"
+        self.log(f"*** rollback from {name} to generation {one.number}: {reason} ***")
         self.settle(one)
         if bad is not None and bad.is_reread:
             self.reload_programs(one.rules)

@@ -43,6 +43,11 @@ def _nothing(number: int, frame: FrameType | None) -> None:
     """Be a handler, so that Python writes the signal's number to the wake-up socket."""
 
 
+def hold_back() -> None:
+    """Let no signal that asks for a stop end this process: it ends by itself, with a status of its own."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP))
+
+
 class SignalReader:
     """The signals of this process for the length of a `with` block. Only in the main thread."""
 

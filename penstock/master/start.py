@@ -30,7 +30,7 @@ from penstock.master.notify import Supervisor, Told
 from penstock.master.packing import Before, own_sockets
 from penstock.master.pidfile import PidFile
 from penstock.master.rereading import Reread
-from penstock.master.signals import SignalReader
+from penstock.master.signals import SignalReader, hold_back
 from penstock.master.sockets import BoundListener, bind_all, bind_own, patiently
 from penstock.observe.scoreboard import Layout
 from penstock.plan import inherited
@@ -133,6 +133,8 @@ def _live(master: Master, signals: SignalReader, made: _Made) -> int:
     finally:
         made.release_pid_files()
         master.close()
+        # From here on nobody listens: who asks once more must not make a failure of an orderly end.
+        hold_back()
 
 
 @dataclass(frozen=True, slots=True)

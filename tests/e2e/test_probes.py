@@ -64,6 +64,20 @@ def test_probes_from_the_start_to_the_end(short_dir: Path, gate: Gate) -> None:
             connect(address)
 
 
+@pytest.mark.option("admin", "drain-delay")
+@pytest.mark.event("drain-delay")
+def test_an_instance_that_will_drain_is_not_ready_and_serves_on() -> None:
+    with Penstock(*CASES, *ADMIN, "--drain-delay", "2") as instance:
+        address = admin(instance)
+        assert ask(address, "/readyz")[0] == 200
+        instance.send(signal.SIGTERM)
+        until("it is not ready any more", lambda: ask(address, "/readyz")[1].get("reason") == "draining")
+        assert ask(address, "/livez")[0] == 200
+        answer = get(instance.http, "/hello")
+        assert (answer.status, answer.header("connection")) == (200, "close")
+        assert instance.wait_exit() == 0
+
+
 def test_probes_are_answered_while_every_thread_is_stuck_and_tell_who_waits(gate: Gate) -> None:
     with Penstock(*CASES, *ADMIN, "--processes", "2") as instance:
         address = admin(instance)

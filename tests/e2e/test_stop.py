@@ -154,6 +154,19 @@ def test_a_second_signal_does_not_wait_for_the_delay() -> None:
         assert instance.wait_exit(5) == 0
 
 
+def test_a_signal_in_the_last_moment_does_not_change_the_exit_status() -> None:
+    for _ in range(3):
+        with Penstock(*CASES) as instance:
+
+            def has_ended() -> bool:
+                if instance.process.poll() is None:  # called in this turn
+                    instance.send(signal.SIGTERM)
+                return instance.process.poll() is not None
+
+            until("the end", has_ended)
+            assert instance.wait_exit() == 0
+
+
 # -- the command -------------------------------------------------------------------------------------------------------
 
 
