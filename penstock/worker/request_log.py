@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from operator import index
 from typing import Protocol
 
 
@@ -85,7 +86,8 @@ class RequestLog:
     def set_user_harakiri(self, seconds: float) -> None:
         """Have this request end in so many seconds, whatever `harakiri` allows; 0 takes that back."""
         engine, core = self._current("set_user_harakiri")
-        engine.set_harakiri(core, float(seconds))
+        # uWSGI knows whole seconds only; what is no number is refused as it refuses it.
+        engine.set_harakiri(core, seconds if isinstance(seconds, float) else float(index(seconds)))
 
     def _current(self, name: str) -> tuple[LogsRequests, int]:
         if self.engine is None or self.thread.core < 0:
