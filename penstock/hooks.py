@@ -69,6 +69,7 @@ def spawn(
     own_session: bool = False,
     own_group: bool = False,
     keeps_input: bool = False,
+    output_fd: int = 2,
 ) -> int:
     """Start a command; return its pid. Raises OSError.
 
@@ -87,7 +88,7 @@ def spawn(
         words[0],
         words,
         variables,
-        file_actions=[*empty, (os.POSIX_SPAWN_DUP2, 2, 1)],
+        file_actions=[*empty, (os.POSIX_SPAWN_DUP2, output_fd, 1), (os.POSIX_SPAWN_DUP2, output_fd, 2)],
         setsid=own_session,
         setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
         **group,

@@ -6,6 +6,7 @@ among processes that append to the same file; and the app may replace `sys.stder
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 
@@ -17,7 +18,11 @@ class ServerLog:
         self._fd = fd
         self.prefix = ""
         """`log-date`, for strftime; empty for nothing."""
+        self.terminal_fd = -1
+        """Where it is told, once, that the log can not be written; -1 for nowhere."""
         self._held: list[str] | None = None
+        self._lost = 0
+        self._why = ""
 
     def hold(self) -> None:
         """Keep lines back until `release`, which writes them, or `drop`, which does not."""
@@ -45,13 +50,24 @@ class ServerLog:
             self._held.append(lines)
 
     def _write(self, lines: str) -> None:
-        data = (lines + "\n").encode("utf-8", "backslashreplace")
+        note = f"{self._lost} log lines of this process were lost: {self._why}\n" if self._lost else ""
+        data = (note + lines + "\n").encode("utf-8", "backslashreplace")
         try:
             while data:
                 data = data[os.write(self._fd, data) :]
-        except OSError:
-            # The reader of a pipe has left, or the disk is full: nobody can be told.
+        except OSError as error:
+            # The reader of a pipe has left, or the disk is full.
+            self._lose(lines.count("\n") + 1, error.strerror or str(error))
             return
+        self._lost = 0
+
+    def _lose(self, count: int, why: str) -> None:
+        if not self._lost and self.terminal_fd >= 0:
+            text = f"*** the log can not be written: {why}; lines are lost, and counted there once it can be ***\n"
+            with contextlib.suppress(OSError):
+                os.write(self.terminal_fd, text.encode())
+        self._lost += count
+        self._why = why
 
 
 LOG = ServerLog()

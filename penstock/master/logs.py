@@ -40,6 +40,8 @@ class Logs:
         """
         self.request_fd: int | None = None
         """Where requests are logged, if not among the lines of the server."""
+        self.program_fd = 2
+        """Where programs beside the workers write, whose descriptors nobody can change later."""
         self.leaves_terminal = False
         """Whether what is written does not come to the standard error of the start any more."""
         self._plan = plan.log
@@ -54,7 +56,7 @@ class Logs:
         self._retry_at: dict[str, float] = {}
         self._forwarder: Forwarder | None = None
         self._streams: dict[str, Stream] = {}
-        """What passes through the master: `server`, `requests` or both."""
+        """What passes through the master: `server`, `requests`, `programs`."""
         if packed is not None:
             self._unpack(packed)
             return
@@ -63,6 +65,7 @@ class Logs:
         try:
             self._server(plan.logto or plan.daemonize)
             self._requests()
+            self._programs(plan)
         except StartError:
             os.dup2(self._stderr, 2)
             os.dup2(self._stdout, 1)
@@ -120,8 +123,11 @@ class Logs:
             owner = tuple(rules["owner"]) if rules["owner"] is not None else None
             self._files.append(LogFile.adopt(path, FileRules(**{**rules, "owner": owner}), tuple(numbers)))
         for name, ends in packed["streams"].items():
-            plan = self._plan.server if name == "server" else self._plan.requests
-            self._streams[name] = self._stream(plan, tuple(ends))
+            if name == "programs":
+                self._program_stream(tuple(ends))
+            else:
+                plan = self._plan.server if name == "server" else self._plan.requests
+                self._streams[name] = self._stream(plan, tuple(ends))
         self._forward()
 
     def _let_the_caller_go(self) -> None:
@@ -197,12 +203,23 @@ class Logs:
         else:
             self.request_fd = os.dup(self._descriptor(logger))
 
-    def _stream(self, plan: LogStreamPlan, ends: tuple[int, int] | None = None) -> Stream:
+    def _programs(self, plan: Plan) -> None:
+        """Let programs beside the workers write to the log as it is then, not to the file of the day they began on."""
+        is_file = any(1 in file.numbers for file in self._files)
+        if is_file and any(not one.pidfile for one in plan.programs.each):
+            self._program_stream()
+
+    def _program_stream(self, ends: tuple[int, int] | None = None) -> None:
+        stream = self._streams["programs"] = self._stream(LogStreamPlan(), ends, STANDARD[0])
+        self.program_fd = stream.write_end
+
+    def _stream(self, plan: LogStreamPlan, ends: tuple[int, int] | None = None, raw_fd: int | None = None) -> Stream:
         from penstock.master.log_forwarder import Stream
         from penstock.master.log_targets import StreamTarget
 
         targets = [(logger.id, self._target(logger)) for logger in plan.loggers]
-        return Stream(plan, targets, StreamTarget(self._raw_fd), self._plan.line_bytes, ends)
+        raw = StreamTarget(self._raw_fd if raw_fd is None else raw_fd)
+        return Stream(plan, targets, raw, self._plan.line_bytes, ends)
 
     def _target(self, logger: LoggerPlan) -> Target:
         from penstock.master.log_targets import DatagramTarget, StreamTarget

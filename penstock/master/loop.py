@@ -148,7 +148,7 @@ class Master(Packing):
         self._next_count = self._clock()
         self._watched: list[socket.socket] = []
         """Listeners at which somebody may knock while there are no workers."""
-        self._programs = Programs(given.become)
+        self._programs = Programs(given.become, given.logs.program_fd if given.logs is not None else 2)
         self._touch_hooks = TouchWatch(one.path for one in given.plan.hooks.at("touch"))
         self._touch_programs = TouchWatch(given.plan.programs.touched)
         if before is None or unpacked is None:

@@ -22,9 +22,13 @@ from penstock.plan.types import AppPlan
 class Programs:
     """Every program that runs as a child of this process."""
 
-    def __init__(self, become: Identity | None) -> None:
-        """`become` is who they are, where the master stays root."""
+    def __init__(self, become: Identity | None, output_fd: int = 2) -> None:
+        """`become` is who they are, where the master stays root; `output_fd` is where they write.
+
+        What outlives the instance writes to the log itself: nobody would read the pipe.
+        """
         self._become = become
+        self._output_fd = output_fd
         self._numbers: dict[int, int] = {}
         """pid -> number."""
         self._commands: dict[int, str] = {}
@@ -40,6 +44,7 @@ class Programs:
                 before,
                 own_session=True,
                 keeps_input=program.keeps_input,
+                output_fd=2 if program.pidfile else self._output_fd,
             )
         except OSError as error:
             return ev.ProgramNotStarted(number, error.strerror or str(error))

@@ -219,6 +219,8 @@ def _start(
     # The watchdog of a supervisor ends a master that is stuck with SIGABRT: the log has to say where it was.
     faulthandler.enable(2, all_threads=False)
     LOG.prefix = plan.log.prefix
+    if logs.leaves_terminal and parent is None:
+        LOG.terminal_fd = os.dup(terminal)
     starter = parent or daemon.Terminal(terminal if logs.leaves_terminal else -1)
     if parent is not None or not logs.leaves_terminal:
         os.close(terminal)

@@ -135,6 +135,23 @@ def is_sleep(pid: int) -> bool:
         return False
 
 
+@pytest.mark.option("touch-logreopen", "attach-daemon")
+def test_program_writes_to_the_log_that_has_been_opened_anew(short_dir: Path) -> None:
+    log, old, touched = short_dir / "log", short_dir / "log.1", short_dir / "touch"
+    touched.touch()
+    command = "while :; do echo tick >&2; echo tock; sleep 0.05; done"
+    options = ("--logto", log, "--touch-logreopen", touched, "--attach-daemon", command)
+    with Penstock(*OPTIONS, *options):
+        until("it is in the log", lambda: {"tick", "tock"} <= set(log.read_text().splitlines()))
+        log.rename(old)
+        touched.write_text("now")
+        until("it is in the new log", lambda: log.exists() and {"tick", "tock"} <= set(log.read_text().splitlines()))
+        size = old.stat().st_size
+        written = log.stat().st_size
+        until("it goes on there", lambda: log.stat().st_size > written + 50)
+        assert old.stat().st_size == size
+
+
 @pytest.mark.option("reload-mercy")
 def test_program_that_does_not_leave_is_killed_after_its_mercy(program: Program) -> None:
     with Penstock(*OPTIONS, "--attach-daemon", program.command("deaf"), "--reload-mercy", "1") as instance:

@@ -347,3 +347,12 @@ def test_a_log_that_can_not_be_is_refused(options: tuple[str, ...], message: str
     done = run_penstock("--http", "127.0.0.1:0", "--wsgi-file", APP, *options)
     assert done.returncode == 1
     assert message in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.option("logto", "logger")
+@pytest.mark.parametrize("option", ["--logto=/dev/full", "--logger=file:/dev/full"])
+def test_a_log_that_can_not_be_written_is_told_at_the_terminal_once(option: str) -> None:
+    with Penstock("--http", "127.0.0.1:0", "--wsgi-file", APPS / "hello.py", option) as instance:
+        log = instance.stop()
+    why = "No space left on device"
+    assert log == f"*** the log can not be written: {why}; lines are lost, and counted there once it can be ***\n"
