@@ -88,7 +88,7 @@ def test_a_page_for_what_fails(tmp_path: Path) -> None:
         assert get(instance.http, "/hello").body == b"Hello world"
 
 
-@pytest.mark.option("error-page-403", "error-page-404", "error-page-500", "route", "no-default-app", "mount")
+@pytest.mark.option("error-page-403", "error-page-404", "error-page-500", "route", "mount")
 def test_pages_for_what_the_server_itself_refuses(tmp_path: Path) -> None:
     for status in (403, 404, 500):
         (tmp_path / f"{status}.html").write_text(f"<p>page {status}</p>")
