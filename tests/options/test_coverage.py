@@ -18,14 +18,15 @@ SHARE = 0.97
 
 NOT_NEEDED = frozenset(
     {
-        *("binary-path", "close-on-exec", "disable-write-exception", "enable-threads", "harakiri-verbose"),
+        *("binary-path", "close-on-exec", "disable-write-exception", "enable-threads"),
         *("http-auto-chunked", "ignore-sigpipe", "ignore-write-errors", "master", "no-defer-accept", "no-orphans"),
         *("offload-threads", "plugin", "plugins", "py-call-osafterfork", "reaper", "single-interpreter"),
         *("static-cache-paths", "static-cache-paths-name", "thunder-lock", "write-errors-tolerance"),
     }
 )
 """What people write and nothing has to be done for, because it is always so. An option that does something in uWSGI
-which is not done here belongs to those that are not supported: it does not come in here to raise the share."""
+which is not done here belongs to those that are not supported: it does not come in here to raise the share. It only
+gets shorter."""
 
 
 def counts() -> dict[str, int]:
@@ -48,7 +49,7 @@ def test_what_people_write_is_taken() -> None:
 
 def test_little_of_it_is_taken_without_doing_anything() -> None:
     taken = {name for name in counts() if name in BY_NAME and BY_NAME[name].verdict == "not-needed"}
-    assert taken == NOT_NEEDED
+    assert taken - NOT_NEEDED == set()
     assert sum(counts()[name] for name in NOT_NEEDED) / sum(counts().values()) < 0.16
     assert all(BY_NAME[name].note for name in NOT_NEEDED)
 
