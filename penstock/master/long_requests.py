@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from penstock.master import events as ev
 from penstock.master.fleet import WorkerHandle
@@ -14,6 +15,7 @@ from penstock.master.generation_link import GenerationLink
 from penstock.master.stuck import engine_limit_s
 from penstock.observe.scoreboard import IN_APP
 from penstock.observe.stats import StuckView
+from penstock.values import asdict
 
 LOOK_INTERVAL_S = 0.25
 """How often the scoreboard is searched for stuck requests. One that is over its limit is seen twice before it counts,
@@ -47,6 +49,14 @@ class LongRequests:
         core, _, what = head.partition(" ")
         view = StuckView(int(core), what.strip("* "), stacks[:STACKS_KEPT], int(time.time()))
         self._told[worker] = (*self.of(worker)[1 - REPORTS_KEPT :], view)
+
+    def pack(self) -> dict[int, list[dict[str, Any]]]:
+        """Pack what was told for an upgrade."""
+        return {worker: [asdict(one) for one in told] for worker, told in self._told.items()}
+
+    def unpack(self, packed: Mapping[str, Any]) -> None:
+        """Go on with what `pack` has packed, and JSON has carried."""
+        self._told = {int(worker): tuple(StuckView(**one) for one in told) for worker, told in packed.items()}
 
     def look(
         self,

@@ -15,6 +15,7 @@ from penstock.master.control import ControlServer
 from penstock.master.fifo import MasterFifo
 from penstock.master.fleet import Fleet, from_json, to_json
 from penstock.master.generation_link import GenerationLink
+from penstock.master.long_requests import LongRequests
 from penstock.master.luggage import HandoverError, Luggage, Unpacked
 from penstock.master.notify import Told
 from penstock.master.privileges import Identity
@@ -97,6 +98,7 @@ class Packing:
     _ended: dict[int, Ended]
     _fifo: MasterFifo
     _programs: Programs
+    _long_requests: LongRequests
     _lifeline_read: int
     _lifeline_write: int
     _handoff: tuple[socket.socket, socket.socket]
@@ -175,6 +177,7 @@ class Packing:
             "watches": {name: watch.pack() for name, watch in self.watches().items()},
             "fifo": self._fifo.pack(luggage),
             "programs": self._programs.pack(),
+            "stuck": self._long_requests.pack(),
             "lifeline": [luggage.take(self._lifeline_read), luggage.take(self._lifeline_write)],
             "handoff": [luggage.take(end.fileno()) for end in self._handoff],
             "locks": luggage.take(self._locks_fd),
@@ -190,6 +193,7 @@ class Packing:
         self._listeners = tuple(unpacked.listener(one) for one in packed["listeners"])
         self._fifo.unpack(packed["fifo"])
         self._programs.unpack(packed["programs"])
+        self._long_requests.unpack(packed["stuck"])
         for name, watch in self.watches().items():
             if name in packed["watches"]:
                 watch.unpack(packed["watches"][name])
