@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 
-from penstock.observe.scoreboard import ACCEPTING, DRAINING, IN_APP, PAUSED, STARTING, ThreadRow, WorkerRow
+from penstock.observe.scoreboard import ACCEPTING, DETACHED, DRAINING, IN_APP, PAUSED, STARTING, ThreadRow, WorkerRow
 from penstock.observe.stats import (
     Ended,
     IdView,
     InstanceView,
     SocketView,
+    StuckView,
     WorkerView,
     add_threads,
     document,
@@ -149,6 +150,23 @@ def test_text_is_indented_with_tabs_and_without_spaces() -> None:
     text = to_text(document(view(worker())))
     assert '\n\t"version":"1.2",\n' in text
     assert json.loads(text)["workers"][0]["id"] == 1
+
+
+def test_requests_that_took_long_are_shown_where_there_are_some() -> None:
+    shown = view(worker())
+    assert "stuck" not in document(shown)["workers"][0]
+    stuck = StuckView(1, "GET /slow has taken 30.0 s", "Thread MainThread:\n  ...", 1_700_000_000)
+    made = document(replace(shown, workers=(replace(shown.workers[0], stuck=(stuck,)),)))["workers"][0]
+    assert list(made) == [*WORKER, "stuck"], "behind all that uWSGI has"
+    assert made["stuck"] == [
+        {"core": 1, "at": 1_700_000_000, "what": stuck.what, "stacks": "Thread MainThread:\n  ..."},
+    ]
+
+
+def test_thread_with_a_request_that_was_answered_without_it_is_busy() -> None:
+    lost = WorkerView(10, True, WorkerRow(state=ACCEPTING), (ThreadRow(state=DETACHED),))
+    made = document(view(lost))["workers"][0]
+    assert made["status"] == "busy" and made["cores"][0]["in_request"] == 1
 
 
 def test_uwsgitop_reads_it() -> None:

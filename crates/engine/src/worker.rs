@@ -606,15 +606,24 @@ mod tests {
     }
 
     fn start(listener: &TcpListener, name: &'static str, threads: usize, handoff: (i32, i32)) -> Running {
+        start_limited(listener, name, threads, handoff, 0)
+    }
+
+    fn start_limited(
+        listener: &TcpListener,
+        name: &'static str,
+        threads: usize,
+        handoff: (i32, i32),
+        limit_s: u64,
+    ) -> Running {
         let (control, theirs) = UnixDatagram::pair().expect("control pair");
         let (reader, writer) = std::io::pipe().expect("lifeline");
         let (gate, receiver) = mpsc::channel();
         let app = Echo { gate: Mutex::new(receiver), name };
         let (theirs, reader) = (OwnedFd::from(theirs).into_raw_fd(), OwnedFd::from(reader).into_raw_fd());
-        let worker = Arc::new(
-            Worker::new(plan(listener, threads, theirs, reader, handoff), Box::new(app), Signals::default())
-                .expect("worker"),
-        );
+        let mut plan = plan(listener, threads, theirs, reader, handoff);
+        plan.engine.harakiri.limit_s = limit_s;
+        let worker = Arc::new(Worker::new(plan, Box::new(app), Signals::default()).expect("worker"));
         let threads = (0..threads)
             .map(|index| {
                 let worker = Arc::clone(&worker);
@@ -749,6 +758,42 @@ mod tests {
         ask(&mut kept, "/4");
         assert_eq!(body(&mut kept), "old /4");
         assert_eq!(old.end("drain"), [StopReason::Drained]);
+    }
+
+    #[test]
+    fn a_call_over_its_limit_is_answered_for_the_app_and_what_it_says_later_is_dropped() {
+        let listener = listener();
+        let running = start_limited(&listener, "a", 2, (-1, -1), 1);
+        let mut slow = connect(&listener);
+        let mut fast = connect(&listener);
+        ask(&mut slow, "/wait");
+        ask(&mut slow, "/pipelined");
+        ask(&mut fast, "/1");
+        assert_eq!(body(&mut fast), "a /1");
+        assert_eq!(body(&mut slow), "504 Gateway Timeout\nthe request took longer than this server allows\n");
+        let mut told = [0; 1000];
+        let mut next = || {
+            let count = running.control.recv(&mut told).expect("the worker tells its master");
+            String::from_utf8_lossy(&told[..count]).into_owned()
+        };
+        let half = next();
+        assert!(half.starts_with("stacks ") && half.contains("half of harakiri = 1") && half.ends_with("the stacks"));
+        let late = next();
+        let words: Vec<&str> = late.split(' ').collect();
+        assert_eq!(words[0], "harakiri", "{late}");
+        assert_eq!(words[5..], ["option", "answered", "127.0.0.1", "GET", "/wait"], "{late}");
+        assert!(next().contains("its client got 504"));
+        ask(&mut fast, "/2");
+        assert_eq!(body(&mut fast), "a /2");
+        running.gate.send(()).expect("open");
+        let mut rest = Vec::new();
+        slow.read_to_end(&mut rest).expect("an orderly end");
+        assert!(rest.is_empty(), "nothing of the app, and no answer to what stood behind");
+        for path in ["/3", "/4", "/5"] {
+            ask(&mut fast, path);
+            assert_eq!(body(&mut fast), format!("a {path}"));
+        }
+        assert_eq!(running.end("drain"), [StopReason::Drained, StopReason::Drained]);
     }
 
     #[test]
