@@ -2,7 +2,7 @@
 
 `/seen` tells, as JSON, what came since it was last asked, and forgets it: the side channel that shows whether a request
 hidden inside another one was served. Every other path is remembered first, and then does what its function below does.
-It runs on any WSGI server with one process and one thread, which is how `compare.py` judges others.
+It runs on any WSGI server with one process and one thread.
 """
 
 import gc

@@ -1,8 +1,8 @@
 """Sends a case to a live server, and says what was wrong with what came of it.
 
-A judge needs an address that serves `app.py` with one process and one thread, and nothing of Penstock: `compare.py`
-uses the same ones on other servers. What it finds is a text; an empty one means that nothing is wrong. Requests that
-follow a case on its connection are canaries: whether one is served, and as what, shows how the server read the case.
+A judge needs an address that serves `app.py` with one process and one thread, and nothing of Penstock. What it finds is
+a text; an empty one means that nothing is wrong. Requests that follow a case on its connection are canaries: whether
+one is served, and as what, shows how the server read the case.
 """
 
 from __future__ import annotations
