@@ -79,15 +79,15 @@ class LoadMeter:
 def handed_over(receiver: socket.socket, names: Iterable[str]) -> int:
     """Tell how many connections workers have handed over that none has a free thread for.
 
-    The kernel counts bytes, and each of them is about as long as the name of its listener and a letter: several names,
-    or what the PROXY protocol said, make the number an estimate. It is 0 only where nobody waits.
+    The kernel counts bytes, and each of them has three more than its listener's name: several names, what the PROXY
+    protocol said, or bytes of a request make the number an estimate. It is 0 only where nobody waits.
     """
     waiting = array.array("i", [0])
     try:
         fcntl.ioctl(receiver, termios.FIONREAD, waiting)
     except OSError:
         return 0
-    return max(1, waiting[0] // (1 + max(map(len, names), default=0))) if waiting[0] > 0 else 0
+    return max(1, waiting[0] // (3 + max(map(len, names), default=0))) if waiting[0] > 0 else 0
 
 
 def room_beside(fleet: Fleet) -> Room | None:

@@ -179,6 +179,6 @@ def test_connections_on_their_way_between_workers_are_counted_by_their_bytes() -
     with receiver, sender:
         assert handed_over(receiver, ["127.0.0.1:80"]) == 0
         for _ in range(3):
-            sender.send(b"h127.0.0.1:80")
+            sender.send(b"\x0d\x00h127.0.0.1:80")
         assert handed_over(receiver, ["127.0.0.1:80"]) == 3
         assert handed_over(receiver, ["127.0.0.1:80", "/a/much/longer/name/that/is/not/used"]) == 1

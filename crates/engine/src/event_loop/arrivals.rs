@@ -148,11 +148,13 @@ impl EventLoop {
             Some(end) => (&text[..end], Some(&text[end + 1..])),
             None => (text, None),
         };
+        // In a capital where nothing was served on it yet.
         let (protocol, name) = match text.split_first() {
-            Some((b'h', name)) => (ListenerProtocol::Http, name),
-            Some((b'u', name)) => (ListenerProtocol::Uwsgi, name),
+            Some((b'h' | b'H', name)) => (ListenerProtocol::Http, name),
+            Some((b'u' | b'U', name)) => (ListenerProtocol::Uwsgi, name),
             _ => return,
         };
+        let is_fresh = text[0].is_ascii_uppercase();
         let listener = self
             .listeners
             .iter()
@@ -171,8 +173,9 @@ impl EventLoop {
         let socket = Arc::new(Socket::new(fd, !self.listeners[listener].is_unix, self.poller.handle(), &shared.store));
         let key = self.insert(shared, |key| {
             let mut connection = Connection::new(key, socket, listener, peer, trusted);
-            // It has been served before: its patience is that of a kept connection.
-            connection.served = 1;
+            // One that was served before has the patience of a kept connection. One that was not is about to send its
+            // first request, which is waited for at the end of an instance too.
+            connection.served = u64::from(!is_fresh);
             connection.proxied = proxied;
             connection.buffer = request.to_vec();
             connection.untried = !request.is_empty();
@@ -193,6 +196,9 @@ impl EventLoop {
         }
         let listener = &self.listeners[connection.listener];
         let mut text = vec![if listener.protocol == ListenerProtocol::Http { b'h' } else { b'u' }];
+        if connection.served == 0 {
+            text.make_ascii_uppercase();
+        }
         text.extend_from_slice(listener.name.as_bytes());
         match (connection.proxied, connection.peer) {
             (Proxied::No, _) => {}
