@@ -130,6 +130,7 @@ pub struct Worker {
     job_ready: Condvar,
     slowness: AtomicU32,
     standby: OnceLock<Thread>,
+    has_standby: AtomicBool,
     standby_sleeps: AtomicBool,
     /// The app thread that runs the loop, or ran it last.
     leader: Mutex<Option<Arc<ThreadWatch>>>,
@@ -149,17 +150,19 @@ impl Worker {
             job_ready: Condvar::new(),
             slowness: AtomicU32::new(0),
             standby: OnceLock::new(),
+            has_standby: AtomicBool::new(false),
             standby_sleeps: AtomicBool::new(false),
             leader: Mutex::default(),
             threads_running: AtomicUsize::new(0),
         })
     }
 
-    /// Serves as app thread `index` until the worker ends. Thread 0 starts the standby thread.
+    /// Serves as app thread `index` until the worker ends. The first one starts the standby thread.
     pub fn run(self: &Arc<Self>, index: usize) -> io::Result<StopReason> {
         self.threads_running.fetch_add(1, Ordering::AcqRel);
         let _fatal = FatalPanic(&self.shared);
-        if index == 0 {
+        // Whoever comes first: that one may be in C code that holds the interpreter's lock before the others have begun.
+        if !self.has_standby.swap(true, Ordering::AcqRel) {
             let worker = Arc::clone(self);
             let handle = std::thread::Builder::new().name("penstock-io".to_owned()).spawn(move || worker.stand_by())?;
             let _ = self.standby.set(handle.thread().clone());
