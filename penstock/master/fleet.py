@@ -185,7 +185,12 @@ class WorkerHandle:
     connected: bool = True
     """Whether its end of the control pair is still open."""
     is_held: bool = False
-    """It takes no request, because its generation does not serve yet."""
+    """It takes no request, because its generation does not serve yet, or stands by."""
+
+    @property
+    def takes_requests(self) -> bool:
+        """Whether new requests may come to it. While a generation takes over one by one, workers of both do."""
+        return self.state == "ready" and not self.is_held
 
 
 @dataclass(frozen=True, slots=True)

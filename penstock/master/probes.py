@@ -46,8 +46,6 @@ class Look:
 
 def readiness(fleet: Fleet) -> Page:
     """Whether new requests should come here: `/readyz`."""
-    serving = fleet.serving()
-    ready = [] if serving is None else [one for one in fleet.workers_of(serving.number) if one.state == "ready"]
     reason = detail = ""
     if fleet.is_leaving:
         reason, detail = "draining", "the instance is stopping"
@@ -55,7 +53,7 @@ def readiness(fleet: Fleet) -> Page:
         reason, detail = "starting", _what_start_waits_for(fleet)
     elif fleet.paused:
         reason, detail = "paused", "the instance was told to pause"
-    elif serving is not None and not fleet.scaling.is_asleep and not ready:
+    elif not fleet.scaling.is_asleep and not any(one.takes_requests for one in fleet.workers):
         worst = max((fleet.record(one).failures for one in range(1, fleet.rules.processes + 1)), default=0)
         if worst >= CRASH_LOOP:
             reason, detail = "crash-loop", f"workers died {worst} times in a row soon after their start: see the log"
@@ -76,14 +74,12 @@ def _what_start_waits_for(fleet: Fleet) -> str:
 
 def saturation(look: Look, oldest_wait_s: float) -> Page:
     """How much of what there is to serve with is in use: `/saturation`; 503 where every thread is busy."""
-    serving = look.fleet.serving()
     threads = busy = waiting = 0
     for one in look.workers:
         waiting += one.row.waiting
-        if serving is None or one.handle.generation != serving.number or one.handle.state != "ready":
-            continue
-        threads += len(one.threads)
-        busy += sum(thread.state == IN_APP for thread in one.threads)
+        if one.handle.takes_requests:
+            threads += len(one.threads)
+            busy += sum(thread.state == IN_APP for thread in one.threads)
     asleep = look.fleet.scaling.is_asleep
     share = busy / threads if threads else (0.0 if asleep else 1.0)
     content = {

@@ -44,4 +44,4 @@ def is_healthy(fleet: Fleet) -> bool:
     """
     if fleet.mode not in ("serving", "reloading") or fleet.scaling.is_asleep:
         return True
-    return any(one.state == "ready" and not one.is_held for one in fleet.workers)
+    return any(one.takes_requests for one in fleet.workers)

@@ -11,6 +11,7 @@ from penstock.master import events as ev
 from penstock.master.load import LiveWorker, handed_over
 from penstock.master.probes import Look, WaitMeter, readiness, saturation
 from penstock.observe.scoreboard import IN_APP, ThreadRow, WorkerRow
+from penstock.plan.process_types import WatchPlan
 from penstock.values import replace
 from tests.master.world import KILLED, World
 
@@ -96,6 +97,25 @@ def test_a_generation_without_its_process_is_ready_as_long_as_its_workers_are() 
     world = World().serve()
     world.send(ev.GenerationExited(1, KILLED))
     assert reason(world) is None
+
+
+def test_a_rollback_is_ready_though_the_old_workers_have_to_be_forked_again() -> None:
+    world = World(processes=1, strategy="rolling", watch=WatchPlan(seconds=30.0)).serve()
+    world.reload()
+    world.exits(world.fleet.workers_of(1)[0])
+    world.send(ev.RollbackRequested("rollback command", 3))
+    new, old = world.fleet.workers_of(2)[0], world.fleet.workers_of(1)[0]
+    assert (new.state, old.state) == ("ready", "starting") and reason(world) is None
+    workers = LiveWorker(new, WorkerRow(), (BUSY, FREE)), LiveWorker(old, WorkerRow(), (FREE, FREE))
+    assert saturation(look(world, workers), 0.0).content["saturation"] == 0.5
+
+
+def test_workers_that_stand_by_make_nothing_ready() -> None:
+    world = World(processes=1, watch=WatchPlan(seconds=30.0)).serve()
+    world.reload()
+    world.advance(10)
+    world.exits(world.fleet.workers_of(2)[0], KILLED)
+    assert world.fleet.workers_of(1)[0].state == "ready" and reason(world) == "no-workers"
 
 
 def test_an_instance_that_sleeps_is_ready() -> None:
