@@ -301,12 +301,13 @@ class Master(Packing):
         for event in commands:
             self.take(event)
 
-    def _code_changed(self, told: str) -> None:
+    def _code_changed(self, told: str) -> ev.CodeChanged | None:
         """Take what one worker says of a file: `TIME PATH`. The others say the same."""
         time_ns, _, path = told.partition(" ")
-        if (time_ns, path) not in self._code_seen:
-            self._code_seen.add((time_ns, path))
-            self.take(ev.CodeChanged(path))
+        if (time_ns, path) in self._code_seen:
+            return None
+        self._code_seen.add((time_ns, path))
+        return ev.CodeChanged(path)
 
     def _look_at_memory(self) -> None:
         known = [one for one in self.fleet.workers if one.pid]
@@ -478,29 +479,45 @@ class Master(Packing):
         for message in messages:
             if link.workers.get(worker.slot) is not worker:
                 return
-            word, _, rest = message.partition(" ")
-            match word:
-                case "ready":
-                    self.take(ev.WorkerReady(link.number, worker.slot))
-                case "checking":
-                    self.take(ev.WorkerChecking(link.number, worker.slot))
-                case "failed" | "unfit":
-                    reason, _, details = rest.partition("\n")
-                    self.take(ev.WorkerFailed(link.number, worker.slot, details, reason, word == "failed"))
-                case "code":
-                    self._code_changed(rest)
-                case "recycle":
-                    self.take(ev.WorkerRecycle(link.number, worker.slot, rest))
-                case "harakiri":
-                    self.take(parse_detached(link.number, worker.slot, rest))
-                case "stacks":
-                    self._long_requests.keep(worker.worker, rest)
-                case other:
-                    log.write(f"worker {worker.worker} (pid: {worker.pid}) said what nobody understands: {other!r}")
+            try:
+                event = self._worker_said(link, worker, message)
+            except ValueError:
+                # After an upgrade workers of another version are there for a while.
+                log.write(f"worker {worker.worker} (pid: {worker.pid}) said what nobody understands: {message!r}")
+                continue
+            if event is not None:
+                self.take(event)
         if not is_open:
             self._unregister(worker.control)
             if link.workers.get(worker.slot) is worker:
                 self.take(ev.WorkerClosed(link.number, worker.slot))
+
+    def _worker_said(self, link: GenerationLink, worker: WorkerLink, message: str) -> ev.Event | None:
+        """Make an event of one message; None if it is not for the policy.
+
+        Raises:
+            ValueError: nobody understands it.
+        """
+        word, _, rest = message.partition(" ")
+        match word:
+            case "ready":
+                return ev.WorkerReady(link.number, worker.slot)
+            case "checking":
+                return ev.WorkerChecking(link.number, worker.slot)
+            case "failed" | "unfit":
+                reason, _, details = rest.partition("\n")
+                return ev.WorkerFailed(link.number, worker.slot, details, reason, word == "failed")
+            case "code":
+                return self._code_changed(rest)
+            case "recycle":
+                return ev.WorkerRecycle(link.number, worker.slot, rest)
+            case "harakiri":
+                return parse_detached(link.number, worker.slot, rest)
+            case "stacks":
+                self._long_requests.keep(worker.worker, rest)
+                return None
+            case _:
+                raise ValueError(message)
 
     # --- events: the control socket
 

@@ -2,7 +2,8 @@
 
 Run by the master as a real generation is: its channel is descriptor 3. The app's `target` is a file whose first word
 says how the import goes (`fine`, `broken`, `exit`, `hang`, `crash`); each connection is answered with the rest of
-that line, the generation and the pid. A client that sends `stick` is never answered.
+that line, the generation and the pid. A client that sends `stick` is never answered; one that sends `say WORDS` makes
+the worker say them to the master.
 """
 
 from __future__ import annotations
@@ -203,6 +204,8 @@ def answer(listener: socket.socket, forker: Forker, board: Board, control: socke
             os.write(2, b"stuck now\n")
             while True:
                 signal.pause()
+        if asked.startswith(b"say "):
+            control.send(asked[4:].strip())
         if asked.startswith(b"hold"):
             # A request that ends when its client says so, whatever the master wants meanwhile.
             connection.send(b"held\n")

@@ -296,6 +296,15 @@ def test_everything_ends_when_the_master_is_killed(make: Make) -> None:
         assert wait_until_gone(pid, 2.0)
 
 
+@pytest.mark.parametrize("words", ["harakiri", "harakiri 0 1 x 3 option answered -", "stacks x", "what?"])
+def test_worker_that_says_what_nobody_understands_is_logged(make: Make, words: str) -> None:
+    instance = make().serve()
+    with instance.connect(f"say {words}") as connection:
+        assert read_all(connection).startswith("hello ")
+    instance.wait_line(f"said what nobody understands: '{words}'")
+    assert instance.ask().startswith("hello ")
+
+
 def test_worker_that_has_served_enough_is_recycled_without_a_gap(make: Make) -> None:
     instance = make(processes=1, engine=replace(engine_plan(), max_requests=3, threads=1)).serve()
     first = workers_of(instance)[1]
