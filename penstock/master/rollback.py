@@ -61,7 +61,8 @@ class Rollback(Attached, Workforce):
         if candidate is not proven:
             self.park(candidate)
         self.fleet = replace(self.fleet, watch=Watch(one.number, candidate.number, self.now))
-        self.set_timer(seconds, "watch", generation=one.number)
+        # Of the one that stands by: the one that serves may lose its process and be replaced.
+        self.set_timer(seconds, "watch", generation=candidate.number)
         self.log(f"generation {candidate.number} stands by for {seconds:g} seconds (reload-watch)")
 
     @staticmethod
@@ -86,9 +87,12 @@ class Rollback(Attached, Workforce):
 
     def park_worker(self, handle: WorkerHandle) -> None:
         """Let a worker take no more requests, and give its idle connections away."""
-        if not handle.is_held:
-            self.put_worker(replace(handle, is_held=True, recycle="", is_urgent=False, replaces=-1))
-            self.tell(handle, "park")
+        if handle.is_held:
+            return
+        if not handle.is_stuck:
+            handle = replace(handle, recycle="", is_urgent=False)
+        self.put_worker(replace(handle, is_held=True, replaces=-1))
+        self.tell(handle, "park")
 
     def give_up(self, one: Generation, why: str) -> None:
         """End the watch: there is no way back from now on."""
@@ -164,7 +168,7 @@ class Rollback(Attached, Workforce):
         """Let the generation that stands by serve again, in place of the one that serves."""
         bad = self.fleet.serving()
         self.clear_timers("watch")
-        one = replace(one, state="serving")
+        one = replace(one, state="serving", required=self.wanted_now(one))
         self.put_generation(one)
         self.take_over(one)
         self.fleet = replace(

@@ -21,16 +21,21 @@ class Workforce(Turn):
         """Tell how many workers a generation should have."""
         return self.fleet.scaling.wanted if one.state == "serving" else one.required
 
+    def wanted_now(self, one: Generation) -> int:
+        """Tell with how many workers a generation takes over from the one that serves."""
+        now = self.fleet.scaling
+        return 0 if now.is_asleep else scaling.bounded(one.rules.scaling, one.rules.processes, now.wanted)
+
     def is_wanted(self, one: Generation, worker: int) -> bool:
         return worker <= self.wanted(one)
 
     def first_workers(self, one: Generation) -> Generation:
         """Spawn what a generation that has imported its app begins with."""
-        now, plan, processes = self.fleet.scaling, one.rules.scaling, one.rules.processes
+        plan = one.rules.scaling
         if self.fleet.mode == "starting":
-            required = 0 if plan.starts_asleep else scaling.at_start(plan, processes)
+            required = 0 if plan.starts_asleep else scaling.at_start(plan, one.rules.processes)
         else:
-            required = 0 if now.is_asleep else scaling.bounded(plan, processes, now.wanted)
+            required = self.wanted_now(one)
         one = replace(one, required=required)
         self.put_generation(one)
         # The others follow, where they take over one by one.

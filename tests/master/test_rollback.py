@@ -7,7 +7,7 @@ import pytest
 from penstock.master import actions as act
 from penstock.master import events as ev
 from penstock.master.watch import Tally, Watch, summary, verdict
-from penstock.plan.process_types import ProgramPlan, WatchPlan
+from penstock.plan.process_types import ProgramPlan, ScalingPlan, WatchPlan
 from tests.master.world import EXIT_22, KILLED, World, of, only, told
 
 WATCH = WatchPlan(seconds=30.0, errors_percent=5, requests=20)
@@ -81,6 +81,48 @@ def test_without_its_process_a_generation_does_not_stand_by() -> None:
     assert told(asked, "retire") == [(1, 0), (1, 1)]
     assert "nothing is left of it" in world.log
     assert not only(world.send(ev.RollbackRequested("rollback command", 3)), act.AnswerReload).ok
+
+
+def test_the_watch_ends_though_the_watched_generation_lost_its_process() -> None:
+    world = watched()
+    world.advance(10)
+    number = only(world.send(ev.GenerationExited(2, KILLED)), act.StartGeneration).generation
+    world.started(number)
+    world.imported(number)
+    world.ready(number)
+    for handle in world.fleet.workers_of(2):
+        world.exits(handle)
+    assert states(world) == {1: "parked", 3: "serving"}
+    assert told(world.advance(19.9), "retire") == []
+    assert told(world.advance(0.2), "retire") == [(1, 0), (1, 1)]
+
+
+def test_a_worker_with_a_thread_that_never_came_back_is_replaced_when_it_serves_again() -> None:
+    world = World(watch=WATCH).serve()
+    world.now += 600
+    world.send(ev.Signal("SIGHUP"))
+    world.started(2)
+    world.imported(2)
+    stuck = ev.RequestDetached(1, 0, 0, "GET /slow", "client", 1, 30.0, 0, "option", was_cut=False)
+    assert of(world.send(stuck), act.SpawnWorker) == [act.SpawnWorker(1, 1, 2, "replacement")]
+    world.ready(2)
+    assert states(world) == {1: "parked", 2: "serving"}
+    asked = world.send(ev.RollbackRequested("rollback command", 3))
+    assert [one.worker for one in of(asked, act.SpawnWorker)] == [1]
+
+
+def test_the_number_of_workers_stays_at_a_rollback_to_a_generation_that_began_with_none() -> None:
+    world = World(watch=WATCH, processes=4, scaling=ScalingPlan(least=1, initial=2, starts_asleep=True))
+    world.send(ev.Begin())
+    world.started(1)
+    world.imported(1)
+    world.send(ev.ConnectionWaiting())
+    world.ready(1)
+    world.reload()
+    world.send(ev.RollbackRequested("rollback command", 3))
+    assert states(world) == {1: "serving", 2: "retiring"}
+    assert [one.state for one in world.fleet.workers_of(1)] == ["ready", "ready"]
+    assert not world.fleet.scaling.is_asleep
 
 
 def test_a_stop_ends_what_stands_by_too() -> None:
@@ -292,7 +334,7 @@ def test_programs_go_back_too() -> None:
 def test_rules_of_the_old_configuration_count_again() -> None:
     world = World(watch=WATCH, processes=2).serve()
     world.send(ev.Signal("SIGHUP"))
-    world.started(2, processes=4, harakiri_s=9)
+    world.started(2, processes=4)
     world.imported(2)
     world.ready(2)
     assert world.fleet.rules.processes == 4
