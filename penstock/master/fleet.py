@@ -62,7 +62,7 @@ master. elsewhere: it runs by itself, as its pid file says or soon will. waiting
 
 UpgradeState = Literal["", "wanted", "checking", "checked", "going"]
 """wanted: it begins when nothing else goes on. checking: the new program is being tried. checked: it could take over,
-and does when nothing else goes on. going: it takes over now."""
+and does when nothing else goes on. going: it takes over as soon as all that was seen by now is decided about."""
 
 
 @dataclass(frozen=True, slots=True)

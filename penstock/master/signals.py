@@ -8,7 +8,8 @@ from __future__ import annotations
 import selectors
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -79,6 +80,15 @@ class SignalReader:
     def register(self, selector: selectors.BaseSelector, take: Callable[[list[int]], None]) -> None:
         """Let `selector` call `take` with the numbers of signals that have come."""
         selector.register(self._receiver, selectors.EVENT_READ, lambda events: take(self.read()))
+
+    @contextmanager
+    def held_back(self) -> Iterator[None]:
+        """Let no signal come meanwhile: it waits, also for a program that is executed in place of this one."""
+        before = signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def read(self) -> list[int]:
         """Take the signals that have come, in their order."""

@@ -47,6 +47,9 @@ class Upgrading(Turn):
         elif self.fleet.mode == "serving" and self.fleet.upgrade == "checked":
             self.fleet = replace(self.fleet, upgrade="going")
             self.do(act.Upgrade())
+        elif self.fleet.mode != "serving" and self.fleet.upgrade == "going":
+            # Something else was seen at the same moment, and goes first.
+            self.fleet = replace(self.fleet, upgrade="checked")
 
     def upgrade_checked(self, event: ev.UpgradeChecked) -> None:
         if self.fleet.upgrade != "checking":

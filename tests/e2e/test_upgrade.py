@@ -269,6 +269,25 @@ def test_attached_program_lives_on_until_the_reload(short_dir: Path) -> None:
         assert sorted(os.listdir(f"/proc/{after}/fd")) == ["0", "1", "2"]
 
 
+def test_program_that_begins_at_the_moment_of_the_upgrade_is_known_afterwards(short_dir: Path) -> None:
+    config, app, fifo, slow = (short_dir / name for name in ("app.ini", "app.py", "fifo", "slow"))
+    text = f"[uwsgi]\nhttp = 127.0.0.1:0\nmaster-fifo = {fifo}\nwsgi-file = {app}\n"
+    config.write_text(text)
+    app.write_text(f"import os\nif os.path.exists({str(slow)!r}): open({str(slow)!r}).read()\n{OLD}")
+    with Penstock("--ini", config) as instance:
+        config.write_text(f"{text}attach-daemon = exec sleep 1000\n")
+        os.mkfifo(slow)
+        fifo.write_text("f")
+        instance.wait_log("looking at the Penstock that is installed now")
+        instance.send(signal.SIGHUP)
+        instance.wait_log("can take over")
+        # The reload ends, and with it begins the program; the upgrade follows in the same moment.
+        with slow.open("w"):
+            slow.unlink()
+        instance.wait_log("generation 3 serves", 30.0)
+        # One that the master does not know would be left over when the instance ends, or keep it from ending.
+
+
 @pytest.mark.parametrize("is_broken", [False, True])
 def test_instance_in_the_background_stays_there(installed: Path, short_dir: Path, is_broken: bool) -> None:
     pidfile, path, log = short_dir / "pid", short_dir / "s", short_dir / "log"

@@ -72,6 +72,19 @@ def test_upgrade_waits_for_a_start_and_for_a_reload() -> None:
     assert kinds(world.ready(2)) == {act.Upgrade}
 
 
+def test_what_was_seen_at_the_same_moment_goes_first() -> None:
+    world = World().serve()
+    world.send(ASK)
+    assert kinds(world.send(CAN)) == {act.Upgrade}
+    assert kinds(world.send(ev.Signal("SIGHUP"))) == {act.StartGeneration}
+    assert world.fleet.upgrade == "checked"
+    world.started(2)
+    world.imported(2)
+    assert kinds(world.ready(2)) == {act.Upgrade} and world.fleet.upgrade == "going"
+    asked = world.send(ev.Signal("SIGTERM"))
+    assert world.fleet.upgrade == "" and not only(asked, act.AnswerReload).ok
+
+
 def test_reload_that_waits_goes_first() -> None:
     world = World().serve()
     world.send(ev.Signal("SIGHUP"))
