@@ -29,6 +29,9 @@ MOST_WAITING = 100
 EXTENSION_S = 20.0
 """How much longer a start may take each time that systemd is told that it goes on."""
 
+LOOKS = 10
+"""How often it is seen whether an instance that is not well has got well, in the time between two signs of life."""
+
 MILLION = 1_000_000
 
 
@@ -78,7 +81,8 @@ class Supervisor:
         self._retry_at = 0.0
         # Twice in its time, as sd_watchdog_enabled(3) advises.
         self._interval_s = self.told.watchdog_s / 2
-        self._alive_at = clock() + self._interval_s
+        # At once: the program before an upgrade may have said so long ago.
+        self._alive_at = clock()
 
     def tell(
         self,
@@ -132,7 +136,8 @@ class Supervisor:
         if self._waiting and now >= self._retry_at:
             self._flush()
         if self._interval_s and now >= self._alive_at:
-            self._alive_at = now + self._interval_s
+            # A moment without workers, while one is replaced that has crashed, must not cost half of its time.
+            self._alive_at = now + (self._interval_s if is_healthy else self._interval_s / LOOKS)
             if is_healthy:
                 self._say(["WATCHDOG=1"])
 
