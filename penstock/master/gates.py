@@ -31,11 +31,11 @@ def shortest(*limits_s: float) -> float:
 class Gates(Recycling):
     """Time limits before a generation, or a worker, serves."""
 
-    def limit_reload(self, one: Generation) -> None:
-        """Give a generation that is to replace another one its time."""
+    def limit_reload(self, one: Generation, began_at: float) -> None:
+        """Give a generation that is to replace another one its time, or its next worker where they come one by one."""
         limit_s = shortest(self.fleet.timeout_s, one.rules.reload_timeout_s)
         if self.fleet.mode == "reloading" and limit_s:
-            self.set_timer(one.started_at + limit_s + MARGIN_S - self.now, "overdue", generation=one.number)
+            self.set_timer(began_at + limit_s + MARGIN_S - self.now, "overdue", generation=one.number)
 
     def reload_overdue(self, one: Generation) -> None:
         """A generation has not come to serve in time."""

@@ -18,7 +18,7 @@ from penstock.master import actions as act
 from penstock.master import events as ev
 from penstock.master.ending import Ending
 from penstock.master.fleet import Fleet, Generation, Rules, Timer, WorkerHandle
-from penstock.master.gates import Gates, shortest
+from penstock.master.gates import shortest
 from penstock.master.rolling import Rolling
 from penstock.master.stuck import Stuck
 from penstock.master.turn import EXIT_FAILURE, EXIT_NO_APP, describe_status, same_worker
@@ -87,7 +87,7 @@ def with_traceback(traceback: str, reason: str) -> str:
     return "\n".join(part for part in (before, "" if reason.startswith(last) else last, reason) if part)
 
 
-class _Turn(Stuck, Ending, Rolling, Gates, Upgrading):
+class _Turn(Stuck, Ending, Rolling, Upgrading):
     """One step: what each event means."""
 
     # --- events
@@ -309,7 +309,7 @@ class _Turn(Stuck, Ending, Rolling, Gates, Upgrading):
         self.put_generation(self.choose_strategy(one, event.room))
         self.set_timer(IMPORT_NOTICE_S, "importing", generation=one.number)
         self.watch_start(one)
-        self.limit_reload(one)
+        self.limit_reload(one, one.started_at)
 
     def imported(self, event: ev.Imported) -> None:
         one = self.fleet.generation(event.generation)

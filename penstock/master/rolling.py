@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from penstock.master import events as ev
 from penstock.master.fleet import Generation, WorkerHandle
+from penstock.master.gates import Gates
 from penstock.master.rollback import Rollback
 from penstock.master.supervision import Supervised
 from penstock.plan.process_types import Strategy
@@ -44,7 +45,7 @@ def megabytes(size: int) -> str:
     return f"{size / (1 << 20):.0f} MB"
 
 
-class Rolling(Rollback, Supervised):
+class Rolling(Rollback, Supervised, Gates):
     """The course of a reload that is not done at once."""
 
     def choose_strategy(self, one: Generation, room: ev.Room | None) -> Generation:
@@ -115,8 +116,8 @@ class Rolling(Rollback, Supervised):
                 return
         there = {handle.worker for handle in mine if handle.state == "ready"}
         missing = next((worker for worker in range(1, one.required + 1) if worker not in there), 0)
-        if missing:
-            self.spawn(one, missing)
+        if missing and self.spawn(one, missing):
+            self.limit_reload(one, self.now)
 
     def roll_back(self, one: Generation) -> bool:
         """Give up a generation some of whose workers serve already: they leave when the old ones are there again.

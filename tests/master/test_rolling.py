@@ -67,6 +67,24 @@ def test_chain_goes_on_as_soon_as_each_new_worker_is_ready() -> None:
 
 
 @pytest.mark.parametrize("strategy", ["rolling", "chain"])
+def test_each_new_worker_has_its_time_and_the_requests_of_old_ones_have_theirs(strategy: str) -> None:
+    world = rolling(strategy, processes=2, reload_timeout_s=100.0, drain_timeout_s=1000.0)
+    world.advance(90)
+    next_ready(world)
+    old = world.fleet.worker(1, 0)
+    assert old is not None
+    if strategy == "rolling":
+        world.advance(500)
+        assert world.fleet.mode == "reloading"
+        world.exits(old)
+    world.spawned(2)
+    assert of(world.advance(101), act.AnswerReload) == []
+    asked = world.advance(2)
+    assert "worker 2 was not ready after 100 seconds" in only(asked, act.AnswerReload).reason
+    assert world.fleet.mode == "serving"
+
+
+@pytest.mark.parametrize("strategy", ["rolling", "chain"])
 def test_old_workers_that_die_before_their_turn_come_back(strategy: str) -> None:
     world = rolling(strategy)
     victim = world.fleet.worker(1, 2)
