@@ -222,6 +222,28 @@ def test_connections_go_on_to_the_504_and_no_further(serve: Callable[..., Instan
     instance.stop()
 
 
+def test_a_response_that_is_ready_at_the_limit_is_sent_or_not(serve: Callable[..., Instance]) -> None:
+    """One or the other, as a whole: its connection goes on behind an answer of the app, and ends behind a 504."""
+    instance = serve("--threads", "8")
+
+    def ask(way: str) -> int:
+        with Connection(instance.http) as connection:
+            response = connection.request("GET", way)
+            if response.status == 504:
+                assert_late(response)
+            else:
+                assert (response.status, response.text) == (200, "done\n")
+                assert connection.request("GET", "/free").status == 200
+            return response.status
+
+    found = set()
+    with ThreadPoolExecutor(8) as pool:
+        for delay in ("0.9990", "0.9994", "0.9997", "0.9999", "1.0000", "1.0002"):
+            found |= set(pool.map(ask, [f"/sleep-for/{delay}"] * 8))
+    assert found == {200, 504}
+    instance.stop()
+
+
 def test_the_error_page_of_504_is_not_the_apps(serve: Callable[..., Instance]) -> None:
     instance = serve("--threads", "2", "--add-header", "X-Own: 1")
     assert get(instance.http, "/sleep").header("X-Own") == "1"

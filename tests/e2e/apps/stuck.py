@@ -88,6 +88,13 @@ def waits_short():
     sleep(float(os.environ.get("STUCK_SECONDS", "3")))
 
 
+def sleeps_for(environ, start_response):
+    """Takes as long as its path says."""
+    sleep(float(environ["PATH_INFO"].rsplit("/", 1)[1]))
+    start_response("200 OK", [*TEXT, ("Content-Length", "5")])
+    return [b"done\n"]
+
+
 def slow_cleanup(environ, start_response):
     try:
         sleep(1000)
@@ -186,6 +193,7 @@ WAYS = {
     "match": watched(matches),
     "spin": watched(spins),
     "short": watched(waits_short),
+    "sleep-for": sleeps_for,
     "slow-cleanup": slow_cleanup,
     "begun": begun,
     "begun-with-length": begun_with_length,

@@ -252,7 +252,7 @@ impl App for WsgiApp {
         let Outcome { response: Some(mut response), failed, is_for_nobody, text } = answered else { return };
         let mut broken_off = failed;
         // What the server itself says is read and sent without the interpreter's lock.
-        if shared.duty(thread.index).is_detached() {
+        if !shared.duty(thread.index).keep() {
             // Nobody waits for it.
         } else if is_for_nobody {
             response.not_found();

@@ -15,18 +15,15 @@ use crate::worker::Shared;
 const PASSED_BYTES: usize = 60_000;
 
 impl EventLoop {
-    /// Takes the connection of an exchange from the app; tells whether the response had begun. None if the exchange has
-    /// come to its end.
-    pub fn detach(&mut self, shared: &Shared, key: u64, refusal: &Refusal, is_head: bool) -> Option<bool> {
-        let connection = self.take(key)?;
-        if !matches!(connection.state, State::Away) {
-            self.put_back(connection);
-            return None;
-        }
+    /// Takes the connection of an exchange from the app; tells whether the response had begun. For an exchange whose
+    /// thread can not bring it back before this is done.
+    pub fn detach(&mut self, shared: &Shared, key: u64, refusal: &Refusal, is_head: bool) -> bool {
+        let Some(connection) = self.take(key) else { return false };
+        debug_assert!(matches!(connection.state, State::Away), "an exchange is with its thread");
         self.detached.push(key);
         self.detached_until_ms = sys::now_ms() + self.detached_grace_ms;
         self.count_room(shared);
-        Some(self.answer_for_app(shared, connection, refusal, is_head))
+        self.answer_for_app(shared, connection, refusal, is_head)
     }
 
     fn answer_for_app(

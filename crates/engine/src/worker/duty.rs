@@ -3,9 +3,13 @@
 //! A call is one request with its thread, from before the app is called to its end. Its number is never used again by that
 //! thread, so that nothing that is meant for one call can hit the next.
 //!
-//! Invariants: `call` and `key` are written by the app thread alone, `detached` and `has_begun` by the thread that runs
-//! the event loop alone. `inside` changes only while the app thread holds the interpreter's lock: who holds that lock and
-//! finds a call inside can interrupt just that call.
+//! A call ends in one of two ways, and both threads agree on which: the app thread keeps it for itself, after which its
+//! response goes out whatever the clock says, or the thread that runs the event loop takes it away before.
+//!
+//! Invariants: the number in `call`, and `key`, are written by the app thread alone; its marks `KEPT` and `TAKEN` are set
+//! only on a call without a mark, by the app thread and by the thread that runs the event loop. `settled` and `has_begun`
+//! are written by the latter alone. `inside` changes only while the app thread holds the interpreter's lock: who holds
+//! that lock and finds a call inside can interrupt just that call.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -16,18 +20,23 @@ use crate::sys::{ThreadId, ThreadWatch};
 /// A limit of a request that may take as long as it likes.
 pub const NO_LIMIT: u64 = u64::MAX;
 
+/// Marks of `Duty::call`.
+const KEPT: u64 = 1 << 62;
+const TAKEN: u64 = 1 << 63;
+const MARKS: u64 = KEPT | TAKEN;
+
 /// One app thread.
 #[repr(align(64))]
 #[derive(Default)]
 pub struct Duty {
-    /// Odd while a request is with the thread.
+    /// Odd while a request is with the thread; with the marks of its end.
     call: AtomicU64,
     /// The connection of that request.
     key: AtomicU64,
     /// The call for which the interpreter runs the app; 0 for none.
     inside: AtomicU64,
     /// The last call whose client was answered, or cut off, without the app.
-    detached: AtomicU64,
+    settled: AtomicU64,
     /// Something of the response of that call had left.
     has_begun: AtomicBool,
     /// The last call that was interrupted.
@@ -82,13 +91,31 @@ impl Duty {
     }
 
     pub fn begin(&self, key: u64) {
-        self.key.store(key, Ordering::Relaxed);
+        self.key.store(key, Ordering::Release);
         self.call.store(self.call.load(Ordering::Relaxed) | 1, Ordering::Release);
+    }
+
+    /// The number of the call, without marks.
+    fn number(&self) -> u64 {
+        self.call.load(Ordering::Relaxed) & !MARKS
+    }
+
+    /// The app is done, and what is left is to send its response: from here on nobody can take the call away. False if
+    /// that has happened.
+    pub fn keep(&self) -> bool {
+        let call = self.number();
+        let kept = self.call.compare_exchange(call, call | KEPT, Ordering::AcqRel, Ordering::Acquire);
+        kept.map_or_else(|seen| seen & TAKEN == 0, |_| true)
     }
 
     /// The call is over; tells what became of it.
     pub fn end(&self) -> Fate {
-        let call = self.call.load(Ordering::Relaxed);
+        let is_kept = self.keep();
+        let call = self.number();
+        while !is_kept && self.settled.load(Ordering::Acquire) != call {
+            // Whoever took it is about to answer the client, which waits for nothing.
+            std::thread::yield_now();
+        }
         self.call.store(call + 1, Ordering::Release);
         if self.own_deadline_us.load(Ordering::Relaxed) != 0 {
             self.own_deadline_us.store(0, Ordering::Relaxed);
@@ -96,17 +123,17 @@ impl Duty {
         if self.limit_us.load(Ordering::Relaxed) != 0 {
             self.limit_us.store(0, Ordering::Relaxed);
         }
-        match self.detached.load(Ordering::Acquire) == call {
-            false => Fate::Kept,
-            true if self.has_begun.load(Ordering::Relaxed) => Fate::Cut,
-            true => Fate::Answered,
+        match is_kept {
+            true => Fate::Kept,
+            false if self.has_begun.load(Ordering::Relaxed) => Fate::Cut,
+            false => Fate::Answered,
         }
     }
 
     /// The interpreter is about to run the app, with its lock held; false if nobody waits for that any more.
     pub fn enter(&self) -> bool {
-        let call = self.call.load(Ordering::Relaxed);
-        let is_awaited = self.detached.load(Ordering::Acquire) != call;
+        let call = self.call.load(Ordering::Acquire);
+        let is_awaited = call & TAKEN == 0;
         self.inside.store(if is_awaited { call } else { 0 }, Ordering::Relaxed);
         is_awaited
     }
@@ -114,11 +141,11 @@ impl Duty {
     /// The app has come back, with the interpreter's lock held; true if the call was interrupted.
     pub fn leave(&self) -> bool {
         self.inside.store(0, Ordering::Relaxed);
-        self.interrupted.load(Ordering::Relaxed) == self.call.load(Ordering::Relaxed)
+        self.interrupted.load(Ordering::Relaxed) == self.number()
     }
 
     pub fn is_detached(&self) -> bool {
-        self.detached.load(Ordering::Acquire) == self.call.load(Ordering::Relaxed)
+        self.call.load(Ordering::Acquire) & TAKEN != 0
     }
 
     /// The request's own limit, which a rule gave it.
@@ -142,11 +169,12 @@ impl Duty {
 
     // Whoever watches.
 
+    /// The call that the thread is with, unless what is left of it is to send the response.
     pub fn current(&self) -> Option<Current> {
         let call = self.call.load(Ordering::Acquire);
-        (call % 2 == 1).then(|| Current {
-            call,
-            key: self.key.load(Ordering::Relaxed),
+        (call % 2 == 1 && call & KEPT == 0).then(|| Current {
+            call: call & !MARKS,
+            key: self.key.load(Ordering::Acquire),
             own_deadline_us: self.own_deadline_us.load(Ordering::Relaxed),
             limit_us: self.limit_us.load(Ordering::Relaxed),
         })
@@ -160,16 +188,21 @@ impl Duty {
         self.thread.get()
     }
 
-    /// The client of this call is answered without it.
-    pub fn detach(&self, call: u64, has_begun: bool) {
+    /// Takes a call away: its client is about to be answered without it. False if it has come to its end, or has been
+    /// taken; otherwise whatever was read of it before is of this call, and its thread waits at its end for `settle`.
+    pub fn take(&self, call: u64) -> bool {
+        self.call.compare_exchange(call, call | TAKEN, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Says what became of a call that was taken.
+    pub fn settle(&self, call: u64, has_begun: bool) {
         self.has_begun.store(has_begun, Ordering::Relaxed);
-        self.detached.store(call, Ordering::Release);
+        self.settled.store(call, Ordering::Release);
     }
 
     /// Whether the thread is still with a call that was detached.
     pub fn is_lost(&self) -> bool {
-        let call = self.call.load(Ordering::Acquire);
-        call % 2 == 1 && self.detached.load(Ordering::Relaxed) == call
+        self.call.load(Ordering::Acquire) & TAKEN != 0
     }
 
     /// Marks a call as interrupted. For a caller who holds the interpreter's lock: false if the app is not in that call.
@@ -207,13 +240,14 @@ mod tests {
         assert!(duty.interrupt(first.call));
         assert!(duty.is_interrupted() && duty.leave());
         assert!(!duty.interrupt(first.call), "it has left");
-        duty.detach(first.call, false);
+        assert!(duty.take(first.call));
+        duty.settle(first.call, false);
         assert!(duty.is_lost());
         assert_eq!(duty.end(), Fate::Answered);
         assert!(!duty.is_lost() && duty.current().is_none());
         duty.begin(8);
         assert!(duty.enter() && !duty.is_interrupted() && !duty.is_detached());
-        assert!(!duty.interrupt(first.call) && !duty.leave());
+        assert!(!duty.interrupt(first.call) && !duty.take(first.call) && !duty.leave());
         assert_eq!(duty.end(), Fate::Kept);
     }
 
@@ -235,8 +269,38 @@ mod tests {
         let duty = Duty::default();
         duty.begin(1);
         let call = duty.current().expect("a call goes on").call;
-        duty.detach(call, true);
+        assert!(duty.take(call));
+        duty.settle(call, true);
         assert!(!duty.enter());
         assert_eq!(duty.end(), Fate::Cut);
+    }
+
+    #[test]
+    fn a_call_is_kept_or_taken_and_never_both() {
+        let duty = Duty::default();
+        duty.begin(1);
+        let call = duty.current().expect("a call goes on").call;
+        assert!(duty.keep() && duty.keep());
+        assert!(!duty.take(call) && duty.current().is_none());
+        assert_eq!(duty.end(), Fate::Kept);
+        let (rounds, mut taken) = (20_000, 0);
+        std::thread::scope(|scope| {
+            let ends = scope.spawn(|| {
+                let fates = (0..rounds).map(|key| {
+                    duty.begin(key);
+                    duty.end()
+                });
+                fates.filter(|fate| *fate == Fate::Cut).count()
+            });
+            while !ends.is_finished() {
+                if let Some(current) = duty.current()
+                    && duty.take(current.call)
+                {
+                    duty.settle(current.call, true);
+                    taken += 1;
+                }
+            }
+            assert_eq!(ends.join().expect("no panic"), taken);
+        });
     }
 }

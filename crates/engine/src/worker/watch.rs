@@ -193,7 +193,13 @@ impl Watch {
         }
         case.stage = Stage::Warned;
         let elapsed_us = now_us.saturating_sub(since_us);
-        let what = format!("has taken {:.1} s, half of {}", elapsed_us as f64 / 1e6, limit.words());
+        let About { client, number } = about(worker, thread);
+        let what = format!(
+            "{} of {client} (request {number}) has taken {:.1} s, half of {}",
+            shared.request_line(thread),
+            elapsed_us as f64 / 1e6,
+            limit.words()
+        );
         self.want_stacks(thread, &current, worker, &what, false, now_us);
         Some(limit.deadline_us)
     }
@@ -213,16 +219,16 @@ impl Watch {
         let refusal = Refusal::late(504, "harakiri", explanation);
         let is_head = line.starts_with("HEAD ");
         let duty = shared.duty(thread);
+        let About { client, number } = about(worker, thread);
         // Before the client hears of it: who enters the app later shall know.
-        duty.detach(current.call, false);
-        let Some(has_begun) = event_loop.detach(shared, current.key, &refusal, is_head) else {
+        if !duty.take(current.call) {
             // It has come to its end just now.
             return;
-        };
-        duty.detach(current.call, has_begun);
+        }
         shared.mark_detached(thread);
+        let has_begun = event_loop.detach(shared, current.key, &refusal, is_head);
+        duty.settle(current.call, has_begun);
         let elapsed_us = now_us.saturating_sub(limit.since_us);
-        let About { client, number } = about(worker, thread);
         let since_s = sys::epoch_us().saturating_sub(elapsed_us) / 1_000_000;
         let outcome = if has_begun { "cut" } else { "answered" };
         shared.tell_master(&format!(
@@ -231,8 +237,11 @@ impl Watch {
             limit.kind.word(),
         ));
         let done = if has_begun { "its response is cut off" } else { "its client got 504" };
-        let what =
-            format!("has taken {:.1} s of {}: {done}, and it is interrupted", elapsed_us as f64 / 1e6, limit.words());
+        let what = format!(
+            "{line} of {client} (request {number}) has taken {:.1} s of {}: {done}, and it is interrupted",
+            elapsed_us as f64 / 1e6,
+            limit.words()
+        );
         self.want_stacks(thread, current, worker, &what, true, now_us);
         let signal = shared.plan.engine.harakiri.graceful_signal;
         if signal > 0 {
@@ -249,13 +258,10 @@ impl Watch {
         interrupts: bool,
         now_us: u64,
     ) {
-        let shared = &worker.shared;
-        let About { client, number } = about(worker, thread);
         let heading = format!(
-            "*** worker {} (pid: {}) core {thread}: {} of {client} (request {number}) {what} ***",
-            shared.plan.worker_id,
-            std::process::id(),
-            shared.request_line(thread),
+            "*** worker {} (pid: {}) core {thread}: {what} ***",
+            worker.shared.plan.worker_id,
+            std::process::id()
         );
         let call = current.call;
         self.subjects.push(Subject {
