@@ -33,6 +33,7 @@ class Locks:
         self._fd = -1
         """Opened by this process: one that it had inherited would lock for its parent too."""
         self._pid = 0
+        self._opening = threading.Lock()
 
     def lock(self, number: int = 0) -> None:
         """Wait until the lock is free, and hold it. It is not re-entrant. Raises ValueError for a number too high."""
@@ -40,10 +41,13 @@ class Locks:
         self._threads[place].acquire()
         try:
             fcntl.fcntl(self._fd, fcntl.F_OFD_SETLKW, _byte(fcntl.F_WRLCK, place))
+            self._held.add(place)
         except BaseException:
+            # Whatever interrupts a request (`harakiri`) may do so when the kernel has given the lock already.
+            self._held.discard(place)
+            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _byte(fcntl.F_UNLCK, place))
             self._threads[place].release()
             raise
-        self._held.add(place)
 
     def unlock(self, number: int = 0) -> None:
         """Let go of the lock. One that this process does not hold stays as it is."""
@@ -69,25 +73,31 @@ class Locks:
             with contextlib.suppress(OSError):
                 os.close(self._fd)
             self._fd = -1
+        self._opening = threading.Lock()
 
     def _place(self, number: int) -> int:
         place = index(number)
         if not 0 <= place < self._count:
             raise ValueError("Invalid lock number")
         if self._fd < 0 or self._pid != os.getpid():
-            self._open()
+            with self._opening:
+                # Another thread may have done it meanwhile, and hold a lock already.
+                if self._fd < 0 or self._pid != os.getpid():
+                    self._open()
         return place
 
     def _open(self) -> None:
         try:
-            self._fd = os.open(f"/proc/self/fd/{self._memory_fd}", os.O_RDWR | os.O_CLOEXEC)
+            opened = os.open(f"/proc/self/fd/{self._memory_fd}", os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
             if error.errno == errno.ENOENT:
                 error.add_note("uwsgi.lock needs /proc: mount it in this container or chroot")
             raise
-        self._pid = os.getpid()
         self._threads = tuple(threading.Lock() for _ in range(self._count))
         self._held = set()
+        # Last, what others look at.
+        self._fd = opened
+        self._pid = os.getpid()
 
 
 def _byte(kind: int, place: int) -> bytes:
