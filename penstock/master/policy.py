@@ -276,7 +276,7 @@ class _Turn(Stuck, Ending, Rolling, Upgrading):
             self.log("*** RESUME ***")
         self.do(act.NotifySupervisor("status", "paused: connections wait" if paused else "resumed"))
         for handle in self.fleet.workers:
-            if handle.state == "ready" and not handle.is_held:
+            if handle.takes_requests:
                 self.tell(handle, "pause" if paused else "resume")
 
     # --- generations
@@ -490,6 +490,8 @@ class _Turn(Stuck, Ending, Rolling, Upgrading):
             self.do(act.AnswerReload(tickets, number, ok=False, reason=f"{first}; {keeps}{more}", error=traceback))
         if not self.roll_back(one):
             self.abandon(one, leaving)
+        if serving is not None:
+            self.restore(serving, one)
         if serving is not None and not serving.pid:
             failures = self.fleet.replacement_failures + 1
             self.fleet = replace(self.fleet, replacement_failures=failures)

@@ -65,7 +65,7 @@ class Rolling(Rollback, Supervised, Gates):
     def has_begun_to_serve(self, one: Generation) -> bool:
         """Whether workers of a generation that is starting take requests already."""
         mine = self.fleet.workers_of(one.number)
-        return self.rolls(one) and any(handle.state == "ready" and not handle.is_held for handle in mine)
+        return self.rolls(one) and any(handle.takes_requests for handle in mine)
 
     def rolled_over(self, worker: int) -> bool:
         """Whether a worker of the coming generation serves in the place of this one."""
@@ -73,10 +73,7 @@ class Rolling(Rollback, Supervised, Gates):
         return (
             coming is not None
             and self.rolls(coming)
-            and any(
-                other.worker == worker and other.state == "ready" and not other.is_held
-                for other in self.fleet.workers_of(coming.number)
-            )
+            and any(other.worker == worker and other.takes_requests for other in self.fleet.workers_of(coming.number))
         )
 
     def is_wanted(self, one: Generation, worker: int) -> bool:
@@ -134,6 +131,10 @@ class Rolling(Rollback, Supervised, Gates):
                 self.stop_worker(handle)
         self.forget_start(one.number)
         self.hand_over_to(one)
-        self.release(serving)
-        self.settle(serving)
         return True
+
+    def restore(self, serving: Generation, given_up: Generation) -> None:
+        """Bring back the workers that another generation had replaced already, whether its own live or not."""
+        if self.rolls(given_up):
+            self.release(serving)
+            self.settle(serving)

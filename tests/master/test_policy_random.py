@@ -93,7 +93,7 @@ class Machine:
         assert sum(one.is_coming for one in fleet.generations) <= 1
         assert sum(one.state == "parked" for one in fleet.generations) <= 1
         serving = fleet.serving()
-        if serving is not None:
+        if serving is not None and fleet.coming() is None:
             assert not any(one.is_held for one in fleet.workers_of(serving.number)), "whoever serves takes requests"
         if fleet.mode == "serving":
             assert fleet.serving() is not None and fleet.coming() is None
@@ -188,6 +188,39 @@ class Machine:
             self.now += self.random.choice((0.01, 0.3, 2.0, 20.0))
             self.send(ev.Tick())
 
+    def behave(self) -> None:
+        """From now on every process does what it is asked, and nobody asks for anything."""
+        if self.fleet.paused:
+            self.send(ev.PauseRequested(False))
+        for _ in range(300):
+            if self.is_trying:
+                self.is_trying = False
+                self.send(ev.UpgradeChecked(True, "2"))
+            for key in sorted(self.workers):
+                self.behave_as_worker(key)
+            for number in sorted(self.generations):
+                if self.generations.get(number) == "importing":
+                    self.generations[number] = "ready"
+                    self.send(ev.Imported(number, 1.0))
+                one = self.fleet.generation(number)
+                if number in self.generations and (one is None or one.state == "retiring"):
+                    if not self.fleet.workers_of(number):
+                        self.generation_dies(number, 0)
+            self.now += 1.0
+            self.send(ev.Tick())
+
+    def behave_as_worker(self, key: tuple[int, int]) -> None:
+        handle = self.fleet.worker(*key)
+        if key in self.workers and not self.workers[key]:
+            self.pids += 1
+            self.workers[key] = self.pids
+            self.send(ev.WorkerSpawned(*key, self.pids))
+        elif key in self.workers and handle is not None:
+            if handle.state == "starting":
+                self.send(ev.WorkerReady(*key))
+            elif handle.state != "ready":
+                self.worker_dies(key, 0)
+
     def wind_down(self) -> None:
         """Stop, and let everything that is told to leave do so."""
         self.send(ev.Signal("SIGTERM"))
@@ -215,3 +248,20 @@ def test_whatever_happens_the_fleet_holds_together_and_ends(seed: int) -> None:
     machine.wind_down()
     assert machine.exit is not None
     assert not machine.open
+
+
+@pytest.mark.parametrize("seed", range(100, 150))
+def test_whatever_happened_an_instance_that_is_left_alone_comes_to_rest(seed: int) -> None:
+    machine = Machine(seed)
+    machine.send(ev.Begin())
+    for _ in range(300):
+        if machine.exit is None:
+            machine.something(stops=False)
+    if machine.exit is not None:
+        return  # The start had failed.
+    machine.behave()
+    fleet = machine.fleet
+    assert fleet.mode == "serving" and not machine.open and not fleet.upgrade and not fleet.reload_queued
+    assert [one.state for one in fleet.generations] == ["serving"]
+    assert sorted(one.worker for one in fleet.workers if one.takes_requests) == [*range(1, fleet.rules.processes + 1)]
+    assert len(fleet.workers) == fleet.rules.processes and fleet.timers == ()

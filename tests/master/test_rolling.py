@@ -66,6 +66,19 @@ def test_chain_goes_on_as_soon_as_each_new_worker_is_ready() -> None:
     assert only(next_ready(world), act.AnswerReload).ok
 
 
+@pytest.mark.parametrize("watch", [0.0, 30.0])
+@pytest.mark.parametrize("strategy", ["rolling", "chain"])
+def test_old_worker_comes_back_when_the_only_new_one_dies(strategy: str, watch: float) -> None:
+    world = rolling(strategy, processes=2, watch=WatchPlan(seconds=watch))
+    next_ready(world)
+    world.spawned(2)
+    new = world.fleet.worker(2, 0)
+    assert new is not None and new.state == "ready"
+    assert not only(world.exits(new, KILLED), act.AnswerReload).ok
+    world.ready(1)
+    assert serving(world) == [(1, 1), (1, 2)]
+
+
 @pytest.mark.parametrize("strategy", ["rolling", "chain"])
 def test_each_new_worker_has_its_time_and_the_requests_of_old_ones_have_theirs(strategy: str) -> None:
     world = rolling(strategy, processes=2, reload_timeout_s=100.0, drain_timeout_s=1000.0)
