@@ -51,15 +51,22 @@ def ask(name: str, arguments: Sequence[str], wait: bool = True) -> int:
 
     Without `wait` that is when it has heard.
     """
+    shown: list[str] = []
+
+    def progress(text: str) -> None:
+        shown.append(text)
+        say(text)
+
     try:
-        answer = request(_target(name, arguments).pid, name, progress=say, wait=wait)
+        answer = request(_target(name, arguments).pid, name, progress=progress, wait=wait)
     except Refused as refused:
         return fail(refused.status, str(refused))
     except ControlError as error:
         return fail(NO_PROCESS, str(error))
     if not answer["ok"]:
         for text in (answer.get("error"), answer.get("reason")):
-            if text:
+            # The log may have said it last, with more before it.
+            if text and not (shown and shown[-1].endswith(str(text))):
                 say(str(text).rstrip("\n"))
     return int(answer["status"])
 

@@ -13,6 +13,7 @@ from penstock.commands.terminal import PLAIN_STYLE, Style, plain, style, width, 
 from penstock.config.findings import Origin
 from penstock.config.settings import Setting, Settings
 from penstock.doctor.report import Report, examine
+from penstock.options.configuration import BLOCK_ENDS, BLOCK_OPENERS
 from penstock.options.secrets import plan_without_secrets, shown, without_secrets
 from penstock.options.table import BY_NAME
 from penstock.plan.machine import Machine
@@ -75,7 +76,13 @@ def as_text(report: Report, columns: int, style: Style = PLAIN_STYLE) -> Iterato
     """Everything for people: what was said, then what would be done."""
     settings = report.settings
     yield style.heading("Settings")
-    rows = [(f"{name} = {_value(one)}", *_place(one, said)) for name, said in settings.settings.items() for one in said]
+    rows = [
+        (f"{name} = {_value(one)}", *_place(one, said))
+        for name, said in settings.settings.items()
+        # What stands between them was taken or left out: of the blocks themselves nothing is left.
+        if name not in BLOCK_OPENERS and name not in BLOCK_ENDS
+        for one in said
+    ]
     for verdict in report.verdicts:
         if verdict.word in ("not-supported", "unknown", "placeholder"):
             kind = verdict.word.replace("-", " ")

@@ -42,6 +42,7 @@ _YAML_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"
 _TOML_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _ORDERED = ("route", "error-route", "response-route", "final-route", "log-route", "log-req-route", "hook", "exec")
 """Options of which the order among different ones may count."""
+_DIGIT_FLAGS = {"1": "true", "0": "false"}
 _CONFLICT_MARKERS = ("<<<<<<<", ">>>>>>>", "|||||||")
 _INDENT = "  "
 
@@ -72,11 +73,16 @@ class _Tables:
         self.rest: list[str | None] = []
         """Comments below the last option."""
         comments: list[str | None] = []
+        block: str | None = None
         for item in part.items:
             if isinstance(item, Comment):
                 comments.append(item.text)
                 continue
             table = self.tables[-1]
+            if item.key in BLOCK_OPENERS:
+                block = item.key
+            elif item.key in BLOCK_ENDS or item.key == "end":
+                block = None
             line = table.get(item.key)
             if line is None:
                 table[item.key] = _Line(item, comments)
@@ -84,12 +90,18 @@ class _Tables:
                 line.values.append(item.value)
                 line.comments += [words for words in comments if words is not None]
             else:
-                self._another()[item.key] = _Line(item, comments)
+                self._another(item.key, block)[item.key] = _Line(item, comments)
             comments = []
         self.rest = comments
 
-    def _another(self) -> dict[str, _Line]:
-        self.tables.append({})
+    def _another(self, key: str, block: str | None) -> dict[str, _Line]:
+        """Begin a table for `key`, and take the block that `key` stands in along, unless `key` is in it already."""
+        table = self.tables[-1]
+        names = list(table)
+        inside = names[names.index(block) :] if block is not None and block in table else []
+        if key in inside or len(inside) == len(names):
+            inside = []
+        self.tables.append({name: table.pop(name) for name in inside})
         return self.tables[-1]
 
     @property
@@ -141,6 +153,7 @@ def _scalar(key: str, value: str, exact: frozenset[str]) -> Scalar:
 
 
 def _ini(document: Document) -> str:
+    exact = mentioned(document.said)
     lines: list[str] = []
     for part in document.parts:
         if lines and lines[-1]:
@@ -158,13 +171,13 @@ def _ini(document: Document) -> str:
                 continue
             if item.key in BLOCK_ENDS or item.key == "end":
                 indent = ""
-            lines.append(indent + _ini_line(item))
+            lines.append(indent + _ini_line(item, exact))
             if item.key in BLOCK_OPENERS:
                 indent = _INDENT
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _ini_line(said: Said) -> str:
+def _ini_line(said: Said, exact: frozenset[str]) -> str:
     key, value = said.key, said.value
     if key != key.strip(" \t\r") or not key or key[0] in ";#[" or "=" in key or "\n" in key:
         raise NotSaid(f"{key!r} can not be a key in an ini file", said.line, "rename it, or write TOML")
@@ -173,6 +186,9 @@ def _ini_line(said: Said) -> str:
     option = said.option
     if option is not None and (option.type == "flag" or option.is_number):
         value = value.strip(" \t\r")
+    if option is not None and option.type == "flag" and key not in exact:
+        # An empty element of XML and a truth value of JSON are read as digits, which nobody has written.
+        value = _DIGIT_FLAGS.get(value, value)
     if "\0" in key + value:
         raise NotSaid(f"{key} holds a zero byte, which no ini file can", said.line, "remove it")
     if "\n" in value:

@@ -6,7 +6,6 @@ socket are descriptors; ends of processes are reaped in one place; the time unti
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -63,6 +62,7 @@ from penstock.observe.stats import (
     to_text,
 )
 from penstock.observe.stats_server import StatsServer
+from penstock.plan.python import not_started
 from penstock.plan.types import Plan
 from penstock.server_log import LOG
 from penstock.values import dataclass, replace
@@ -710,8 +710,7 @@ class Master(Packing):
                 if id(one.socket) not in known:
                     kept.give_up(self._given.supervisor, one)
                     one.close(remove=True)
-            who = f" by user {os.geteuid()}" if error.errno == errno.EACCES else ""
-            reason = f"the app's interpreter {plan.app.interpreter} can not be started{who}: {error.strerror}"
+            reason = f"the app's interpreter {not_started(plan.app.interpreter, error)}"
             self.take(ev.ImportFailed(number, reason, status=1))
             return
         self.take(ev.GenerationStarted(number, link.pid, Rules.of(plan), room))

@@ -14,6 +14,7 @@ from penstock.master import limits, privileges
 from penstock.master.errors import StartError
 from penstock.master.generation_link import memory_file, start_document
 from penstock.master.processes import BOOT, CHANNEL_FD
+from penstock.plan.python import not_started
 from penstock.plan.types import Plan, to_json_value
 from penstock.server_log import LOG
 
@@ -45,5 +46,5 @@ def become(plan: Plan) -> int:
         LOG.write(str(error))
         return error.status
     except OSError as error:
-        LOG.write(f"{plan.app.interpreter} can not be started: {error.strerror}")
+        LOG.write(not_started(plan.app.interpreter, error))
         return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 
@@ -37,6 +38,22 @@ def why_not(home: str, user: str, may_enter: Callable[[str], bool] | None = None
         "there is no bin/python in it that can be run",
         f"make a virtual environment with python3 -m venv {home}, or correct the path",
     )
+
+
+def closed_on_the_way(program: str, may_enter: Callable[[str], bool] | None = None) -> str | None:
+    """Find the first directory on the way to a program, along its links, that the user may not enter."""
+    return _follow(program, may_enter or _may_enter)[1]
+
+
+def not_started(program: str, error: OSError) -> str:
+    """Say that this process could not start a program, and, if the way to it is closed, where and what to do."""
+    if error.errno != errno.EACCES:
+        return f"{program} can not be started: {error.strerror}"
+    closed = closed_on_the_way(program)
+    text = f"{program} can not be started by user {os.geteuid()}: {error.strerror}"
+    if closed is None:
+        return text
+    return f"{text}, {closed} may not be entered; chmod o+x {closed}, or use a Python that everybody may run"
 
 
 def _may_enter(directory: str) -> bool:

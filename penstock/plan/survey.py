@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from penstock.config.findings import Finding, Origin
 from penstock.config.settings import Settings
 from penstock.options.secrets import is_secret_name
-from penstock.plan import log, modules, nginx
+from penstock.plan import log, modules, nginx, python
 from penstock.plan.access import Person, first_closed
 from penstock.plan.addresses import AddressError, parse_address
 from penstock.plan.context import Context
@@ -254,6 +254,13 @@ def _reachable(context: Context) -> None:
             cure = f"chmod o+x {closed}, or move the project, for instance to /srv"
             context.error("not-reachable", message, said.origin(name), cure)
             return
+    home = said.text("home")
+    interpreter = machine.interpreter if home is None else os.path.join(context.after_chdir(home), "bin", "python")
+    closed = python.closed_on_the_way(interpreter, person.may_enter)
+    if closed is not None:
+        message = f"{interpreter} would run the application: user {uid} may not enter {closed}"
+        cure = f"chmod o+x {closed}, or use a Python that everybody may run"
+        context.error("not-reachable", message, said.origin("uid"), cure)
 
 
 # -- what others can see -----------------------------------------------------------------------------------------------

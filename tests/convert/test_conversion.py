@@ -111,11 +111,33 @@ def test_blocks_begin_tables_of_their_own_where_a_key_comes_again(kind: Target) 
     done = converted(text, "ini", kind)
     tables: list[dict[str, Any]] = (tomllib.loads(done.text) if kind == "toml" else json.loads(done.text))["uwsgi"]
     assert tables == [
-        {"if-env": "A", "http": ":1", "endif": "", "if-not-env": "A"},
-        {"http": ":2", "endif": ""},
+        {"if-env": "A", "http": ":1", "endif": ""},
+        {"if-not-env": "A", "http": ":2", "endif": ""},
         {"http": ":3"},
     ]
     assert meaning(done.text, kind) == meaning(text, "ini")
+
+
+@pytest.mark.parametrize("kind", ["toml", "json"])
+def test_a_block_in_which_a_key_comes_again_is_parted_there(kind: Target) -> None:
+    text = "[uwsgi]\nif-env = HERE\nroute = ^/a log:a\nroute-if = empty:${A} log:b\nroute = ^/c log:c\nendif =\n"
+    done = converted(text, "ini", kind)
+    tables: list[dict[str, Any]] = (tomllib.loads(done.text) if kind == "toml" else json.loads(done.text))["uwsgi"]
+    assert [list(table) for table in tables] == [["if-env", "route", "route-if"], ["route", "endif"]]
+    assert meaning(done.text, kind) == meaning(text, "ini")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("<uwsgi><master/><processes>1</processes><vacuum>0</vacuum></uwsgi>", "xml"),
+        ('{"uwsgi": {"master": true, "processes": 1, "vacuum": false}}', "json"),
+    ],
+)
+def test_flags_are_written_as_people_write_them(text: str, kind: Kind) -> None:
+    assert converted(text, kind, "ini").text == "[uwsgi]\nmaster = true\nprocesses = 1\nvacuum = false\n"
+    asked = '{"uwsgi": {"vacuum": true, "env": "V=%(vacuum)"}}'
+    assert converted(asked, "json", "ini").text == "[uwsgi]\nvacuum = 1\nenv = V=%(vacuum)\n"
 
 
 def test_rules_keep_their_order() -> None:

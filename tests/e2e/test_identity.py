@@ -73,6 +73,21 @@ def test_upgrade_changes_no_user(start: Start, short_dir: Path) -> None:
         assert get(instance.http, "/hello").status == 200
 
 
+def test_a_python_that_the_user_can_not_reach_is_named_with_the_closed_directory(short_dir: Path) -> None:
+    short_dir.chmod(0o755)
+    closed = short_dir / "closed"
+    closed.mkdir(0o700)
+    (closed / "python").symlink_to(sys.executable)
+    (short_dir / "venv" / "bin").mkdir(parents=True)
+    (short_dir / "venv" / "bin" / "python").symlink_to(closed / "python")
+    words = ("--http", "127.0.0.1:0", "--wsgi-file", APPS / "cases.py", "--home", short_dir / "venv", "--uid", "nobody")
+    done = run_penstock(*words)
+    assert done.returncode == 1
+    assert f"Permission denied, {closed} may not be entered; chmod o+x {closed}" in done.stderr
+    checked = run_penstock("check", *words)
+    assert checked.returncode == 2 and "[not-reachable]" in checked.stdout
+
+
 @pytest.mark.option("add-gid")
 def test_additional_groups(start: Start) -> None:
     adm = grp.getgrnam("adm").gr_gid

@@ -170,6 +170,6 @@ def test_rollback_without_a_watch_says_what_it_takes(deploy: Callable[..., Path]
     with start(deploy(1), short_dir):
         result = run_penstock("rollback", short_dir / "pid")
         assert result.returncode == 3
-        assert "reload-watch = 30s" in result.stderr
+        assert result.stderr.count("reload-watch = 30s") == 1, "what the log says is not said again"
         assert run_penstock("rollback").returncode == 1
         assert run_penstock("rollback", short_dir / "nothing").returncode == 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
-from penstock.plan.python import can_be_run, why_not
+from penstock.plan.python import can_be_run, not_started, why_not
 from tests.plan.test_resolve import plan
 
 
@@ -64,6 +66,15 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python").symlink_to("python")
     assert "does not exist" in why_not(str(tmp_path), "alice")[0]
+
+
+def test_a_program_that_can_not_be_started(tmp_path: Path) -> None:
+    gone = FileNotFoundError(errno.ENOENT, "No such file or directory")
+    assert not_started("/none/python", gone) == "/none/python can not be started: No such file or directory"
+    denied = PermissionError(errno.EACCES, "Permission denied")
+    (tmp_path / "python").touch()
+    text = f"{tmp_path}/python can not be started by user {os.geteuid()}: Permission denied"
+    assert not_started(str(tmp_path / "python"), denied) == text
 
 
 def test_standard_input_may_be_kept() -> None:

@@ -148,6 +148,21 @@ def test_started_by_root_the_user_must_come_through(project: Path) -> None:
     assert codes(project, *argv, euid=1000) == []
 
 
+def test_started_by_root_the_user_must_come_to_the_interpreter(project: Path) -> None:
+    store = project / "store"
+    store.mkdir()
+    (store / "python").touch()
+    (project / "python").symlink_to("store/python")
+    argv = ("--http", ":0", "--module", "shop.wsgi", "--uid", "www-data")
+    store.chmod(0o700)
+    (found,) = look(project, *argv, euid=0, interpreter=str(project / "python"))
+    assert found.code == "not-reachable" and f"{project}/python would run the application" in found.message
+    closed = [str(place) for place in (store, *store.parents) if not os.stat(place).st_mode & stat.S_IXOTH]
+    assert any(f"user www-data may not enter {place}" in found.message for place in closed)
+    assert codes(project, *argv, euid=1000, interpreter=str(project / "python")) == []
+    assert codes(project, *argv, euid=0, interpreter="/usr/bin/env") == []
+
+
 @pytest.mark.parametrize(
     ("argv", "code"),
     [
