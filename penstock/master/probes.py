@@ -15,7 +15,6 @@ import penstock
 from penstock.master.fleet import Fleet
 from penstock.master.load import LiveWorker
 from penstock.observe.probe_server import Page, ProbeServer
-from penstock.observe.scoreboard import IN_APP
 from penstock.values import dataclass
 
 OK, UNAVAILABLE = 200, 503
@@ -79,7 +78,7 @@ def saturation(look: Look, oldest_wait_s: float) -> Page:
         waiting += one.row.waiting
         if one.handle.takes_requests:
             threads += len(one.threads)
-            busy += sum(thread.state == IN_APP for thread in one.threads)
+            busy += sum(thread.is_busy for thread in one.threads)
     asleep = look.fleet.scaling.is_asleep
     share = busy / threads if threads else (0.0 if asleep else 1.0)
     content = {

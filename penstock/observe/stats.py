@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
-from penstock.observe.scoreboard import ACCEPTING, DRAINING, IN_APP, PAUSED, ThreadRow, WorkerRow
+from penstock.observe.scoreboard import ACCEPTING, DRAINING, PAUSED, ThreadRow, WorkerRow
 from penstock.values import dataclass
 
 LOCK_NAMES = ("user 0", "signal", "filemon", "timer", "rbtimer", "cron", "rpc", "snmp")
@@ -214,7 +214,7 @@ def dump_lines(view: InstanceView) -> list[str]:
         )
         for worker in source.workers:
             for number, thread in enumerate(worker.threads):
-                if thread.state == IN_APP:
+                if thread.is_busy:
                     lines.append(
                         f"  core {number} (pid: {worker.pid}) {thread.line} since {thread.since_epoch_us // 1_000_000}"
                     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from penstock._engine import catalogue
 from penstock.observe.proc import listen_queue, memory_bytes
-from penstock.observe.scoreboard import ACCEPTING, DRAINING, IN_APP, PAUSED, Layout, Scoreboard, WorkerRow
+from penstock.observe.scoreboard import ACCEPTING, DRAINING, PAUSED, Layout, Scoreboard, WorkerRow
 from penstock.worker.channel import Start
 
 
@@ -72,7 +72,7 @@ class InstanceView:
         }
 
     def _status(self, slot: int, row: WorkerRow) -> bytes:
-        if any(thread.state == IN_APP for thread in self._board.threads_of(slot, lines=False)):
+        if any(thread.is_busy for thread in self._board.threads_of(slot, lines=False)):
             return b"busy"
         if row.state in (PAUSED, DRAINING):
             return b"pause"

@@ -10,12 +10,12 @@ import pytest
 from penstock.master import events as ev
 from penstock.master.load import LiveWorker, handed_over
 from penstock.master.probes import Look, WaitMeter, readiness, saturation
-from penstock.observe.scoreboard import IN_APP, ThreadRow, WorkerRow
+from penstock.observe.scoreboard import DETACHED, IN_APP, ThreadRow, WorkerRow
 from penstock.plan.process_types import WatchPlan
 from penstock.values import replace
 from tests.master.world import KILLED, World
 
-BUSY, FREE = ThreadRow(state=IN_APP), ThreadRow()
+BUSY, STUCK, FREE = ThreadRow(state=IN_APP), ThreadRow(state=DETACHED), ThreadRow()
 
 
 def reason(world: World) -> Any:
@@ -135,7 +135,7 @@ def look(world: World, workers: tuple[LiveWorker, ...], **changes: Any) -> Look:
 def test_saturation_is_the_share_of_busy_threads() -> None:
     world = World().serve()
     one, other = world.worker(1), world.worker(2)
-    workers = (LiveWorker(one, WorkerRow(), (BUSY, FREE)), LiveWorker(other, WorkerRow(), (BUSY, BUSY)))
+    workers = (LiveWorker(one, WorkerRow(), (BUSY, FREE)), LiveWorker(other, WorkerRow(), (BUSY, STUCK)))
     page = saturation(look(world, workers), 0.0)
     assert page.status == 200
     assert (page.content["saturation"], page.content["busy"], page.content["threads"]) == (0.75, 3, 4)

@@ -180,6 +180,11 @@ def test_threads_of_different_numbers_add_up() -> None:
     assert [row.requests for row in add_threads((ThreadRow(requests=1),), (ThreadRow(requests=2),) * 2)] == [3, 2]
 
 
+def test_dump_names_what_is_stuck() -> None:
+    stuck = WorkerView(10, True, WorkerRow(), (ThreadRow(state=DETACHED, line="GET /stuck"),))
+    assert any("core 0 (pid: 10) GET /stuck since" in line for line in dump_lines(view(stuck)))
+
+
 def test_dump_names_what_is_busy() -> None:
     text = "\n".join(dump_lines(view(worker(busy=True))))
     assert "worker 1 (pid: 10, busy) total requests: 5" in text
