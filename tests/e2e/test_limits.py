@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import APPS, Penstock, rss_bytes
+from tests.e2e.harness import APPS, Penstock, rss_bytes, until
 
 CASES = ("--http", "127.0.0.1:0", "--wsgi-file", str(APPS / "cases.py"))
 
@@ -35,6 +35,11 @@ def test_limits_reach_the_workers() -> None:
             assert cpus == [usable, usable]
 
 
+def command(pid: int) -> str:
+    """Read the short name of a process."""
+    return Path(f"/proc/{pid}/comm").read_text()
+
+
 def test_many_descriptors_that_are_allowed_cost_nothing() -> None:
     """As many as 1,048,576, where the machine allows it: nothing is sized by the limit, and no loop goes up to it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -49,6 +54,8 @@ def test_many_descriptors_that_are_allowed_cost_nothing() -> None:
         options = ("--processes", "2", "--attach-daemon", "exec sleep 1000")
         with Penstock(*CASES, *options, prefix=prefix) as instance:
             assert limit(instance.pid, "Max open files") == str(allowed)
+            # Until it has become the program, it is a copy of the master.
+            until("the program runs", lambda: "sleep\n" in [command(pid) for pid in instance.processes()])
             pids = instance.processes()
             ticks = 0
             for pid in pids:
