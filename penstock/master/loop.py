@@ -918,7 +918,9 @@ class Master(Packing):
         fleet = self.fleet
         serving = fleet.serving()
         ids = []
-        for worker in range(1, fleet.rules.processes + 1):
+        # A generation that stands by, or still finishes requests, may have had more of them.
+        last = max((fleet.rules.processes, *(one.worker for one in fleet.workers)))
+        for worker in range(1, last + 1):
             handles = [one for one in fleet.workers if one.worker == worker]
             current = max(
                 handles,

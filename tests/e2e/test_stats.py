@@ -103,6 +103,18 @@ def test_a_request_in_progress(short_dir: Path, gate: Gate) -> None:
         assert connection.read().body == b"waited"
 
 
+def test_workers_of_an_older_generation_are_shown_where_the_new_one_has_fewer(short_dir: Path) -> None:
+    config, stats = short_dir / "app.ini", f"{short_dir}/stats"
+    text = f"[uwsgi]\nhttp = 127.0.0.1:0\nwsgi-file = {APPS / 'cases.py'}\nstats = {stats}\nreload-watch = 600\n"
+    config.write_text(f"{text}processes = 2\n")
+    with Penstock("--ini", config) as instance:
+        second = read_stats(stats)["workers"][1]["pid"]
+        config.write_text(f"{text}processes = 1\n")
+        instance.reload()
+        first, other = read_stats(stats)["workers"]
+        assert first["pid"] in instance.workers() and other["pid"] == second
+
+
 def test_connect_and_read(short_dir: Path) -> None:
     with start(f"{short_dir}/stats") as instance:
         result = run_penstock("--connect-and-read", f"{short_dir}/stats")
