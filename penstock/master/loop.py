@@ -26,7 +26,7 @@ from penstock.master import events as ev
 from penstock.master.daemon import Starter
 from penstock.master.errors import StartError
 from penstock.master.fifo import MasterFifo
-from penstock.master.fleet import Fleet, Rules, WorkerHandle, slots_for, to_json
+from penstock.master.fleet import Fleet, Rules, slots_for, to_json
 from penstock.master.gates import shortest
 from penstock.master.generation_link import GenerationLink, WorkerLink, memory_file, start_document
 from penstock.master.load import LOAD_INTERVAL_S, LiveWorker, LoadMeter, handed_over, room_beside
@@ -34,6 +34,7 @@ from penstock.master.logs import Logs
 from penstock.master.long_requests import LongRequests, are_limited
 from penstock.master.luggage import Luggage, Unpacked
 from penstock.master.notify import Supervisor
+from penstock.master.overview import overview
 from penstock.master.packing import Before, Packing
 from penstock.master.policy import new_fleet, step
 from penstock.master.privileges import Identity
@@ -50,17 +51,7 @@ from penstock.master.trial import Trial
 from penstock.master.turn import EXIT_NO_APP
 from penstock.observe.proc import listen_queue, memory_bytes
 from penstock.observe.scoreboard import Layout, Scoreboard
-from penstock.observe.stats import (
-    Ended,
-    IdView,
-    InstanceView,
-    ProgramView,
-    SocketView,
-    WorkerView,
-    document,
-    dump_lines,
-    to_text,
-)
+from penstock.observe.stats import Ended, InstanceView, document, dump_lines, to_text
 from penstock.observe.stats_server import StatsServer
 from penstock.plan.python import not_started
 from penstock.plan.types import Plan
@@ -914,61 +905,8 @@ class Master(Packing):
 
     def view(self) -> InstanceView:
         """Gather everything that the statistics are made of."""
-        now, now_epoch = self._clock(), time.time()
-        fleet = self.fleet
-        serving = fleet.serving()
-        ids = []
-        # A generation that stands by, or still finishes requests, may have had more of them.
-        last = max((fleet.rules.processes, *(one.worker for one in fleet.workers)))
-        for worker in range(1, last + 1):
-            handles = [one for one in fleet.workers if one.worker == worker]
-            current = max(
-                handles,
-                key=lambda one: (
-                    serving is not None and one.generation == serving.number,
-                    one.state == "ready",
-                    one.spawned_at,
-                ),
-                default=None,
-            )
-            record = fleet.record(worker)
-            ids.append(
-                IdView(
-                    worker,
-                    tuple(self._worker_view(one, one is current) for one in handles),
-                    self._ended.get(worker, Ended()),
-                    record.spawns,
-                    record.harakiris,
-                    int(now_epoch - (now - record.spawned_at)) if record.spawns else 0,
-                    tuple(map(int, serving.app_import_s)) if serving else (),
-                    fleet.paused,
-                    self._long_requests.of(worker),
-                )
-            )
-        sockets = [
-            SocketView(one.name, one.plan.protocol, *listen_queue(one.socket))
-            for one in self._listeners
-            if one.socket.fileno() >= 0
-        ]
-        return InstanceView(
-            penstock.__version__,
-            os.getpid(),
-            os.geteuid(),
-            os.getegid(),
-            self._plan.app.chdir,
-            self._plan.app.chdir,
-            tuple(sockets),
-            tuple(ids),
-            fleet.rules.threads,
-            mountpoints(self._links[serving.number].plan if serving else self._plan),
-            tuple(ProgramView(one.plan.command, one.pid, max(0, one.starts - 1)) for one in fleet.programs),
-        )
-
-    def _worker_view(self, handle: WorkerHandle, is_current: bool) -> WorkerView:
-        scoreboard = self._links[handle.generation].scoreboard
-        rss, vsz = memory_bytes(handle.pid) if handle.pid else (0, 0)
-        return WorkerView(
-            handle.pid, is_current, scoreboard.worker(handle.slot), scoreboard.threads_of(handle.slot), rss, vsz
+        return overview(
+            self.fleet, self._plan, self._links, self._ended, self._listeners, self._long_requests, self._clock()
         )
 
     def stats_text(self) -> str:
@@ -983,9 +921,3 @@ class Master(Packing):
         workers = f"{count} worker{'s' if count != 1 else ''}"
         threads = f"{rules.threads} thread{'s' if rules.threads != 1 else ''}"
         return f"penstock {penstock.__version__} is ready: {addresses} (pid {os.getpid()}, {workers}, {threads} each)"
-
-
-def mountpoints(plan: Plan) -> tuple[str, ...]:
-    """List where the apps are mounted, by their ids."""
-    first = ("",) * plan.engine.mounting.first_id
-    return (*first, *(mount.point for mount in plan.app.mounts)) or ("",)
