@@ -40,6 +40,22 @@ def test_make_check_fails_when_something_is_stale(tmp_path: Path) -> None:
     assert done.returncode == 1 and "docs/reference/options.md is stale: run `make generate`" in done.stdout
 
 
+def _first_column(title: str) -> str:
+    """The first cells of the table below this heading of the migration page."""
+    section = (ROOT / "docs/migration.md").read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    return "\n".join(line.split("|")[1] for line in section.splitlines() if line.startswith("| "))
+
+
+def test_the_commands_that_migration_lists_are_here() -> None:
+    names = re.findall(r"`--([a-z-]+)", _first_column("Commands"))
+    assert len(names) > 8 and [name for name in names if find(name) is None] == []
+
+
+def test_migration_tells_another_way_only_for_what_is_not_here() -> None:
+    names = re.findall(r"`([a-z][a-z0-9-]+)`", _first_column("Another way to the same"))
+    assert len(names) > 20 and [name for name in names if name not in known_names() or find(name) is not None] == []
+
+
 GUIDES = ("several-apps", "static-files")
 TEXTS = ("README.md", "docs/migration.md", "docs/deployment.md", *(f"docs/guides/{name}.md" for name in GUIDES))
 

@@ -75,8 +75,28 @@ def test_each_worker_serves_more_requests_than_the_one_before() -> None:
         assert second in instance.workers() and "worker 2 (pid" not in instance.log.partition("serves")[2]
 
 
+@pytest.mark.option("mem-collector-freq", "min-worker-lifetime")
+def test_a_worker_that_has_grown_stays_until_it_is_looked_at_and_old_enough(grows: tuple[str, ...]) -> None:
+    limit = ("--reload-on-rss", "30", "--mem-collector-freq")
+    with (
+        Penstock(*grows, *limit, "1") as watched,
+        Penstock(*grows, *limit, "600") as seldom,
+        Penstock(*grows, *limit, "1", "--min-worker-lifetime", "600") as young,
+    ):
+        kept = {one: one.workers() for one in (seldom, young)}
+        for one in kept:
+            assert get(one.http, "/grow").body == b"1"
+        # A second at least lies between two looks: more time passes than without the option.
+        for times in range(1, 5):
+            get(watched.http, "/grow")
+            until("another replacement", lambda: watched.log.count("is replaced (reload-on-rss") >= times)  # noqa: B023
+            until("another one serves", lambda: get(watched.http).body == b"0")
+        for one, workers in kept.items():
+            assert one.workers() == workers and "is replaced" not in one.log
+
+
 @pytest.mark.event("recycle")
-@pytest.mark.option("reload-on-rss", "mem-collector-freq", "min-worker-lifetime")
+@pytest.mark.option("reload-on-rss")
 def test_a_worker_that_has_grown_is_replaced(grows: tuple[str, ...]) -> None:
     with Penstock(*grows, "--reload-on-rss", "64", "--mem-collector-freq", "1") as instance:
         (first,) = instance.workers()

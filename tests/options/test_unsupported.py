@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -32,6 +33,12 @@ def test_a_row_says_what_the_option_does_why_it_is_not_here_and_what_to_use(row:
     assert row.argument in ("none", "optional", "required")
     # Names of one option take a value alike; uWSGI itself errs with none of them.
     assert {known_names()[name].argument for name in row.names} == {row.argument}
+
+
+@each_row
+def test_options_to_use_instead_are_here(row: Unsupported) -> None:
+    words = set(re.findall(r"(?<![\w./*-])[a-z]+(?:-[a-z0-9]+)+(?![\w*-])", f"{row.instead} {row.family.why}"))
+    assert words & set(known_names()) <= set(BY_NAME)
 
 
 def test_families_stand_in_order_and_once() -> None:
