@@ -174,6 +174,17 @@ def test_c_code_that_holds_the_interpreters_lock_is_answered_and_the_worker_repl
     assert re.search(r'File ".*stuck\.py", line \d+ in matches', log), "written without the lock"
 
 
+def test_threads_that_take_turns_are_not_taken_for_c_code(serve: Callable[..., Instance]) -> None:
+    """Whoever waits for the interpreter's lock beside many that compute waits long; no frame may be read meanwhile."""
+    instance = serve("--threads", "12")
+    with ThreadPoolExecutor(12) as pool:
+        for answer in [pool.submit(get, instance.http, "/spin") for _ in range(12)]:
+            assert_late(answer.result())
+    until("all are interrupted", lambda: instance.notes.count("cleaned up") == 12, 20)
+    log = instance.stop()
+    assert "holds the interpreter's lock" not in log and "keeps every thread from running Python" not in log
+
+
 def test_requests_beside_c_code_that_holds_the_lock_get_an_answer(serve: Callable[..., Instance]) -> None:
     instance = serve("--threads", "3")
     with ThreadPoolExecutor(3) as pool:

@@ -178,12 +178,12 @@ impl Response {
         self.sent_anything
     }
 
-    /// Whether the client is gone, so that more output is of no use.
     /// The descriptor of its connection.
     pub fn connection_fd(&self) -> RawFd {
         self.socket.fd()
     }
 
+    /// Whether the client is gone, so that more output is of no use.
     pub fn gone(&self) -> Option<Gone> {
         self.gone
     }

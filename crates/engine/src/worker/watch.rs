@@ -16,15 +16,17 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::Duration;
 
-use super::Worker;
 use super::duty::{About, Current, NO_LIMIT};
+use super::{Shared, Worker};
 use crate::connection::Refusal;
 use crate::event_loop::EventLoop;
 use crate::sys;
 
-/// How long the witness may wait for the interpreter's lock before the stacks are had without it. Threads that run Python
-/// give it away after 5 ms each.
+/// How long the witness may wait for the interpreter's lock before the stacks are had without it.
 const PATIENCE_US: u64 = 500_000;
+/// And how much longer for each call that goes on: those that run Python give the lock away after 5 ms each, to whoever is
+/// the first to take it. Ten times as long as the witness then waits on average is by chance once in 20,000 times.
+const PATIENCE_EACH_US: u64 = 50_000;
 /// How long the signal's handler may take to write.
 const DUMP_US: u64 = 100_000;
 /// For how long the interpreter's lock may be out of reach, once a call is over its limit, before the worker counts as
@@ -134,11 +136,12 @@ impl Watch {
             self.is_asked = false;
             self.subjects.clear();
         }
-        self.is_asked && self.has_late_interruption(sys::now_us())
+        self.is_asked && self.has_late_interruption(&worker.shared, sys::now_us())
     }
 
-    fn has_late_interruption(&self, now_us: u64) -> bool {
-        self.subjects.iter().any(|subject| subject.interrupts && now_us >= subject.since_us + SEIZED_AFTER_US)
+    fn has_late_interruption(&self, shared: &Shared, now_us: u64) -> bool {
+        let late_us = SEIZED_AFTER_US + turns_us(shared);
+        self.subjects.iter().any(|subject| subject.interrupts && now_us >= subject.since_us + late_us)
     }
 
     /// Does what is due; tells for how many milliseconds nothing will be.
@@ -322,7 +325,11 @@ impl Watch {
     /// Has the stacks written without the interpreter's lock, where the witness waits for that in vain.
     fn look_for_dump(&mut self, worker: &Arc<Worker>, now_us: u64) {
         let shared = &worker.shared;
-        let is_late = |subject: &Subject| !subject.is_reported && now_us >= subject.since_us + PATIENCE_US;
+        if self.subjects.is_empty() {
+            return;
+        }
+        let late_us = PATIENCE_US + turns_us(shared);
+        let is_late = |subject: &Subject| !subject.is_reported && now_us >= subject.since_us + late_us;
         if !self.subjects.iter().any(is_late) {
             return;
         }
@@ -353,7 +360,7 @@ impl Watch {
     /// Whether anybody can run Python here.
     fn judge_lock(&mut self, worker: &Arc<Worker>, event_loop: &mut EventLoop, now_us: u64) {
         let shared = &worker.shared;
-        if self.seized_us.is_none() && self.is_asked && self.has_late_interruption(now_us) {
+        if self.seized_us.is_none() && self.is_asked && self.has_late_interruption(shared, now_us) {
             self.seized_us = Some(now_us);
             shared.note(&format!(
                 "*** worker {} (pid: {}): a call of C code keeps every thread from running Python: no more requests are \
@@ -368,6 +375,12 @@ impl Watch {
             end_without_app(worker);
         }
     }
+}
+
+/// How long the threads that are busy may take turns before one that waits has had its own.
+fn turns_us(shared: &Shared) -> u64 {
+    let threads = 0..shared.plan.engine.threads;
+    threads.filter(|thread| shared.busy_since_us(*thread).is_some()).count() as u64 * PATIENCE_EACH_US
 }
 
 /// Which limit a call has, and when it is over.
