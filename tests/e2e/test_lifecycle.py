@@ -69,6 +69,17 @@ def test_the_socket_listens_before_the_app_is_imported(short_dir: Path) -> None:
         instance.wait_ready()
 
 
+@pytest.mark.stress
+def test_who_connects_during_an_import_of_20_seconds_is_served(short_dir: Path) -> None:
+    app = short_dir / "slow.py"
+    app.write_text("import time\ntime.sleep(20)\n" + VERSIONED.format(version="slow"))
+    with Penstock(*HTTP, "--wsgi-file", app, wait=False) as instance:
+        instance.wait_log("bound to TCP address")
+        with Connection(instance.http, timeout_s=40) as connection:
+            connection.send(request_bytes("GET", "/"))
+            assert connection.read().body == b"slow"
+
+
 def test_no_app_is_22(short_dir: Path) -> None:
     result = run_penstock(*HTTP, "--wsgi-file", short_dir / "nothing.py")
     assert result.returncode == 22
