@@ -75,8 +75,14 @@ class Lookout:
 
 
 def _stack_of(frame: FrameType) -> str:
-    stack = traceback.extract_stack(frame, limit=None)
-    shown = [entry for entry in stack if not entry.filename.startswith(OWN_FILES)]
+    # Not `extract_stack`, which looks at each file on the disk for each thread: each look gives the interpreter's lock
+    # away, and beside many threads that compute it comes back late.
+    stack = [
+        traceback.FrameSummary(each.f_code.co_filename, number, each.f_code.co_name, lookup_line=False)
+        for each, number in traceback.walk_stack(frame)
+        if not each.f_code.co_filename.startswith(OWN_FILES)
+    ]
+    shown = stack[::-1]
     left_out = len(shown) - FRAMES_SHOWN
     lines = [f"  [... {left_out} outer calls left out ...]\n"] if left_out > 0 else []
     lines += traceback.StackSummary.from_list(shown[-FRAMES_SHOWN:]).format()
