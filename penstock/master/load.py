@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from penstock.master.events import Room
 from penstock.master.fleet import Fleet, WorkerHandle
 from penstock.master.scaling import Load
+from penstock.master.waits import Queued, QueueMeter, WorkerKey
 from penstock.observe.room import free_bytes, used_bytes
 from penstock.observe.scoreboard import IN_APP, ThreadRow, WorkerRow
 from penstock.values import dataclass
@@ -38,22 +39,26 @@ class LoadMeter:
     """Remembers what it saw the last time, so that it can tell what happened since."""
 
     def __init__(self) -> None:
-        self._before: dict[tuple[int, int, int], int] = {}
-        """Busy time by generation, slot and pid."""
+        self._before: dict[WorkerKey, int] = {}
+        """Busy time."""
         self._at_us = 0
+        self._waits = QueueMeter()
+        self.wait_s = 0.0
+        """What the last look found."""
 
-    def measure(self, fleet: Fleet, workers: Sequence[LiveWorker], queue: int, ended: int, now_us: int) -> Load:
+    def measure(self, fleet: Fleet, workers: Sequence[LiveWorker], queued: Queued, ended: int, now_us: int) -> Load:
         """Make the load out of every living worker, the connections that wait and the requests of ended workers."""
         serving = fleet.serving()
         free = busy_threads = 0
         parts: list[float] = []
-        seen: dict[tuple[int, int, int], int] = {}
+        seen: dict[WorkerKey, int] = {}
+        rows: dict[WorkerKey, WorkerRow] = {}
         for one in workers:
             handle = one.handle
             busy = sum(thread.is_busy for thread in one.threads)
             busy_threads += busy
             key = (handle.generation, handle.slot, handle.pid)
-            seen[key] = one.busy_us(now_us)
+            seen[key], rows[key] = one.busy_us(now_us), one.row
             if serving is None or handle.generation != serving.number or handle.state != "ready":
                 continue
             free += busy < len(one.threads)
@@ -64,15 +69,17 @@ class LoadMeter:
             one.state == "starting" for one in fleet.workers if serving is not None and one.generation == serving.number
         )
         self._before, self._at_us = seen, now_us
+        self.wait_s = self._waits.look(now_us, rows, queued)
         return Load(
             free=free,
             starting=starting,
             busyness=sum(parts) / len(parts) if parts else 0.0,
             # A worker may have read requests already that none of its threads is free for.
-            queue=queue + sum(one.row.waiting for one in workers),
+            queue=queued.backlog + queued.handed_over + sum(one.row.waiting for one in workers),
             requests=ended + sum(one.row.requests for one in workers),
             busy_threads=busy_threads,
             rss_bytes=sum(one.rss_bytes for one in workers),
+            wait_s=self.wait_s,
         )
 
 

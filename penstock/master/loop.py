@@ -49,6 +49,7 @@ from penstock.master.supervision import is_healthy
 from penstock.master.touch import INTERVAL_S, TouchWatch
 from penstock.master.trial import Trial
 from penstock.master.turn import EXIT_NO_APP
+from penstock.master.waits import Queued
 from penstock.observe.proc import listen_queue, memory_bytes
 from penstock.observe.scoreboard import Layout, Scoreboard
 from penstock.observe.stats import Ended, InstanceView, document, dump_lines, to_text
@@ -321,7 +322,8 @@ class Master(Packing):
         if plan.rss_soft_bytes or plan.rss_hard_bytes:
             workers = [replace(one, rss_bytes=memory_bytes(one.handle.pid)[0]) for one in workers]
         ended = sum(one.requests for one in self._ended.values())
-        load = self._load.measure(self.fleet, workers, look.backlog + look.handed_over, ended, look.now_us)
+        queued = Queued(look.backlog, look.handed_over, look.ended_accepted)
+        load = self._load.measure(self.fleet, workers, queued, ended, look.now_us)
         self.take(ev.LoadMeasured(load))
 
     def _waiting(self) -> int:
@@ -905,9 +907,11 @@ class Master(Packing):
 
     def view(self) -> InstanceView:
         """Gather everything that the statistics are made of."""
-        return overview(
+        seen = overview(
             self.fleet, self._plan, self._links, self._ended, self._listeners, self._long_requests, self._clock()
         )
+        wait_us = round(self._load.wait_s * 1e6) if self._plan.scaling.needs_load else None
+        return replace(seen, queue_wait_us=wait_us)
 
     def stats_text(self) -> str:
         """Write the statistics document."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import selectors
 import socket
-from collections import deque
 from collections.abc import Callable, Sequence
 
 import penstock
 from penstock.master.fleet import Fleet
 from penstock.master.load import LiveWorker
+from penstock.master.waits import WaitMeter
 from penstock.observe.probe_server import Page, ProbeServer
 from penstock.values import dataclass
 
@@ -91,30 +91,6 @@ def saturation(look: Look, oldest_wait_s: float) -> Page:
         "backlog_limit": look.backlog_limit,
     }
     return Page(OK if share < 1.0 else UNAVAILABLE, content)
-
-
-class WaitMeter:
-    """How long the connection at the head of the listeners' queues has waited, from what is seen once a second.
-
-    The kernel tells how many wait and not since when. They are taken in the order in which they came: who waits now
-    came after the last look at which everybody who had come by then has been taken by now. No more looks are kept than
-    connections wait.
-    """
-
-    def __init__(self) -> None:
-        self._seen: deque[tuple[int, int]] = deque()
-        """(when, how many had come) of each look, as long as it may matter."""
-
-    def look(self, now_us: int, accepted: int, queue: int) -> float:
-        """Take note of what is seen; return seconds: at most the time between two looks too many."""
-        while len(self._seen) > 1 and self._seen[1][1] <= accepted:
-            self._seen.popleft()
-        since_us = self._seen[0][0] if self._seen else now_us
-        if len(self._seen) > 1 and self._seen[-1][1] == accepted + queue:
-            # Nobody has come since: of two equal looks the later one tells more.
-            self._seen.pop()
-        self._seen.append((now_us, accepted + queue))
-        return (now_us - since_us) / 1e6 if queue else 0.0
 
 
 class Probes:

@@ -2,7 +2,8 @@
 
 `decide` is pure: a plan, what is remembered, what was measured in the last second, and the time give a new number. What
 is measured is better than what uWSGI has: busyness is time in the app, not a count of cycles; connections that wait are
-seen on unix sockets too, and those of kept-alive clients that found every thread busy.
+seen on unix sockets too, and those of kept-alive clients that found every thread busy; and how long requests waited for
+a thread is measured, so that an algorithm does not depend on what is there in the instant of a look.
 
 A worker that is no longer needed retires: it finishes what it has in flight.
 """
@@ -11,6 +12,10 @@ from __future__ import annotations
 
 from penstock.plan.process_types import ScalingPlan
 from penstock.values import dataclass, replace
+
+WAIT_S = 0.1
+"""Requests that waited for a thread as long as this should not have had to. What a visitor does not notice is less, and
+below it are the waits that are the machine's: bursts, and a call that keeps the interpreter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,18 @@ class Load:
     busy_threads: int = 0
     rss_bytes: int = 0
     """Of all workers together; 0 where nobody wants to know."""
+    wait_s: float = 0.0
+    """How long requests waited for a thread in the last second."""
+
+    @property
+    def has_waits(self) -> bool:
+        """Whether they waited for too long."""
+        return self.wait_s >= WAIT_S
+
+    @property
+    def wait_text(self) -> str:
+        """What messages say of it."""
+        return f"queue wait {round(1000 * self.wait_s)} ms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +58,14 @@ class Scaling:
     is_asleep: bool = False
     """There are no workers until somebody connects."""
     overloaded: int = 0
-    """Looks in a row at which no worker was free."""
+    """Looks in a row at which no worker was free, or requests had waited."""
     idle: int = 0
-    """Looks in a row at which one was."""
+    """Looks in a row at which one was, and none had."""
     looks: int = 0
     """In this window, with the sum of their busyness."""
     busyness: float = 0.0
+    waits: int = 0
+    """Looks of this window at which requests had waited."""
     low_windows: int = 0
     extra_windows: int = 0
     """What penalties have added to `idle_windows`."""
@@ -83,7 +102,7 @@ def decide(plan: ScalingPlan, processes: int, now: Scaling, load: Load, time_s: 
     if after.wanted <= wanted:
         after = replace(after, emergency=min(after.emergency, now.emergency))
     after, by_memory = _limit_by_memory(plan, wanted, after, load)
-    return after, by_memory or (reason if after.wanted != wanted else "")
+    return after, by_memory or (f"{reason}, {load.wait_text}" if after.wanted != wanted else "")
 
 
 def window_note(plan: ScalingPlan, now: Scaling, load: Load) -> str:
@@ -93,7 +112,7 @@ def window_note(plan: ScalingPlan, now: Scaling, load: Load) -> str:
     percent = round(100 * (now.busyness + load.busyness) / (now.looks + 1))
     calm = f"{now.low_windows} of {plan.idle_windows + now.extra_windows} calm windows before it"
     busy = f"{percent} % busy in {now.looks + 1} seconds"
-    return f"[busyness] {now.wanted} workers, {busy}, {load.queue} connections wait, {calm}"
+    return f"[busyness] {now.wanted} workers, {busy}, {load.queue} connections wait, {calm}, {load.wait_text}"
 
 
 def is_idle(plan: ScalingPlan, now: Scaling, time_s: float) -> bool:
@@ -102,11 +121,13 @@ def is_idle(plan: ScalingPlan, now: Scaling, time_s: float) -> bool:
 
 
 def _spare(plan: ScalingPlan, now: Scaling, load: Load, time_s: float) -> tuple[Scaling, str]:
-    """More when nobody was free for longer than `overload` looks; one less after as many with two free or more."""
-    if load.free == 0:
+    """More when nobody was free, or requests waited, for longer than `overload` looks; one less after as many without
+    that and with two free or more."""
+    if load.free == 0 or load.has_waits:
         now = replace(now, idle=0, overloaded=0 if load.starting else now.overloaded + 1)
         if now.overloaded > plan.overload:
-            reason = f"every worker was busy for {now.overloaded} seconds"
+            what = "requests waited" if load.free else "every worker was busy"
+            reason = f"{what} for {now.overloaded} seconds"
             return replace(now, wanted=now.wanted + plan.step, overloaded=0), reason
         return now, ""
     now = replace(now, overloaded=0, idle=now.idle + 1)
@@ -118,10 +139,11 @@ def _spare(plan: ScalingPlan, now: Scaling, load: Load, time_s: float) -> tuple[
 
 
 def _backlog(plan: ScalingPlan, now: Scaling, load: Load, time_s: float) -> tuple[Scaling, str]:
-    """More while more than `overload` connections wait, one less while fewer do and a worker is free."""
+    """More while more than `overload` connections wait, one less while fewer do, none had to for long, and two are
+    free."""
     if load.queue > plan.overload and not load.starting:
         return replace(now, wanted=now.wanted + plan.step), f"{load.queue} connections wait"
-    if load.queue < max(1, plan.overload) and load.free > 1:
+    if load.queue < max(1, plan.overload) and load.free > 1 and not load.has_waits:
         return replace(now, wanted=now.wanted - 1), f"{load.queue} connections wait, and {load.free} workers are free"
     return now, ""
 
@@ -132,26 +154,30 @@ def _manual(plan: ScalingPlan, now: Scaling, load: Load, time_s: float) -> tuple
 
 
 def _busyness(plan: ScalingPlan, now: Scaling, load: Load, time_s: float) -> tuple[Scaling, str]:
-    """By the part of a window of `overload` seconds that threads spent in the app, and at once by the queue."""
+    """By the part of a window of `overload` seconds that threads spent in the app, or by requests that waited in all of
+    it; and at once by the queue."""
     now, reason = _emergency(plan, now, load, time_s)
     if reason:
         return now, reason
-    now = replace(now, looks=now.looks + 1, busyness=now.busyness + load.busyness)
+    now = replace(now, looks=now.looks + 1, busyness=now.busyness + load.busyness, waits=now.waits + load.has_waits)
     if now.looks < max(1, plan.overload):
         return now, ""
     percent = round(100 * now.busyness / now.looks)
     since = now.windows_since_less
     needed = plan.idle_windows + now.extra_windows
-    now = replace(now, looks=0, busyness=0.0, windows_since_less=since if since < 0 else since + 1)
+    has_waits, had_waits = now.waits == now.looks, now.waits > 0
+    now = replace(now, looks=0, busyness=0.0, waits=0, windows_since_less=since if since < 0 else since + 1)
     if now.windows_since_less > needed:
         # Nobody was missed for that long: the penalties have done what they are for.
         now = replace(now, windows_since_less=-1, extra_windows=0)
-    if percent > plan.busy_most_percent:
+    if percent > plan.busy_most_percent or has_waits:
         now = replace(now, low_windows=0, wanted=now.wanted + plan.step)
         if now.windows_since_less >= 0:
             now = replace(now, extra_windows=now.extra_windows + plan.penalty_windows, windows_since_less=-1)
-        return now, f"busyness is {percent} %, above {plan.busy_most_percent} %"
-    if percent >= plan.busy_least_percent:
+        if percent > plan.busy_most_percent:
+            return now, f"busyness is {percent} %, above {plan.busy_most_percent} %"
+        return now, f"requests waited in all of a window, though busyness is {percent} %"
+    if percent >= plan.busy_least_percent or had_waits:
         return replace(now, low_windows=0), ""
     now = replace(now, low_windows=now.low_windows + 1)
     if now.emergency and now.low_windows >= plan.alert_idle_windows:

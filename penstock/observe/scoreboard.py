@@ -49,6 +49,10 @@ class WorkerRow:
     """Complete requests that wait for a thread."""
     waiting_since_us: int = 0
     """Since when the first of them does: CLOCK_MONOTONIC."""
+    waited: int = 0
+    """Requests that waited for a thread and have got one."""
+    waited_us: int = 0
+    """How long all of them together waited."""
     app_requests: tuple[int, ...] = ()
     """Of each app where there are several, by their ids; the last counts all that have no cell of their own."""
     app_exceptions: tuple[int, ...] = ()

@@ -56,6 +56,8 @@ class Ended:
     app_requests: tuple[int, ...] = ()
     app_exceptions: tuple[int, ...] = ()
     accepted: int = 0
+    waited: int = 0
+    waited_us: int = 0
 
     def plus(self, row: WorkerRow, threads: Sequence[ThreadRow]) -> Ended:
         """Add a worker that has just gone."""
@@ -71,6 +73,8 @@ class Ended:
             add_counts(self.app_requests, row.app_requests),
             add_counts(self.app_exceptions, row.app_exceptions),
             self.accepted + row.accepted,
+            self.waited + row.waited,
+            self.waited_us + row.waited_us,
         )
 
 
@@ -127,6 +131,8 @@ class InstanceView:
     mountpoints: tuple[str, ...] = ("",)
     """Of each app, by their ids."""
     programs: tuple[ProgramView, ...] = ()
+    queue_wait_us: int | None = None
+    """How long requests waited for a thread in the last second; None where that is not measured."""
 
 
 def add_counts(*lists: Sequence[int]) -> tuple[int, ...]:
@@ -182,6 +188,8 @@ def document(view: InstanceView, has_cores: bool = True) -> dict[str, Any]:
             {key: value for key, value in _worker(one, view).items() if has_cores or key != "cores"}
             for one in view.workers
         ],
+        # Of Penstock's own, as is what workers have behind their cores.
+        **({} if view.queue_wait_us is None else {"queue_wait": view.queue_wait_us}),
     }
 
 
@@ -270,6 +278,8 @@ def _worker(one: IdView, view: InstanceView) -> dict[str, Any]:
         ],
         "cores": [_core(number, thread, live) for number, thread in enumerate(_padded(threads, view.threads))],
         # Of Penstock's own; tools of uWSGI look at the names that they know.
+        "queued_requests": one.ended.waited + sum(other.waited for other in rows),
+        "queue_wait": one.ended.waited_us + sum(other.waited_us for other in rows),
         **({"stuck": [_stuck(stuck) for stuck in one.stuck]} if one.stuck else {}),
     }
 

@@ -45,7 +45,7 @@ def test_workers_come_when_all_are_busy_and_leave_when_they_are_not_needed(gate:
     with Penstock(*CASES, *options, "--cheaper-overload", "1", "--stats", "127.0.0.1:0") as instance:
         assert len(instance.workers()) == 2
         waiting = Waiting(instance.http, gate, 2)
-        instance.wait_log(r"4 workers instead of 2: every worker was busy for \d seconds")
+        instance.wait_log(r"4 workers instead of 2: every worker was busy for \d seconds, queue wait 0 ms")
         until("four workers", lambda: len(instance.workers()) == 4)
         with Load(instance.http) as load:
             waiting.end()
@@ -127,6 +127,30 @@ def test_a_worker_comes_when_connections_wait_for_too_long(gate: Gate) -> None:
         waiting = Waiting(instance.http, gate, 4)
         instance.wait_log(r"2 workers instead of 1: \d connections wait, since \d seconds")
         waiting.end()
+
+
+@pytest.mark.event("scale")
+@pytest.mark.option("cheaper", "cheaper-algo", "cheaper-overload")
+def test_workers_come_because_requests_waited_and_none_leaves_while_they_do(gate: Gate) -> None:
+    options = (
+        *("--processes", "3", "--cheaper", "1", "--cheaper-algo", "busyness", "--cheaper-overload", "1"),
+        # Neither busyness nor the number of those that wait makes a worker come or stay.
+        *("--cheaper-busyness-min", "999", "--cheaper-busyness-max", "1000", "--cheaper-busyness-multiplier", "1"),
+        *("--cheaper-busyness-backlog-alert", "1000", "--cheaper-busyness-backlog-nonzero", "0"),
+        *("--stats", "127.0.0.1:0"),
+    )
+    with Penstock(*CASES, *options) as instance:
+        stats = instance.wait_log(r"Stats server enabled on (\S+)")[1]
+        assert read_stats(stats)["queue_wait"] == 0
+        waiting = Waiting(instance.http, gate, 6)
+        waited = r"requests waited in all of a window, though busyness is \d+ %, queue wait \d{3,} ms"
+        instance.wait_log(rf"2 workers instead of 1: {waited}")
+        instance.wait_log(rf"3 workers instead of 2: {waited}")
+        until("the wait is told", lambda: read_stats(stats)["queue_wait"] >= 1_000_000)
+        assert "2 workers instead of 3" not in instance.log
+        waiting.end()
+        instance.wait_log(r"1 workers instead of 2: busyness was below 999 % for \d windows, queue wait \d{1,2} ms")
+        until("nothing waits", lambda: read_stats(stats)["queue_wait"] < 100_000)
 
 
 @pytest.mark.option("cheaper-rss-limit-soft")

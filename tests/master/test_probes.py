@@ -9,7 +9,8 @@ import pytest
 
 from penstock.master import events as ev
 from penstock.master.load import LiveWorker, handed_over
-from penstock.master.probes import Look, WaitMeter, readiness, saturation
+from penstock.master.probes import Look, readiness, saturation
+from penstock.master.waits import WaitMeter
 from penstock.observe.scoreboard import DETACHED, IN_APP, ThreadRow, WorkerRow
 from penstock.plan.process_types import WatchPlan
 from penstock.values import replace

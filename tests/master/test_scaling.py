@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from penstock.master.load import LiveWorker, LoadMeter
-from penstock.master.scaling import Load, Scaling, at_start, bounded, decide, is_idle, window_note
+from penstock.master.scaling import WAIT_S, Load, Scaling, at_start, bounded, decide, is_idle, window_note
+from penstock.master.waits import Queued, QueueMeter
 from penstock.observe.scoreboard import WorkerRow
 from penstock.plan.process_types import ScalingPlan
 from penstock.values import replace
@@ -48,7 +49,7 @@ def test_bounds() -> None:
 def test_spare_grows_after_more_looks_than_overload() -> None:
     clock = Clock(plan(overload=3, step=2), 2)
     assert [clock.look(BUSY) for _ in range(4)] == [2, 2, 2, 4]
-    assert clock.reasons == ["every worker was busy for 4 seconds"]
+    assert clock.reasons == ["every worker was busy for 4 seconds, queue wait 0 ms"]
     assert clock.look(BUSY, 20) == 8, "never above processes"
 
 
@@ -68,7 +69,7 @@ def test_spare_takes_one_away_at_a_time_and_keeps_one_free() -> None:
     assert [clock.look(CALM) for _ in range(6)] == [6, 6, 5, 5, 5, 4]
     assert clock.look(load(free=1), 30) == 4
     assert clock.look(CALM, 30) == 2, "never below cheaper"
-    assert clock.reasons[0] == "3 workers are free"
+    assert clock.reasons[0] == "3 workers are free, queue wait 0 ms"
 
 
 def test_backlog_follows_the_queue() -> None:
@@ -78,7 +79,37 @@ def test_backlog_follows_the_queue() -> None:
     assert clock.look(load(BUSY, queue=11, starting=1)) == 3
     assert clock.look(load(queue=0, free=1)) == 3
     assert clock.look(load(queue=0, free=2)) == 2
-    assert clock.reasons == ["11 connections wait", "0 connections wait, and 2 workers are free"]
+    assert clock.reasons == [
+        "11 connections wait, queue wait 0 ms",
+        "0 connections wait, and 2 workers are free, queue wait 0 ms",
+    ]
+
+
+WAITED = load(wait_s=WAIT_S)
+
+
+def test_spare_does_not_believe_one_look_that_finds_somebody_free_where_requests_waited() -> None:
+    clock = Clock(plan(overload=3), 2)
+    assert [clock.look(measured) for measured in (BUSY, WAITED, BUSY, WAITED)] == [2, 2, 2, 3]
+    assert clock.reasons == ["requests waited for 4 seconds, queue wait 100 ms"]
+    clock = Clock(plan(overload=3), 2)
+    assert clock.look(load(wait_s=WAIT_S - 0.001), 20) == 2, "that short a wait is none"
+
+
+def test_no_algorithm_takes_a_worker_away_while_requests_wait() -> None:
+    for made in (plan(overload=1), plan(algorithm="backlog", overload=10), busyness(alert_queue=0)):
+        clock = Clock(made, 6)
+        for _ in range(30):
+            assert clock.look(load(busyness=0.0, wait_s=0.5)) >= 6
+            assert clock.look(load(busyness=0.0, wait_s=0.5, free=0)) >= 6
+        assert clock.look(load(busyness=0.0), 60) == 2, "but then it does"
+
+
+def test_backlog_counts_connections_and_not_how_long_they_wait() -> None:
+    clock = Clock(plan(algorithm="backlog", overload=10), 2)
+    assert clock.look(load(BUSY, queue=10, wait_s=5.0), 9) == 2
+    assert clock.look(load(BUSY, queue=11, wait_s=5.0)) == 3
+    assert clock.reasons == ["11 connections wait, queue wait 5000 ms"]
 
 
 def test_manual_changes_nothing() -> None:
@@ -96,7 +127,7 @@ def test_busyness_is_the_average_of_a_window() -> None:
     assert clock.look(load(busyness=0.05)) == 2
     clock.look(load(busyness=0.9))
     assert clock.look(load(busyness=0.2)) == 3
-    assert clock.reasons == ["busyness is 55 %, above 50 %"]
+    assert clock.reasons == ["busyness is 55 %, above 50 %, queue wait 0 ms"]
 
 
 def test_busyness_takes_one_away_after_enough_low_windows_in_a_row() -> None:
@@ -104,6 +135,19 @@ def test_busyness_takes_one_away_after_enough_low_windows_in_a_row() -> None:
     assert clock.look(load(busyness=0.1), 4) == 4
     clock.look(load(busyness=0.3), 2)
     assert clock.look(load(busyness=0.1), 5) == 4
+    assert clock.look(load(busyness=0.1)) == 3
+
+
+def test_window_in_which_requests_always_waited_is_a_busy_one() -> None:
+    clock = Clock(busyness(), 2)
+    assert [clock.look(measured) for measured in (load(busyness=0.3), WAITED)] == [2, 2]
+    assert clock.look(replace(WAITED, busyness=0.3), 2) == 3
+    assert clock.reasons == ["requests waited in all of a window, though busyness is 30 %, queue wait 100 ms"]
+    clock = Clock(busyness(), 4)
+    clock.look(load(busyness=0.1), 4)
+    clock.look(WAITED)
+    clock.look(load(busyness=0.1))
+    assert clock.look(load(busyness=0.1), 5) == 4, "calm windows are counted anew"
     assert clock.look(load(busyness=0.1)) == 3
 
 
@@ -181,4 +225,54 @@ def test_idle_counts_from_the_last_request() -> None:
 def test_requests_that_wait_inside_a_worker_are_a_queue_too() -> None:
     world = World().serve()
     workers = [LiveWorker(world.worker(1), WorkerRow(waiting=3), ())]
-    assert LoadMeter().measure(world.fleet, workers, queue=2, ended=0, now_us=1).queue == 5
+    assert LoadMeter().measure(world.fleet, workers, Queued(backlog=2), ended=0, now_us=1).queue == 5
+
+
+SECOND = 1_000_000
+ONE = (1, 0, 100)
+
+
+def test_wait_inside_a_worker_is_an_average_over_all_requests() -> None:
+    meter = QueueMeter()
+    assert meter.look(SECOND, {ONE: WorkerRow(requests=50, waited=50, waited_us=50 * SECOND)}, Queued()) == 0.0, (
+        "nobody knows when that was"
+    )
+    row = WorkerRow(requests=60, waited=55, waited_us=52 * SECOND)
+    assert meter.look(2 * SECOND, {ONE: row}, Queued()) == 0.2
+    assert meter.look(3 * SECOND, {ONE: row}, Queued()) == 0.0
+    assert meter.look(4 * SECOND, {(1, 0, 101): WorkerRow(waited=9, waited_us=SECOND)}, Queued()) == 0.0, "another"
+
+
+def test_the_oldest_that_still_waits_counts_for_itself() -> None:
+    meter = QueueMeter()
+    meter.look(SECOND, {}, Queued())
+    row = WorkerRow(waiting=1, waiting_since_us=SECOND // 2)
+    assert meter.look(2 * SECOND, {ONE: row}, Queued()) == 1.5
+
+
+def test_what_stands_in_the_kernels_queue_waits_as_long_as_its_workers_need_for_it() -> None:
+    meter = QueueMeter()
+
+    def second(number: int, backlog: int) -> float:
+        row = WorkerRow(requests=20 * number, accepted=20 * number)
+        return meter.look(number * SECOND, {ONE: row}, Queued(backlog=backlog))
+
+    assert second(1, 0) == 0.0
+    assert second(2, 5) == 0.0, "they may have come just now"
+    assert second(3, 4) == 0.2
+    assert second(4, 0) == 0.0
+
+
+def test_age_of_the_head_of_the_queue_is_known_to_a_second() -> None:
+    meter = QueueMeter()
+    row = {ONE: WorkerRow(requests=5, accepted=5)}
+    meter.look(SECOND, row, Queued())
+    waits = [meter.look(number * SECOND, row, Queued(backlog=1)) for number in (2, 3, 4)]
+    assert waits == [0.0, 1.0, 2.0]
+
+
+def test_connections_between_workers_wait_while_none_is_taken() -> None:
+    meter = QueueMeter()
+    row = {ONE: WorkerRow(requests=5, accepted=5)}
+    waits = [meter.look(number * SECOND, row, Queued(handed_over=2)) for number in (1, 2, 3)]
+    assert waits[0] == 0.0 and min(waits[1:]) == 1.0

@@ -55,6 +55,7 @@ WORKER = [
     "apps",
     "cores",
 ]
+OURS = ["queued_requests", "queue_wait"]
 APP = ["id", "modifier1", "mountpoint", "startup_time", "requests", "exceptions", "chdir"]
 CORE = [
     "id",
@@ -92,7 +93,7 @@ def test_fields_and_their_order_are_uwsgis() -> None:
     made = document(view(worker(busy=True)))
     assert list(made) == TOP
     assert list(made["sockets"][0]) == SOCKET
-    assert list(made["workers"][0]) == WORKER
+    assert list(made["workers"][0]) == [*WORKER, *OURS]
     assert list(made["workers"][0]["apps"][0]) == APP
     assert [list(core) for core in made["workers"][0]["cores"]] == [CORE, CORE]
 
@@ -157,7 +158,7 @@ def test_requests_that_took_long_are_shown_where_there_are_some() -> None:
     assert "stuck" not in document(shown)["workers"][0]
     stuck = StuckView(1, "GET /slow has taken 30.0 s", "Thread MainThread:\n  ...", 1_700_000_000)
     made = document(replace(shown, workers=(replace(shown.workers[0], stuck=(stuck,)),)))["workers"][0]
-    assert list(made) == [*WORKER, "stuck"], "behind all that uWSGI has"
+    assert list(made) == [*WORKER, *OURS, "stuck"], "behind all that uWSGI has"
     assert made["stuck"] == [
         {"core": 1, "at": 1_700_000_000, "what": stuck.what, "stacks": "Thread MainThread:\n  ..."},
     ]
@@ -191,3 +192,14 @@ def test_dump_names_what_is_busy() -> None:
     assert "core 0 (pid: 10) GET / since 1700000000" in text
     assert "uwsgi socket /run/a: 7 of 50 connections waiting" in text
     assert "total requests: 5, refused by the engine: 3" in text
+
+
+def test_queue_wait_is_shown_where_it_is_measured_and_that_of_ended_workers_counts() -> None:
+    shown = view(worker())
+    assert "queue_wait" not in document(shown)
+    made = document(replace(shown, queue_wait_us=120_000))
+    assert list(made) == [*TOP, "queue_wait"] and made["queue_wait"] == 120_000
+    ended = Ended().plus(WorkerRow(waited=2, waited_us=300), ()).plus(WorkerRow(waited=1, waited_us=50), ())
+    one = replace(shown.workers[0], ended=ended)
+    got = document(replace(shown, workers=(one,)))["workers"][0]
+    assert (got["queued_requests"], got["queue_wait"]) == (3, 350)

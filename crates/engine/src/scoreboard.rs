@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 pub const MAGIC: u64 = u64::from_le_bytes(*b"PENSTOCK");
 
 /// Changes with every change of a field's place or meaning.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// Longest request line that is kept, in bytes.
 pub const LINE_BYTES: usize = 200;
@@ -195,6 +195,10 @@ block! {
         /// microseconds.
         waiting: AtomicU64,
         waiting_since_us: AtomicU64,
+        /// Requests that had to wait for an app thread and have got one, and how long all of them together waited. Those
+        /// that the thread of the event loop serves at once are not among them.
+        waited: AtomicU64,
+        waited_us: AtomicU64,
         /// Requests and exceptions of each app, where there are several.
         app_requests: AppCounts,
         app_exceptions: AppCounts,
@@ -270,6 +274,12 @@ impl WorkerBoard {
     pub fn show_waiting(&self, count: usize, since_us: u64) {
         self.waiting_since_us.store(since_us, Ordering::Relaxed);
         self.waiting.store(count as u64, Ordering::Relaxed);
+    }
+
+    /// A request that waited for a thread has got one.
+    pub fn count_wait(&self, wait_us: u64) {
+        self.waited.fetch_add(1, Ordering::Relaxed);
+        self.waited_us.fetch_add(wait_us, Ordering::Relaxed);
     }
 
     pub fn set_state(&self, state: WorkerState) {
@@ -710,6 +720,15 @@ mod tests {
         assert_eq!(read(&thread.exceptions), 1);
         assert_eq!(read(&thread.state), 0);
         assert_eq!(read(&board.thread(0, 0).requests), 0);
+    }
+
+    #[test]
+    fn waits_are_summed_up() {
+        let board = Board::private(1).unwrap();
+        board.worker(0).count_wait(0);
+        board.worker(0).count_wait(1_500);
+        assert_eq!(board.worker(0).waited.load(Ordering::Relaxed), 2);
+        assert_eq!(board.worker(0).waited_us.load(Ordering::Relaxed), 1_500);
     }
 
     #[test]

@@ -174,7 +174,9 @@ impl Worker {
             match self.next_role(std::mem::replace(&mut done, Done::Nothing)) {
                 Role::Lead => done = self.lead(&mut thread),
                 Role::Job(mut exchange) => {
-                    self.serve(&mut exchange, &mut thread, sys::now_us());
+                    let now_us = sys::now_us();
+                    self.shared.board_wait(now_us.saturating_sub(exchange.started_us));
+                    self.serve(&mut exchange, &mut thread, now_us);
                     done = self.hand_back(exchange);
                 }
                 Role::End(reason) => break reason,
@@ -693,6 +695,11 @@ mod tests {
             ask(&mut fast, "/meanwhile");
             assert_eq!(body(&mut fast), "a /meanwhile");
         }
+        let board = running.worker.shared.board.worker(0);
+        let (waited, waited_us) = (board.waited.load(Ordering::Relaxed), board.waited_us.load(Ordering::Relaxed));
+        // The first of them may have been served before the slow call.
+        assert!((19..=22).contains(&waited), "{waited} requests were queued");
+        assert!(waited_us < 10_000_000, "{waited_us} microseconds");
         running.gate.send(()).expect("open");
         assert_eq!(body(&mut slow), "a /wait");
         assert_eq!(running.end("drain"), [StopReason::Drained, StopReason::Drained]);

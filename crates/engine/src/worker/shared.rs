@@ -297,6 +297,11 @@ impl Shared {
         self.board.worker(self.slot).show_waiting(count, since_us);
     }
 
+    /// A request that waited for a thread has got one.
+    pub fn board_wait(&self, wait_us: u64) {
+        self.board.worker(self.slot).count_wait(wait_us);
+    }
+
     pub fn board_connections(&self, count: usize) {
         self.board.worker(self.slot).connections.store(count as u64, Ordering::Relaxed);
     }
