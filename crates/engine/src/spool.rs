@@ -15,6 +15,10 @@ use std::sync::Arc;
 use crate::budget::{Budget, Charge};
 use crate::sys;
 
+/// A body that is announced to be large gets its file when more than this has come: whoever announces and sends next to
+/// nothing shall not cost the making of a file, which takes longer than all else about a request.
+const FIRST_BYTES: u64 = 8 << 10;
+
 /// Collects one request body.
 #[derive(Debug)]
 pub struct Spool {
@@ -72,8 +76,8 @@ impl Spool {
         }
     }
 
-    /// Tell how long the body will be, so that a large one goes to a file at once and a small one is never moved. A
-    /// hint: nothing is taken from the system before the bytes come, and more or fewer may come.
+    /// Tell how long the body will be, so that a large one goes to a file early and a small one is never moved. A hint:
+    /// nothing is taken from the system before the bytes come, and more or fewer may come.
     pub fn expect(&mut self, bytes: u64) {
         self.expected = Some(bytes);
     }
@@ -141,8 +145,13 @@ impl Spool {
     }
 
     fn fits_in_memory(&self, more: usize) -> bool {
-        let limit = self.memory_limit_bytes as u64;
-        self.length + more as u64 <= limit && self.expected.is_none_or(|expected| expected <= limit)
+        let whole = self.memory_limit_bytes as u64;
+        let limit = if self.is_expected_in_memory() { whole } else { whole.min(FIRST_BYTES) };
+        self.length + more as u64 <= limit
+    }
+
+    fn is_expected_in_memory(&self) -> bool {
+        self.expected.is_none_or(|expected| expected <= self.memory_limit_bytes as u64)
     }
 
     /// Makes room for more in memory; false if the worker's bodies take all that they may.
@@ -152,9 +161,8 @@ impl Spool {
             return Ok(true);
         }
         let wanted = if capacity == 0 {
-            // `fits_in_memory` has compared `expected` with the limit.
-            let expected = self.expected.and_then(|expected| usize::try_from(expected).ok()).unwrap_or(0);
-            expected.max(more)
+            let expected = self.expected.filter(|_| self.is_expected_in_memory());
+            expected.and_then(|expected| usize::try_from(expected).ok()).unwrap_or(0).max(more)
         } else {
             (length + more).max(2 * capacity)
         };
@@ -385,13 +393,18 @@ mod tests {
     }
 
     #[test]
-    fn an_expected_large_body_goes_to_a_file_at_once() {
+    fn an_expected_large_body_goes_to_a_file_once_it_really_comes() {
         let directory = Directory::new();
-        let mut spool = spool_in(10, &directory.0);
-        spool.expect(11);
+        let mut spool = spool_in(1 << 20, &directory.0);
+        spool.expect(1 << 30);
         spool.write(b"1").unwrap();
-        assert!(spool.file.is_some());
-        assert_eq!(contents(spool.finish().unwrap()), b"1");
+        assert!(spool.file.is_none());
+        let piece = vec![b'2'; usize::try_from(FIRST_BYTES).unwrap() - 1];
+        spool.write(&piece).unwrap();
+        assert!(spool.file.is_none() && spool.memory.capacity() <= 2 * piece.len());
+        spool.write(b"3").unwrap();
+        assert!(spool.file.is_some() && spool.memory.capacity() == 0);
+        assert_eq!(contents(spool.finish().unwrap()), [b"1".as_slice(), &piece, b"3"].concat());
     }
 
     #[test]
