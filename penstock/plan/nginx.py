@@ -62,7 +62,7 @@ def passes(directory: str) -> Iterator[Pass]:
             place = f"{path}:{text.count(chr(10), 0, match.start()) + 1}"
             name = rest if rest.startswith("unix:") else rest.partition("/")[0]
             for server in upstreams.get(name, [name]):
-                target = _target(server, default_port="80" if scheme == "http" else "")
+                target = pass_target(server, default_port="80" if scheme == "http" else "")
                 if target and "$" not in target:
                     timeout = _read_timeout(text, match.start(), match[1].removesuffix("_pass"))
                     yield Pass("http" if match[1] == "proxy_pass" else "uwsgi", target, place, timeout)
@@ -74,22 +74,22 @@ def _read_timeout(text: str, place: int, module: str) -> float | None:
     found: tuple[int, float] | None = None
     for match in re.finditer(rf"\b{module}_read_timeout\s+([0-9smhd]+)\s*;", text):
         start, end = sorted((match.start(), place))
-        depth, seconds = depths[match.start()], _seconds(match[1])
+        depth, limit_s = depths[match.start()], seconds(match[1])
         # Nothing between the two leaves the block that it stands in.
         is_around = min(depths[start : end + 1]) >= depth
-        if seconds is not None and is_around and (found is None or depth >= found[0]):
-            found = depth, seconds
+        if limit_s is not None and is_around and (found is None or depth >= found[0]):
+            found = depth, limit_s
     return found[1] if found is not None else None
 
 
-def _seconds(text: str) -> float | None:
+def seconds(text: str) -> float | None:
     """Read a time as nginx writes it: 90, 90s, 1m30s, 500ms."""
     units = {"": 1, "s": 1, "ms": 0.001, "m": 60, "h": 3600, "d": 86400}
     parts = re.findall(r"([0-9]{1,9})(ms|[smhd]?)", text)
     return sum(int(number) * units[unit] for number, unit in parts) if re.fullmatch(_TIME, text) else None
 
 
-def _target(server: str, default_port: str) -> str:
+def pass_target(server: str, default_port: str) -> str:
     """Read one address as nginx writes it."""
     if server.startswith("unix:"):
         return server.removeprefix("unix:").partition(":")[0]
