@@ -229,8 +229,10 @@ EDGES: dict[str, frozenset[str]] = {
     ),
     # Of the instance, what the application may ask for (`uwsgi.workers`).
     "worker": frozenset({"plan.types", "observe", "titles", "_engine", "server_log", "hooks"}),
-    "doctor": frozenset({"options", "config", "plan", "plan.types"}),
-    "deploy": frozenset({"options", "config", "plan", "plan.types"}),
+    # What a project is; the configuration knows nothing of it.
+    "project": frozenset({"options", "config", "plan", "plan.types"}),
+    "doctor": frozenset({"options", "config", "plan", "plan.types", "project"}),
+    "deploy": frozenset({"options", "config", "plan", "plan.types", "project"}),
     "commands": frozenset(
         {
             "options",
@@ -242,6 +244,7 @@ EDGES: dict[str, frozenset[str]] = {
             "master",
             "doctor",
             "deploy",
+            "project",
             "cli",
             "_engine",
         }
