@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "explain": "penstock.commands.explain",
     "extract": "penstock.commands.extract",
     "help": "penstock.commands.help",
+    "init": "penstock.commands.init",
     "pause": "penstock.commands.pause",
     "ping": "penstock.commands.ping",
     "python-version": "penstock.commands.python_version",

@@ -5,13 +5,12 @@ The text goes to standard output or to a file of its own, and what is to know ab
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import cast
 
+from penstock.commands.whole_file import write_whole
 from penstock.config.files import STANDARD_INPUT, FileReader, reason
 from penstock.config.files import Refused as NotRead
 from penstock.config.pairs import Kind, Malformed, kind_of
@@ -165,20 +164,7 @@ def _write(request: _Request, text: str) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
-    path = Path(request.output)
-    if not request.force:
-        with path.open("xb") as new:
-            new.write(data)
-        return
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("xb") as new:
-            new.write(data)
-        with contextlib.suppress(FileNotFoundError):
-            beside.chmod(path.stat().st_mode & 0o7777)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_whole(request.output, data, replaces=request.force)
 
 
 def _tell(title: str, notes: Iterable[Note], where: str) -> None:

@@ -172,7 +172,7 @@ ADVICE: tuple[Rule, ...] = (
         about="http",
         also=("http-socket",),
         broken=lambda said: (
-            bool(_serves(said, "http", "http-socket"))
+            any(not is_unix(address) for address in _serves(said, "http", "http-socket"))
             and all(map(_is_for_nginx, _serves(said, "http", "http-socket")))
             and not said.values("socket")
         ),

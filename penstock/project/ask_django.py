@@ -145,6 +145,15 @@ def settings_facts() -> Iterator[tuple[str, Any]]:
     yield "asgi_application", text(get("ASGI_APPLICATION"))
     yield "admin_url", admin_url()
     yield "log_files", log_files(get("LOGGING") or {})
+    # Last: the admin's URL has imported the URLs, and the views with them.
+    yield "memory_bytes", memory_bytes()
+
+
+def memory_bytes() -> int:
+    """Tell what this process has in memory: Django, the applications and what their URLs import."""
+    with contextlib.suppress(OSError, ValueError, IndexError), open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
 
 
 def text(value: object) -> str:

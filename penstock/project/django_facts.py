@@ -152,6 +152,8 @@ class DjangoFacts:
     admin_url: str
     """The path of the admin; empty if there is none."""
     log_files: tuple[LogFile, ...]
+    memory_bytes: int = 0
+    """That a process with the project in it takes; 0 if nobody knows."""
     migrations: tuple[Migrations, ...] | None = None
     """None if nobody asked."""
     messages: tuple[Message, ...] | None = None

@@ -8,26 +8,7 @@ from pathlib import Path
 import pytest
 
 from penstock.project.found import NoProject
-from tests.support.projects import found, make_django
-
-
-def write(folder: Path, **files: str) -> Path:
-    """Write files; `__` in a name is a slash, and `.py` is added."""
-    for name, text in files.items():
-        path = folder / (name.replace("__", "/") + ".py")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return folder
-
-
-MANAGE = 'import os\nos.environ.setdefault("DJANGO_SETTINGS_MODULE", "{}")\n'
-WSGI = """
-import os
-from django.core.wsgi import get_wsgi_application
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "{}")
-application = get_wsgi_application()
-"""
-SETTINGS = "INSTALLED_APPS = []\nDATABASES = {}\n"
+from tests.support.projects import MANAGE, SETTINGS_FILE, WSGI, found, make_django, write_files
 
 
 def test_what_startproject_makes_is_found_whole(tmp_path: Path) -> None:
@@ -43,11 +24,13 @@ def test_what_startproject_makes_is_found_whole(tmp_path: Path) -> None:
 
 
 def test_a_project_in_a_folder_of_its_own_is_found_from_above(tmp_path: Path) -> None:
-    write(
+    write_files(
         tmp_path / "src",
-        manage=MANAGE.format("shop.settings"),
-        shop__settings=SETTINGS,
-        shop__wsgi=WSGI.format("shop.settings"),
+        {
+            "manage.py": MANAGE.format("shop.settings"),
+            "shop/settings.py": SETTINGS_FILE,
+            "shop/wsgi.py": WSGI.format("shop.settings"),
+        },
     )
     project = found(tmp_path)
     assert project.folder == str(tmp_path / "src") and project.root == str(tmp_path)

@@ -65,6 +65,26 @@ INSTALLED_APPS = [*INSTALLED_APPS, "shop"]
 """
 
 
+MANAGE = 'import os\nos.environ.setdefault("DJANGO_SETTINGS_MODULE", "{}")\n'
+"""What is read of a manage.py, with room for the settings' name."""
+WSGI = """
+import os
+from django.core.wsgi import get_wsgi_application
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "{}")
+application = get_wsgi_application()
+"""
+SETTINGS_FILE = "INSTALLED_APPS = []\nDATABASES = {}\nSECRET_KEY = 'x'\n"
+
+
+def write_files(folder: Path, files: Mapping[str, str]) -> Path:
+    """Write files, path by path below a folder; the folder."""
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
 def make_django(folder: Path, name: str = "cmdb", settings: str = "", *, debug: bool = False) -> Path:
     """Make a project with `django-admin startproject` and an app `shop`; the folder that has manage.py.
 
