@@ -1,4 +1,4 @@
-//! Any bytes as X-Forwarded-For and X-Forwarded-Proto of a trusted proxy.
+//! Any bytes as X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host, X-Forwarded-Port and Forwarded of a trusted proxy.
 
 #![no_main]
 
@@ -17,5 +17,18 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Some(scheme) = forwarded::scheme(bytes) {
         assert!(matches!(scheme, "http" | "https"));
+    }
+    if let Some(host) = forwarded::host(bytes) {
+        assert!(host.iter().all(u8::is_ascii_graphic) && !host.is_empty(), "a host has no separators in it");
+    }
+    if let Some(port) = forwarded::port(bytes) {
+        assert!(!port.is_empty() && port.len() <= 5 && port.iter().all(u8::is_ascii_digit));
+    }
+    let _ = trusted.forwarded([bytes].into_iter());
+    if let Some(elements) = wire::forwarded::parse(bytes) {
+        assert!(elements.len() <= bytes.len());
+        for value in elements.iter().flat_map(|one| [&one.client, &one.host, &one.scheme]).flatten() {
+            assert!(value.len() < bytes.len() && !value.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n')));
+        }
     }
 });

@@ -175,6 +175,27 @@ def is_proxy_list(value: Value) -> str | None:
     return None
 
 
+FORWARDING_HEADERS = (
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-forwarded-ssl",
+    "x-real-ip",
+)
+"""What proxies can say about their clients in."""
+
+
+def is_header_list(value: Value) -> str | None:
+    """Accept names of FORWARDING_HEADERS, in any case, separated by commas or blanks."""
+    words = str(value).lower().replace(",", " ").split()
+    unknown = [word for word in words if word not in FORWARDING_HEADERS]
+    if unknown or not words:
+        return f"{unknown[0] if unknown else 'nothing'} is none of {', '.join(FORWARDING_HEADERS)}"
+    return None
+
+
 def is_mapping(value: Value) -> str | None:
     """Accept PREFIX=PATH with both sides given."""
     prefix, equals, path = str(value).partition("=")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock.options.option import Option, at_least, is_proxy_list, not_empty
+from penstock.options.option import Option, at_least, is_header_list, is_proxy_list, not_empty
 
 TITLE = "Requests"
 
@@ -269,13 +269,26 @@ OPTIONS = (
         help="give each request a traceparent (W3C Trace Context) unless a trusted proxy has",
     ),
     Option(
+        # X-Forwarded-Host, X-Forwarded-Port, X-Real-IP and Forwarded are not among the defaults: a proxy that does not
+        # set them passes on what its client sent.
+        name="trusted-headers",
+        type="text",
+        metavar="HEADERS",
+        repeatable=True,
+        verdict="new",
+        check=is_header_list,
+        help="by which headers trusted-proxies tell who their client is: forwarded, x-forwarded-for, -proto, -ssl, "
+        "-host, -port, x-real-ip (default: x-forwarded-for, -proto and -ssl)",
+    ),
+    Option(
         name="trusted-proxies",
         type="text",
         metavar="ADDRESSES",
         repeatable=True,
         verdict="new",
         check=is_proxy_list,
-        help="believe X-Forwarded-* from these too (addresses, ranges, unix, all; none for not even loopback)",
+        help="believe X-Forwarded-* from these too (addresses, ranges, unix, all; none for not even loopback), and "
+        "take such headers away from everybody else's requests",
     ),
     Option(
         name="underscores-in-headers",

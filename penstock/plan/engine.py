@@ -67,6 +67,8 @@ def engine(context: Context, processes: int, app: AppPlan) -> EnginePlan:
         request_ids=said.flag("request-id") if said.given("request-id") else "%(reqid)" in request_log.format,
         trace_context=said.flag("trace-context"),
         harakiri=_harakiri(context),
+        trusted_headers=_trusted_headers(context),
+        drops_forwarded=said.given("trusted-proxies"),
     )
 
 
@@ -137,6 +139,12 @@ def _trusted_proxies(context: Context) -> tuple[str, ...]:
         elif word != "none":
             trusted.append(str(ipaddress.ip_network(word, strict=False)))
     return tuple(dict.fromkeys(trusted))
+
+
+def _trusted_headers(context: Context) -> tuple[str, ...]:
+    texts = context.said.texts("trusted-headers")
+    words = [word for text in texts for word in text.lower().replace(",", " ").split()]
+    return tuple(dict.fromkeys(words))
 
 
 def _threads(context: Context, processes: int) -> int:

@@ -496,6 +496,10 @@ class EnginePlan:
     trace_context: bool = False
     """Each request has a traceparent (W3C Trace Context), in the same way."""
     harakiri: HarakiriPlan = HarakiriPlan()
+    trusted_headers: tuple[str, ...] = ()
+    """By which headers trusted proxies speak for their clients, over HTTP; none: by the usual ones."""
+    drops_forwarded: bool = False
+    """The application does not see such headers of others."""
 
 
 @dataclass(frozen=True, slots=True)

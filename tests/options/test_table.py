@@ -96,6 +96,8 @@ def test_every_type_can_be_converted_and_shown(option: Option) -> None:
         text = "10"
     if option.name == "prio":
         text = "-5"
+    if option.name == "trusted-headers":
+        text = "forwarded"
     if option.name == "trusted-proxies":
         text = "10.0.0.0/8"
     if option.name.startswith("static-expires"):

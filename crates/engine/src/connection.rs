@@ -444,6 +444,7 @@ impl Connection {
             listener: self.listener,
             peer: self.peer,
             trusted: self.trusted,
+            client: None,
             parsed,
             bytes,
             target,

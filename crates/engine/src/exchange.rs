@@ -6,6 +6,7 @@ use wire::Span;
 use wire::http1::{Head, Version};
 use wire::uwsgi::Packet;
 
+use crate::client::Client;
 use crate::log_format::Variable;
 use crate::mounts;
 use crate::plan::ListenerProtocol;
@@ -170,6 +171,8 @@ pub struct Exchange {
     pub peer: Peer,
     /// The peer may speak for the client it forwards (X-Forwarded-*).
     pub trusted: bool,
+    /// What proxies said of the client, where `trusted-headers` says how to read that.
+    pub client: Option<Box<Client>>,
     pub parsed: Parsed,
     /// The head, or the uwsgi block with its four bytes before it.
     pub bytes: Vec<u8>,

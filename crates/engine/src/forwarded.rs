@@ -1,4 +1,4 @@
-//! Who the client is when a proxy stands in front: X-Forwarded-For and X-Forwarded-Proto, and whom to believe them from.
+//! Who the client is when a proxy stands in front: X-Forwarded-* and Forwarded, and whom to believe them from.
 //!
 //! Here: values in, values out; no sockets, no requests. The list of trusted peers is followed as it is given; that
 //! loopback and unix sockets are on it by default is decided where the plan is made.
@@ -7,6 +7,7 @@
 //! as the hops are trusted: what stands left of the first untrusted address was written by a stranger. The same
 //! practice is described for `Forwarded` in RFC 7239, section 8.1.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -205,9 +206,43 @@ impl TrustedProxies {
         furthest.map(IpText::from)
     }
 
+    /// What the lines of Forwarded say, from the last to the first, for a request of a trusted peer.
+    ///
+    /// Each element was written by the proxy that the one right of it names, so that they count from the right end for as
+    /// long as the hops are trusted; the last that counts describes the client's own request. A line that is malformed
+    /// ends the search, as everything left of it may be the client's. None: nothing usable.
+    pub fn forwarded<'a>(&self, lines: impl Iterator<Item = &'a [u8]>) -> Option<Forwarded<'a>> {
+        let mut found: Option<Forwarded<'a>> = None;
+        for line in lines {
+            let Some(elements) = wire::forwarded::parse(line) else { break };
+            for element in elements.into_iter().rev() {
+                let address = element.client.as_deref().and_then(parse_address);
+                found = Some(Forwarded {
+                    address: address.map(IpText::from).or(found.and_then(|found| found.address)),
+                    scheme: element.scheme.as_deref().and_then(scheme),
+                    host: element.host,
+                });
+                let is_proxy = address.is_some_and(|address| self.everyone || self.trusts_address(address));
+                if !is_proxy {
+                    return found;
+                }
+            }
+        }
+        found
+    }
+
     fn trusts_address(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(address))
     }
+}
+
+/// What Forwarded says of a request.
+#[derive(Debug)]
+pub struct Forwarded<'a> {
+    pub address: Option<IpText>,
+    pub scheme: Option<&'static str>,
+    /// Not looked at yet: see `host`.
+    pub host: Option<Cow<'a, [u8]>>,
 }
 
 /// The scheme by X-Forwarded-Proto, for a request of a trusted peer: `http`, `https`, or None for anything else.
@@ -215,7 +250,7 @@ impl TrustedProxies {
 /// Of several values the last counts. A proxy that replaces the header (as nginx, HAProxy, and load balancers in clouds
 /// do) sends one; from a proxy that appends, only the last is its own word, the others may be the client's.
 pub fn scheme(forwarded_proto: &[u8]) -> Option<&'static str> {
-    let last = forwarded_proto.rsplit(|&byte| byte == b',').map(trim).find(|element| !element.is_empty())?;
+    let last = last(forwarded_proto)?;
     if last.eq_ignore_ascii_case(b"https") {
         Some("https")
     } else if last.eq_ignore_ascii_case(b"http") {
@@ -223,6 +258,35 @@ pub fn scheme(forwarded_proto: &[u8]) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// The host by X-Forwarded-Host, for a request of a trusted peer; of several values the last counts, as in `scheme`.
+pub fn host(forwarded_host: &[u8]) -> Option<&[u8]> {
+    last(forwarded_host).filter(|host| wire::http1::is_host(host))
+}
+
+/// The port by X-Forwarded-Port, in the same way: 1 to 65535, without leading zeros.
+pub fn port(forwarded_port: &[u8]) -> Option<&[u8]> {
+    last(forwarded_port).filter(|port| {
+        let number =
+            std::str::from_utf8(port).ok().filter(|text| is_port(text)).and_then(|text| text.parse::<u16>().ok());
+        number.is_some_and(|number| number > 0) && !port.starts_with(b"0")
+    })
+}
+
+/// The address by X-Real-IP, for a request of a trusted peer.
+pub fn real_ip(value: &[u8]) -> Option<IpText> {
+    parse_address(trim(value)).map(IpText::from)
+}
+
+/// The port in a value of Host.
+pub fn port_of(host: &[u8]) -> Option<&[u8]> {
+    let colon = host.iter().rposition(|&byte| byte == b':').filter(|at| !host[*at..].contains(&b']'))?;
+    port(&host[colon + 1..])
+}
+
+fn last(list: &[u8]) -> Option<&[u8]> {
+    list.rsplit(|&byte| byte == b',').map(trim).find(|element| !element.is_empty())
 }
 
 fn trim(element: &[u8]) -> &[u8] {
@@ -408,6 +472,82 @@ mod tests {
         }
         assert_eq!(IpText::from("::ffff:1.2.3.4".parse::<IpAddr>().unwrap()), "1.2.3.4");
         assert_eq!(IpText::from("1.2.3.4".parse::<IpAddr>().unwrap()).as_bytes(), b"1.2.3.4");
+    }
+
+    #[test]
+    fn hosts_and_ports() {
+        for (header, expected) in [
+            ("a.example", Some("a.example")),
+            ("evil.example, a.example:8443", Some("a.example:8443")),
+            ("a.example, ", Some("a.example")),
+            ("[::1]:80", Some("[::1]:80")),
+            ("a b", None),
+            ("a.example, <x>", None),
+            ("http://a.example", None),
+            ("", None),
+        ] {
+            assert_eq!(host(header.as_bytes()), expected.map(str::as_bytes), "{header:?}");
+        }
+        for (header, expected) in [
+            ("443", Some("443")),
+            ("80, 8443", Some("8443")),
+            ("65535", Some("65535")),
+            ("65536", None),
+            ("0", None),
+            ("080", None),
+            ("+80", None),
+            ("", None),
+            ("80;", None),
+        ] {
+            assert_eq!(port(header.as_bytes()), expected.map(str::as_bytes), "{header:?}");
+        }
+        for (header, expected) in
+            [("a:81", Some("81")), ("a", None), ("[::1]", None), ("[::1]:82", Some("82")), ("a:", None)]
+        {
+            assert_eq!(port_of(header.as_bytes()), expected.map(str::as_bytes), "{header:?}");
+        }
+        assert_eq!(real_ip(b" 192.0.2.1 ").unwrap(), "192.0.2.1");
+        assert!(real_ip(b"192.0.2.1, 192.0.2.2").is_none() && real_ip(b"").is_none());
+    }
+
+    /// `address|host|scheme` of lines of Forwarded, the first line first.
+    fn forwarded(entries: &[&str], lines: &[&str]) -> String {
+        let found = trusted(entries).forwarded(lines.iter().rev().map(|line| line.as_bytes()));
+        let Some(found) = found else { return "nothing".to_owned() };
+        let host = found.host.map_or_else(|| "-".to_owned(), |host| String::from_utf8_lossy(&host).into_owned());
+        format!(
+            "{}|{host}|{}",
+            found.address.map_or("-".into(), |text| text.as_str().to_owned()),
+            found.scheme.unwrap_or("-")
+        )
+    }
+
+    #[test]
+    fn forwarded_counts_from_its_end() {
+        assert_eq!(forwarded(LOCAL, &["for=192.0.2.1;proto=https;host=a.example"]), "192.0.2.1|a.example|https");
+        // What the client itself sent stands left of what the proxy added.
+        assert_eq!(forwarded(LOCAL, &["for=6.6.6.6;proto=https, for=192.0.2.1"]), "192.0.2.1|-|-");
+        assert_eq!(forwarded(LOCAL, &["for=6.6.6.6;proto=https", "for=192.0.2.1;proto=http"]), "192.0.2.1|-|http");
+        // Over two proxies: the outer one describes the client's own request.
+        let chain = &["for=192.0.2.1;proto=https;host=a.example, for=10.0.0.7;proto=http;host=inner"];
+        assert_eq!(forwarded(&["10.0.0.0/8"], chain), "192.0.2.1|a.example|https");
+        assert_eq!(forwarded(LOCAL, chain), "10.0.0.7|inner|http");
+        assert_eq!(forwarded(&["*"], chain), "192.0.2.1|a.example|https");
+        assert_eq!(forwarded(LOCAL, &["for=\"[2001:db8::1]:4711\""]), "2001:db8::1|-|-");
+    }
+
+    #[test]
+    fn forwarded_that_is_cut_short() {
+        assert_eq!(forwarded(LOCAL, &["for=unknown;proto=https"]), "-|-|https");
+        assert_eq!(
+            forwarded(&["10.0.0.0/8"], &["for=192.0.2.1, for=_hidden;proto=https, for=10.0.0.7"]),
+            "10.0.0.7|-|https"
+        );
+        // An open quote hides its own line, and what stands before it.
+        assert_eq!(forwarded(LOCAL, &["for=\"6.6.6.6, for=192.0.2.1"]), "nothing");
+        assert_eq!(forwarded(&["10.0.0.0/8"], &["for=6.6.6.6", "\"", "for=10.0.0.7"]), "10.0.0.7|-|-");
+        assert_eq!(forwarded(LOCAL, &["", ","]), "nothing");
+        assert_eq!(forwarded(LOCAL, &["proto=ftp"]), "-|-|-");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Reading order: `worker` (who runs what), `event_loop` (readiness and time), `connection` (bytes to requests),
 //! `response` and `socket` (answers to bytes), `bridge` (requests to the app), `boundary` (all that Python sees). What may
-//! answer before the app, or name the request: `request_ids`, `routing` and `static_files`, with `pattern` under both; `mounts` tells which of several apps is
+//! answer before the app, or say more of the request: `client`, `request_ids`, `routing` and `static_files`, with `pattern` under both; `mounts` tells which of several apps is
 //! meant. What is written of it: `request_log`, `access_log`, `log_format`.
 //! Everything that a protocol means is in the `wire` crate; everything that touches Python is in `bridge`.
 
@@ -10,6 +10,7 @@ mod access_log;
 mod boundary;
 mod bridge;
 mod budget;
+mod client;
 mod connection;
 mod event_loop;
 mod exchange;

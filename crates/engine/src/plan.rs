@@ -127,6 +127,8 @@ pub struct EnginePlan {
     pub min_worker_lifetime_s: f64,
     pub drain_timeout_s: f64,
     pub trusted_proxies: Vec<String>,
+    pub trusted_headers: Vec<String>,
+    pub drops_forwarded: bool,
     #[pyo3(attribute("static"))]
     pub static_files: StaticPlan,
     pub mounting: MountingPlan,

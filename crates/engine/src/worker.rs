@@ -578,6 +578,8 @@ mod tests {
                 min_worker_lifetime_s: 0.0,
                 drain_timeout_s: 10.0,
                 trusted_proxies: vec![],
+                trusted_headers: vec![],
+                drops_forwarded: false,
                 static_files: StaticPlan::default(),
                 mounting: crate::plan::MountingPlan::default(),
                 response: ResponsePlan::default(),

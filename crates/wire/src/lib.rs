@@ -1,7 +1,7 @@
 //! Sans-IO protocols: bytes in, values out.
 //!
 //! What lives here: everything that decides what a peer's bytes mean (HTTP/1, uwsgi, the PROXY protocol,
-//! names of requests) and whether an app's answer may go out. What must not: a clock, a socket, a log, Python, or any state that outlives one message. The event loop, the
+//! names of requests, who a request was forwarded for) and whether an app's answer may go out. What must not: a clock, a socket, a log, Python, or any state that outlives one message. The event loop, the
 //! fuzzers, the corpora under `tests/cases` and `inspect()` all call the same functions.
 //!
 //! Strategy: a parser looks at borrowed bytes and gives back [`Span`]s into them, so that nothing is copied or
@@ -14,6 +14,7 @@
 mod bytes;
 pub mod detect;
 mod error;
+pub mod forwarded;
 pub mod http1;
 pub mod proxy;
 pub mod response;

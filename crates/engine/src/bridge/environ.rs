@@ -492,6 +492,9 @@ fn fill_from_http(
         environ.set_item(intern!(py, "CONTENT_LENGTH"), decimal(py, body_bytes))?;
         vars += 2;
     }
+    if let Some(client) = &exchange.client {
+        (scheme, https) = (None, client.is_secure);
+    }
     if scheme == Some("https") || (scheme.is_none() && https) {
         environ.set_item(intern!(py, "wsgi.url_scheme"), intern!(py, "https"))?;
         environ.set_item(intern!(py, "HTTPS"), intern!(py, "on"))?;

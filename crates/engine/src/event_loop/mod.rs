@@ -593,6 +593,9 @@ impl EventLoop {
             self.turns = 0;
         }
         self.away += 1;
+        if let Some(forwarding) = &shared.forwarding {
+            forwarding.apply(&mut exchange, &shared.proxies);
+        }
         if let Some(ids) = &shared.request_ids {
             ids.name(&mut exchange);
         }

@@ -87,6 +87,9 @@ impl Seen<'_> {
     }
 
     fn is_secure(&self) -> bool {
+        if let Some(client) = &self.exchange.client {
+            return client.is_secure;
+        }
         if !self.exchange.trusted {
             return false;
         }

@@ -12,6 +12,7 @@ use super::SLOW_US;
 use super::duty::Duty;
 use super::watch::Signals;
 use crate::access_log::{Line, Via};
+use crate::client::Forwarding;
 use crate::exchange::{Exchange, Parsed};
 use crate::forwarded::{self, IpText, TrustedProxies};
 use crate::mounts::Mounts;
@@ -87,6 +88,8 @@ pub struct Shared {
     pub mounts: Mounts,
     /// None where no option says anything about every response.
     pub response_options: Option<Arc<ResponseOptions>>,
+    /// None where nothing is said of clients but in the usual headers, and nothing is dropped.
+    pub forwarding: Option<Forwarding>,
     /// None where requests get no names.
     pub request_ids: Option<RequestIds>,
     /// None where there are no rules.
@@ -154,6 +157,7 @@ impl Shared {
             static_map,
             mounts: Mounts::new(&plan.engine.mounting),
             response_options: ResponseOptions::new(&plan.engine.response),
+            forwarding: Forwarding::new(&plan.engine)?,
             request_ids: RequestIds::new(&plan.engine),
             router,
             proxies,
@@ -186,7 +190,11 @@ impl Shared {
 
     /// The client's address: the peer's, or the one that a trusted proxy names.
     pub fn client_address(&self, exchange: &Exchange) -> IpText {
-        if exchange.trusted
+        if let Some(client) = &exchange.client {
+            if let Some(address) = client.address {
+                return address;
+            }
+        } else if exchange.trusted
             && let Some(address) = self.forwarded_for(exchange)
         {
             return address;

@@ -18,6 +18,12 @@ pub use head::{parse_head, parse_head_into};
 pub use scan::HeadScan;
 pub use target::{Target, parse_target};
 
+/// Whether a value can be that of a Host header: a host, and perhaps a port (RFC 9110 7.2).
+#[must_use]
+pub fn is_host(value: &[u8]) -> bool {
+    host::is_authority(value, 0..value.len())
+}
+
 use crate::Span;
 
 /// Empty lines that are skipped before a request line (RFC 9112 2.2: clients that add CRLF after a body).
