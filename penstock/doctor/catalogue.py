@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 from penstock.config.findings import CODES, Level
+from penstock.doctor.checks import django
 from penstock.options.advice import ADVICE
 from penstock.options.rules import RULES
 from penstock.plan import findings
@@ -61,6 +62,11 @@ def chapters() -> tuple[Chapter, ...]:
             "This machine",
             "What a configuration means here: users, directories, sockets, the application's files.",
             tuple(Row(row.code, row.level, row.about, row.meaning, row.fix) for row in findings.ROWS),
+        ),
+        Chapter(
+            django.TITLE,
+            "What a project's settings mean for the way it is served.",
+            tuple(Row(row.code, row.level, row.about, row.meaning, row.fix) for row in django.ROWS),
         ),
     )
 

@@ -134,6 +134,7 @@ def settings_facts() -> Iterator[tuple[str, Any]]:
     yield "media_storage", storage_name("default", "DEFAULT_FILE_STORAGE")
     yield "databases", databases()
     yield "caches", caches()
+    yield "caches_are_set", bool(settings.is_overridden("CACHES"))
     yield "session_engine", text(get("SESSION_ENGINE"))
     yield "session_cache_alias", text(get("SESSION_CACHE_ALIAS", "default"))
     yield "data_upload_max_memory_size", number(get("DATA_UPLOAD_MAX_MEMORY_SIZE"))
@@ -145,6 +146,7 @@ def settings_facts() -> Iterator[tuple[str, Any]]:
     yield "asgi_application", text(get("ASGI_APPLICATION"))
     yield "admin_url", admin_url()
     yield "log_files", log_files(get("LOGGING") or {})
+    yield "error_outlets", error_outlets()
     # Last: the admin's URL has imported the URLs, and the views with them.
     yield "memory_bytes", memory_bytes()
 
@@ -265,6 +267,31 @@ def log_files(logging: Any) -> list[dict[str, str]]:
         if isinstance(handler, dict) and handler.get("filename"):
             found.append({"handler": str(name), "kind": text(handler.get("class")), "path": place(handler["filename"])})
     return found
+
+
+def error_outlets() -> list[str]:
+    """List where the traceback of a request that failed goes, by the kinds of handlers; empty if nobody gets it."""
+    import logging
+
+    from django.conf import settings
+
+    found = ["sentry"] if "sentry_sdk" in sys.modules else []
+    handlers = 0
+    logger: logging.Logger | None = logging.getLogger("django.request")
+    while logger is not None:
+        for handler in logger.handlers:
+            handlers += 1
+            kind = type(handler).__name__
+            # Each of them keeps silent where the other one speaks (django.utils.log).
+            silent = "RequireDebugFalse" if settings.DEBUG else "RequireDebugTrue"
+            if handler.level > logging.ERROR or silent in {type(each).__name__ for each in handler.filters}:
+                continue
+            if kind == "NullHandler" or (kind == "AdminEmailHandler" and not settings.ADMINS):
+                continue
+            found.append(kind)
+        logger = logger.parent if logger.propagate else None
+    # Without any handler Python writes to standard error.
+    return found if handlers else [*found, "standard error"]
 
 
 def unapplied_migrations() -> list[dict[str, Any]]:

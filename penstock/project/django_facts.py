@@ -137,6 +137,8 @@ class DjangoFacts:
     media_storage: str
     databases: tuple[Database, ...]
     caches: tuple[Cache, ...]
+    caches_are_set: bool
+    """Whether the settings say anything of CACHES."""
     session_engine: str
     session_cache_alias: str
     data_upload_max_memory_size: int | None
@@ -152,6 +154,8 @@ class DjangoFacts:
     admin_url: str
     """The path of the admin; empty if there is none."""
     log_files: tuple[LogFile, ...]
+    error_outlets: tuple[str, ...]
+    """Where the traceback of a request that failed goes, by kinds of handlers; empty if nobody gets it."""
     memory_bytes: int = 0
     """That a process with the project in it takes; 0 if nobody knows."""
     migrations: tuple[Migrations, ...] | None = None

@@ -108,6 +108,37 @@ def constant(path: str, name: str) -> str:
     return found
 
 
+def place_of(path: str, name: str, depth: int = 3) -> str:
+    """Find where a name is bound, as FILE:LINE, in a file or in what it takes over with `from .base import *`.
+
+    The file alone where that can not be found.
+    """
+    return _place_of(path, name, depth) or path
+
+
+def _place_of(path: str, name: str, depth: int) -> str:
+    tree = tree_of(path)
+    line = 0
+    for node in _top(tree.body) if tree is not None else ():
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        if any(isinstance(each, ast.Name) and each.id == name for each in targets):
+            line = node.lineno
+    if line:
+        return f"{path}:{line}"
+    for node in tree.body if tree is not None and depth else ():
+        if isinstance(node, ast.ImportFrom) and node.level and any(alias.name == "*" for alias in node.names):
+            folder = os.path.dirname(path)
+            for _ in range(node.level - 1):
+                folder = os.path.dirname(folder)
+            stem = os.path.join(folder, *(node.module or "").split("."))
+            for candidate in (f"{stem}.py", os.path.join(stem, "__init__.py")):
+                if os.path.isfile(candidate) and (found := _place_of(candidate, name, depth - 1)):
+                    return found
+    return ""
+
+
 def is_settings(path: str) -> bool:
     """Tell whether a file looks like Django's settings: it binds, or takes from beside it, what only they have."""
     tree = tree_of(path)
