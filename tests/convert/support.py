@@ -45,5 +45,8 @@ def said(settings: Settings) -> dict[str, list[object]]:
     for entry in settings.entries:
         if entry.key not in BY_NAME:
             found.setdefault(f"={entry.key}", []).append(entry.value)
-    found["errors"] = sorted(finding.code for finding in settings.findings if finding.level == "error")
+    # What is said of a line is said once, and two lines of one kind of file may be one line, an array, of another.
+    # Before the colon stands the key, for which `convert` writes the option's own name.
+    errors = {(one.code, one.message.partition(": ")[2]) for one in settings.findings if one.level == "error"}
+    found["errors"] = sorted(errors)
     return found

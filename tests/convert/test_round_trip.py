@@ -7,7 +7,7 @@ every kind, blocks, sections and comments, so that most examples mean something.
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from penstock.config.pairs import Kind, Malformed
@@ -78,6 +78,7 @@ files = st.builds(
 
 @pytest.mark.parametrize("kind", ["ini", "toml", "yaml", "json"])
 @quickly
+@example("[uwsgi]\none = %(one)\none = %(one)\n")
 @given(text=files)
 def test_there_and_back(kind: Target, text: str) -> None:
     try:
