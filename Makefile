@@ -12,6 +12,8 @@ PYTHON ?= python3
 # More arguments for pytest (`make test PYTEST='-k reload -x'`), for the benchmark and for the demo's server; and the
 # fuzz targets to run if not all.
 PYTEST ?=
+# How many tests run at a time: most of them wait for servers, so more than there are processors, up to a point.
+TEST_JOBS ?= $(shell jobs=$$(( 2 * $$(nproc) )); echo $$(( jobs < 16 ? jobs : 16 )))
 FUZZ ?=
 BENCH ?=
 DEMO ?=
@@ -67,7 +69,7 @@ test-checks: system-test $(VENV)/.stamp-dev $(VENV)/.stamp-engine ## Real server
 
 .PHONY: test-python
 test-python: $(VENV)/.stamp-dev $(VENV)/.stamp-peers $(VENV)/.stamp-engine ## Tests of the Python side, and end to end
-	$(BIN)/pytest $(PYTEST)
+	$(BIN)/pytest -n $(TEST_JOBS) --dist worksteal $(PYTEST)
 
 .PHONY: stress
 stress: system-test $(VENV)/.stamp-dev $(VENV)/.stamp-engine ## The long runs: load, reloads and kills for minutes

@@ -15,7 +15,7 @@ from tests.e2e.clients import Connection, Response, get, uwsgi_request
 from tests.e2e.harness import APPS, Nginx, Penstock
 
 CSS = b"body { color: black }\n" * 50
-PLAIN, SMALLER = gzip.compress(CSS), b"brotli, as far as anybody here looks"
+PLAIN, SMALLER = gzip.compress(CSS, mtime=0), b"brotli, as far as anybody here looks"
 SECRET = b"secret"
 LISTEN = ("--http", "127.0.0.1:0", "--socket", "127.0.0.1:0", "--wsgi-file", APPS / "cases.py")
 
