@@ -5,16 +5,19 @@ Each client is of a kind (KINDS): how it uses its connections. Whatever it asks 
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from tests.e2e.clients import Connection, Cut, Response, request_bytes, uwsgi_request
+from tests.e2e.clients import Connection, Cut, Response, request_bytes, uwsgi_packet, uwsgi_variables
 from tests.e2e.harness import until
+from tests.e2e.held import name_of
 
 UPLOAD = b"0123456789abcdef" * 4096
 
@@ -43,6 +46,15 @@ class Failure:
     """It was sent on a connection that had been used before, and not a byte came back: the server may have closed it in
     the moment in which it was sent. HTTP can not avoid that; clients and proxies repeat such a request by themselves
     (RFC 9112, 9.3.1)."""
+    mark: str
+    """What the request bore as X-Mark; each one has another."""
+    connection: str
+    """The name of its connection (`held.name_of`); empty if it had none."""
+    opened: float
+    """When that was made, as the other times in seconds of the monotonic clock."""
+    began: float
+    """When the first byte of the request was sent, or before."""
+    failed: float
 
     def __str__(self) -> str:
         return f"{self.kind}, request {self.number} of a connection: {type(self.error).__name__}: {self.error}"
@@ -68,6 +80,7 @@ class Load:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._random = random.Random(7)
+        self._marks = itertools.count(1)
         self.kinds = tuple(kinds) or tuple(("kept", "new")[number % 2] for number in range(clients))
         self._threads = [
             threading.Thread(target=self._client, args=(kind,), name=f"{kind} client {number}")
@@ -98,50 +111,62 @@ class Load:
         with self._lock:
             return sum(one.is_race for one in self._failures)
 
+    @property
+    def failed(self) -> list[Failure]:
+        """Every request that was not answered as it should be."""
+        with self._lock:
+            return list(self._failures)
+
     def _client(self, kind: str) -> None:
         connection: Connection | None = None
         served = 0
+        opened = 0.0
         while not self._stop.is_set():
+            mark = f"{kind}-{next(self._marks)}"
+            began = time.monotonic()
+            name = ""
             try:
-                if connection is None and kind != "uwsgi":
+                if connection is None:
+                    opened = began
                     connection, served = Connection(self.address), 0
-            except OSError as error:
-                if self._ends_when_refused and isinstance(error, REFUSED):
-                    return
-                self._failed(kind, 1, error, False)
-                continue
-            try:
-                response = self._exchange(kind, connection)
+                name = name_of(connection.sock)
+                response = self._exchange(kind, connection, mark)
                 if response.status == 502 and self._ends_when_refused:
                     # A proxy was refused; its log says whether that was all.
                     break
                 served += 1
-                if connection is not None and (
-                    kind == "new" or (response.header("connection") or "").lower() == "close"
-                ):
+                if kind in ("new", "uwsgi") or (response.header("connection") or "").lower() == "close":
                     connection.close()
                     connection = None
             except (OSError, Cut, AssertionError) as error:
-                if kind == "uwsgi" and self._ends_when_refused and isinstance(error, REFUSED):
+                if connection is None and self._ends_when_refused and isinstance(error, REFUSED):
                     return
                 is_reset = isinstance(error, ConnectionError) or (isinstance(error, Cut) and not error.data)
-                self._failed(kind, served + 1, error, served > 0 and is_reset)
+                is_race = connection is not None and served > 0 and is_reset
+                number = served + 1 if connection is not None else 1
+                failure = Failure(kind, number, error, is_race, mark, name, opened, began, time.monotonic())
+                with self._lock:
+                    self._failures.append(failure)
                 if connection is not None:
                     connection.close()
                 connection = None
         if connection is not None:
             connection.close()
 
-    def _exchange(self, kind: str, connection: Connection | None) -> Response:
+    def _exchange(self, kind: str, connection: Connection, mark: str) -> Response:
         """Ask for something, and see that the answer is the right one."""
-        if connection is None:
-            response = uwsgi_request(self.address, self.target)
+        headers = {"X-Mark": mark}
+        if kind == "uwsgi":
+            connection.send(uwsgi_packet(uwsgi_variables(self.target, HTTP_X_MARK=mark)))
+            version, status, reason, fields = connection.read_head()
+            response = Response(version, status, reason, fields, connection.rest(), "close")
         elif kind == "upload":
-            response = self._upload(connection)
+            response = self._upload(connection, headers)
         elif kind == "slow":
-            response = connection.request("GET", "/rest?ms=30")
+            response = connection.request("GET", "/rest?ms=30", headers)
         else:
-            response = connection.request("GET", self.target, {"Connection": "close"} if kind == "new" else {})
+            more = {"Connection": "close"} if kind == "new" else {}
+            response = connection.request("GET", self.target, headers | more)
         if response.status == 502 and self._ends_when_refused:
             return response
         if response.status != 200:
@@ -152,8 +177,8 @@ class Load:
             self._stop.wait(self._random.uniform(0.005, 0.3))
         return response
 
-    def _upload(self, connection: Connection) -> Response:
-        data = request_bytes("POST", "/echo", {}, UPLOAD)
+    def _upload(self, connection: Connection, headers: dict[str, str]) -> Response:
+        data = request_bytes("POST", "/echo", headers, UPLOAD)
         cut = self._random.randrange(1, len(data))
         connection.send(data[:cut])
         self._stop.wait(self._random.uniform(0.0, 0.05))
@@ -162,10 +187,6 @@ class Load:
             f"{len(response.body)} bytes of {len(UPLOAD)} came back"
         )
         return response
-
-    def _failed(self, kind: str, number: int, error: Exception, is_race: bool) -> None:
-        with self._lock:
-            self._failures.append(Failure(kind, number, error, is_race))
 
     def more(self, count: int, deadline_s: float = 30.0) -> None:
         """Wait until `count` more requests were answered."""
