@@ -8,6 +8,7 @@ import sys
 import pytest
 
 NOT_NEEDED = {"asyncio", "ast", "difflib", "http", "logging", "subprocess", "tomllib", "urllib.request"}
+NOT_NEEDED |= {"watchfiles", "penstock.master.code_watch"}
 
 
 def imported_by(modules: str) -> set[str]:

@@ -258,9 +258,12 @@ class WorkersReload:
 
 @dataclass(frozen=True, slots=True)
 class CodeChanged:
-    """A worker saw that a file of a module has changed (`py-auto-reload`)."""
+    """Files of the code have changed (`py-auto-reload`)."""
 
-    path: str
+    what: str
+    """One of them, and what became of it."""
+    others: int = 0
+    """How many more there are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import penstock
 from penstock.master import actions as act
@@ -58,6 +58,9 @@ from penstock.plan.python import not_started
 from penstock.plan.types import Plan
 from penstock.server_log import LOG
 from penstock.values import dataclass, replace
+
+if TYPE_CHECKING:
+    from penstock.master.code_watch import CodeWatch
 
 EXIT_RELOAD_FAILED = 3
 """For the command that waits for a reload."""
@@ -127,8 +130,8 @@ class Master(Packing):
         asking = given.plan.asking
         self._touch_workers = TouchWatch(asking.touch_workers), TouchWatch(asking.touch_chain)
         self._next_touch_workers = self._clock() + INTERVAL_S
-        self._code_seen: set[tuple[str, str]] = set()
-        """Changes of code that some worker has told: each of them sees the same file."""
+        self._code: CodeWatch | None = None
+        """Made when a worker tells of its modules (`py-auto-reload`)."""
         before = given.before
         self._trial: Trial | None = None
         # An upgrade hands them over.
@@ -303,13 +306,32 @@ class Master(Packing):
         for event in commands:
             self.take(event)
 
-    def _code_changed(self, told: str) -> ev.CodeChanged | None:
-        """Take what one worker says of a file: `TIME PATH`. The others say the same."""
-        time_ns, _, path = told.partition(" ")
-        if (time_ns, path) in self._code_seen:
-            return None
-        self._code_seen.add((time_ns, path))
-        return ev.CodeChanged(path)
+    def _watch_of_code(self, link: GenerationLink) -> CodeWatch:
+        if self._code is None:
+            # Needed in development only, and it brings threads and more.
+            from penstock.master.code_watch import CodeWatch
+
+            self._code = CodeWatch(link.plan.asking.code_interval_s, log.write)
+            self._selector.register(self._code, selectors.EVENT_READ, lambda mask: self._code_ready())
+        return self._code
+
+    def _watch_failed_code(self, link: GenerationLink, traceback: str) -> None:
+        if link.plan.asking.code_interval_s:
+            self._watch_of_code(link).tell_failed(traceback)
+
+    def _go_on_watching_code(self, interval_s: float) -> None:
+        if self._code is None:
+            return
+        if interval_s:
+            self._code.serves(interval_s)
+            return
+        self._selector.unregister(self._code)
+        self._code.close()
+        self._code = None
+
+    def _code_ready(self) -> None:
+        if self._code is not None and (found := self._code.read()):
+            self.take(ev.CodeChanged(f"{found[0].path} {found[0].what}", len(found) - 1))
 
     def _look_at_memory(self) -> None:
         known = [one for one in self.fleet.workers if one.pid]
@@ -457,6 +479,7 @@ class Master(Packing):
                 self.take(ev.Imported(link.number, seconds, lazy=bool(message.get("lazy")), app_seconds=apps))
             case "import-failed":
                 exit_code = message.get("exit_code")
+                self._watch_failed_code(link, str(message.get("traceback")))
                 self.take(
                     ev.ImportFailed(
                         link.number,
@@ -503,15 +526,17 @@ class Master(Packing):
         """
         word, _, rest = message.partition(" ")
         match word:
+            case "modules":
+                self._watch_of_code(link).tell(link.number, rest)
+                return None
             case "ready":
                 return ev.WorkerReady(link.number, worker.slot)
             case "checking":
                 return ev.WorkerChecking(link.number, worker.slot)
             case "failed" | "unfit":
                 reason, _, details = rest.partition("\n")
+                self._watch_failed_code(link, details)
                 return ev.WorkerFailed(link.number, worker.slot, details, reason, word == "failed")
-            case "code":
-                return self._code_changed(rest)
             case "recycle":
                 return ev.WorkerRecycle(link.number, worker.slot, rest)
             case "harakiri":
@@ -790,11 +815,14 @@ class Master(Packing):
         self._touch_programs.watch(link.plan.programs.touched)
         self._touch_workers[0].watch(link.plan.asking.touch_workers)
         self._touch_workers[1].watch(link.plan.asking.touch_chain)
+        self._go_on_watching_code(link.plan.asking.code_interval_s)
         self._prune_listeners()
 
     def _forget(self, number: int) -> None:
         self._prune_listeners()
         link = self._links.pop(number, None)
+        if self._code is not None:
+            self._code.forget(number)
         if link is not None:
             self._unregister(link.channel)
             for worker in link.workers.values():
@@ -835,6 +863,8 @@ class Master(Packing):
         if self._control is not None:
             self._control.close()
         self._fifo.close()
+        if self._code is not None:
+            self._code.close()
         self._given.supervisor.close()
         for link in self._links.values():
             link.close()

@@ -141,8 +141,9 @@ class _Turn(Stuck, Ending, Rolling, Upgrading):
                 self.request_detached(event)
             case ev.WorkersReload(source, chain):
                 self.reload_workers(source, chain)
-            case ev.CodeChanged(path):
-                self.log(f"[py-auto-reload] {path} has changed: reloading")
+            case ev.CodeChanged(what, others):
+                more = f" (and {others} more)" if others else ""
+                self.log(f"[py-auto-reload] {what}{more}: reloading")
                 self.reload("py-auto-reload", ())
             case ev.SleepRequested(source):
                 self.sleep(source)

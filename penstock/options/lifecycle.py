@@ -73,9 +73,9 @@ OPTIONS = (
         default=0,
         tier=1,
         check=at_least(0),
-        help="for development: reload when a file of an imported module has changed, looking so often; 0 for never",
+        help="for development: reload when code has changed; how often to look where nobody notifies, 0 for never",
         verdict="differs",
-        note="code that does not import leaves the old one serving",
+        note="changes are seen at once with penstock[reload]; code that does not import leaves the old one serving",
     ),
     Option(
         name="py-auto-reload-ignore",

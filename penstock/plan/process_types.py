@@ -177,7 +177,8 @@ class AskingPlan:
     fifos: tuple[str, ...] = ()
     """`master-fifo`: the first of them is read, until a digit chooses another one."""
     code_interval_s: float = 0.0
-    """`py-auto-reload`: how often each worker looks at the files of its modules; 0 for never."""
+    """`py-auto-reload`: how often files are looked at whose changes nobody notifies of, and for how long changes are
+    collected at most; 0 for no look at all."""
     code_ignored: tuple[str, ...] = ()
     """Modules whose files are not looked at."""
 

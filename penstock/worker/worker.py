@@ -111,7 +111,7 @@ def _serve(assignment: Assignment) -> int:
     tracebacker = Tracebacker(f"{python.tracebacker}{plan.worker_id}") if python.tracebacker else None
     asking = assignment.start.asking
     if asking.code_interval_s:
-        code_watch.watch(asking.code_interval_s, asking.code_ignored, lambda text: tell_master(plan.control_fd, text))
+        code_watch.watch(asking.code_ignored, lambda text: tell_master(plan.control_fd, text))
     if python.shell is not None and plan.worker_id == 1 and (assignment.is_first or not python.shell_is_once):
         # Imported late: what reads lines of Python is needed for nothing else.
         from penstock.worker.shell import open_shell

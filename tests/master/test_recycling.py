@@ -148,5 +148,5 @@ def test_workers_are_not_reloaded_while_the_instance_ends() -> None:
 
 def test_changed_code_is_a_reload() -> None:
     world = World().serve()
-    only(world.send(ev.CodeChanged("/srv/views.py")), act.StartGeneration)
-    assert "[py-auto-reload] /srv/views.py has changed" in world.log
+    only(world.send(ev.CodeChanged("/srv/views.py has changed", 2)), act.StartGeneration)
+    assert "[py-auto-reload] /srv/views.py has changed (and 2 more): reloading" in world.log

@@ -1,12 +1,12 @@
-"""Files of modules that change."""
+"""Files of modules, as a worker tells them."""
 
 from __future__ import annotations
 
-import os
+import sys
 from pathlib import Path
 from types import ModuleType
 
-from penstock.worker.code_watch import CodeWatch
+from penstock.worker.code_watch import TEXT_LIMIT_BYTES, Modules, messages
 
 
 def module(name: str, path: Path | None) -> ModuleType:
@@ -17,19 +17,34 @@ def module(name: str, path: Path | None) -> ModuleType:
     return made
 
 
-def test_changes_are_told_once_and_the_ignored_never(tmp_path: Path) -> None:
-    paths = {name: tmp_path / f"{name}.py" for name in ("views", "settings", "late")}
-    modules = {"views": module("views", paths["views"]), "settings": module("settings", paths["settings"])}
+def test_each_module_is_told_once_and_the_ignored_never(tmp_path: Path) -> None:
+    modules = {name: module(name, tmp_path / f"{name}.py") for name in ("views", "settings")}
     modules["builtin"] = module("builtin", None)
-    watch = CodeWatch(["settings"], modules)
-    assert watch.changed() == []
-    modules["late"] = module("late", paths["late"])
-    assert watch.changed() == [], "imported now"
-    for path in paths.values():
-        os.utime(path, ns=(1, 1))
-    assert sorted(watch.changed()) == [(str(paths["late"]), 1), (str(paths["views"]), 1)]
-    assert watch.changed() == []
-    paths["views"].unlink()
-    assert watch.changed() == []
-    paths["views"].write_text("anew")
-    assert [path for path, _ in watch.changed()] == [str(paths["views"])]
+    modules["gone"] = ModuleType("gone")
+    modules["gone"].__file__ = str(tmp_path / "gone.py")
+    watch = Modules(["settings"], modules)
+    (line,) = watch.new()
+    path = tmp_path / "views.py"
+    assert line == f"{path.stat().st_mtime_ns} 0 {path}"
+    assert watch.new() == []
+    modules["late"] = module("late", tmp_path / "late.py")
+    assert [line.rpartition("/")[2] for line in watch.new()] == ["late.py"]
+
+
+def test_what_has_no_name_that_fits_into_a_line_is_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "a\nb"
+    folder.mkdir()
+    assert Modules([], {"odd": module("odd", folder / "odd.py")}).new() == []
+
+
+def test_messages_fit_into_datagrams() -> None:
+    lines = [f"1 2 /srv/{'ü' * 100}{number}.py" for number in range(1000)]
+    made = list(messages(lines))
+    assert len(made) > 1 and all(len(one.encode()) <= TEXT_LIMIT_BYTES + 10 for one in made)
+    assert [line for one in made for line in one.removeprefix("modules ").splitlines()] == lines
+    assert list(messages([])) == []
+
+
+def test_the_modules_of_this_process_are_found() -> None:
+    told = [line.split(" ", 2)[2] for line in Modules([]).new()]
+    assert sys.modules["pathlib"].__file__ in told
