@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -257,8 +258,12 @@ def test_attached_program_lives_on_until_the_reload(short_dir: Path) -> None:
         instance.wait_log('spawning "exec sleep')
 
         def program() -> int | None:
-            names = {pid: Path(f"/proc/{pid}/comm").read_text().strip() for pid in instance.processes()}
-            return next((pid for pid, name in names.items() if name == "sleep"), None)
+            for pid in instance.processes():
+                # One may have gone since.
+                with suppress(OSError):
+                    if Path(f"/proc/{pid}/comm").read_text().strip() == "sleep":
+                        return pid
+            return None
 
         before = until("the program", program)
         upgrade(pidfile)
