@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "schema": "penstock.commands.schema",
     "show": "penstock.commands.show",
     "stop": "penstock.commands.stop",
+    "systemd": "penstock.commands.systemd",
     "upgrade": "penstock.commands.upgrade",
     "version": "penstock.commands.version",
 }

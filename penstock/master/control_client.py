@@ -31,7 +31,9 @@ def find(pid: int) -> Path:
     if uid is None:
         raise ControlError(f"there is no process {pid}")
     places = directories(uid)
-    for directory in places:
+    # A service whose /tmp is its own (PrivateTmp=) has it where only its own view of the file system leads.
+    inside = Path(f"/proc/{pid}/root")
+    for directory in (*places, *(inside / place.relative_to("/") for place in places if place.is_absolute())):
         path = directory / f"{pid}.ctl"
         try:
             if path.is_socket():
