@@ -252,6 +252,8 @@ EDGES: dict[str, frozenset[str]] = {
     "cli": frozenset({"commands", "options", "config", "plan", "plan.types"}),
     "__main__": frozenset({"cli"}),
     "_engine": frozenset({"plan.types"}),
+    # An app in other people's projects: what the doctor says of Django, and the command, which it becomes.
+    "django": frozenset({"options", "config", "plan", "plan.types", "project", "doctor"}),
     # A project of its own that is served like anybody's: it may start the command, and knows nothing else.
     "demo": frozenset({"cli"}),
 }
