@@ -13,10 +13,11 @@ def finding_lines() -> Iterator[str]:
     yield ""
     yield "<!-- Generated from rules and codes by tools/generate.py: edit those, then run `make generate`. -->"
     yield ""
-    yield "What `penstock check FILE` may say, and most of it a start as well. The name in brackets behind a finding is"
-    yield "its `id` in `penstock check --json`; `penstock explain NAME` says what stands here. An error ends a start, a"
-    yield "warning does not, a note changes nothing, not even the exit status of `penstock check`: 0, 1 with warnings,"
-    yield "2 with errors."
+    yield "What `penstock check FILE` may say, and most of it a start as well; `penstock doctor` says all of it. The"
+    yield "name in brackets behind a finding is its `id` with `--json`; `penstock explain NAME` says what stands"
+    yield "here. An error ends a start, a warning does not, a note changes nothing, not even the exit status of"
+    yield "`penstock check`: 0, 1 with warnings, 2 with errors. In the chapters of the doctor an error means that"
+    yield "somebody is not served now, or that others may do harm."
     for chapter in chapters():
         fixes = any(row.fix != IN_THE_FINDING for row in chapter.rows)
         yield ""

@@ -15,6 +15,7 @@ from penstock.commands import schema
 from penstock.options import unsupported
 from penstock.options.option import Option
 from penstock.options.table import BY_NAME, SECTIONS
+from tools.doctor_page import with_checks
 from tools.findings_page import finding_lines
 
 ROOT = Path(__file__).parent.parent
@@ -99,7 +100,9 @@ def documents() -> dict[Path, str]:
     """Every generated file and its text."""
     rest = unsupported.without(unsupported.PATH.read_text(encoding="ascii"), BY_NAME)
     reference = [*option_lines(), *unsupported_lines(unsupported.parse(rest))]
+    guide = ROOT / "docs" / "guides" / "doctor.md"
     return {
+        guide: with_checks(guide.read_text(encoding="utf-8")),
         ROOT / "docs" / "reference" / "findings.md": "\n".join(finding_lines()) + "\n",
         ROOT / "docs" / "reference" / "options.md": "\n".join(reference) + "\n",
         ROOT / "docs" / "reference" / "penstock.schema.json": schema.text(),

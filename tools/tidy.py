@@ -231,7 +231,8 @@ EDGES: dict[str, frozenset[str]] = {
     "worker": frozenset({"plan.types", "observe", "titles", "_engine", "server_log", "hooks"}),
     # What a project is; the configuration knows nothing of it.
     "project": frozenset({"options", "config", "plan", "plan.types"}),
-    "doctor": frozenset({"options", "config", "plan", "plan.types", "project"}),
+    # It looks at everything, and starts nothing.
+    "doctor": frozenset({"options", "config", "plan", "plan.types", "project", "deploy", "observe", "titles"}),
     "deploy": frozenset({"options", "config", "plan", "plan.types", "project"}),
     "commands": frozenset(
         {

@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "completion": "penstock.commands.completion",
     "connect-and-read": "penstock.commands.connect_and_read",
     "convert": "penstock.commands.convert",
+    "doctor": "penstock.commands.doctor",
     "explain": "penstock.commands.explain",
     "extract": "penstock.commands.extract",
     "help": "penstock.commands.help",

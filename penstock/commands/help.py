@@ -20,6 +20,7 @@ usage: penstock [OPTION ...] [FILE.ini]
   penstock --http :8000 --module project.wsgi   serve a Django project
   penstock app.ini                              serve what a file says
   penstock check app.ini                        say what is wrong with a file
+  penstock doctor app.ini                       say what is wrong with everything around it
   penstock --help                               every option and every command
 """
 

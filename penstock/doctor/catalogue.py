@@ -1,7 +1,7 @@
 """Every code that a finding may have, from wherever it comes: what it means, and what to do about it.
 
 The rows live where they are used: `penstock.config.findings` (reading), `penstock.options.rules` and `advice` (several
-options), `penstock.plan.findings` (this machine).
+options), `penstock.plan.findings` (this machine), `penstock.doctor.checks` (everything around it).
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 from functools import cache
 
 from penstock.config.findings import CODES, Level
-from penstock.doctor.checks import django
+from penstock.doctor.checks import GROUPS
 from penstock.options.advice import ADVICE
 from penstock.options.rules import RULES
 from penstock.plan import findings
 from penstock.values import dataclass
 
+DOCTOR = "The doctor: "
+"""What titles of the doctor's chapters begin with."""
 IN_THE_FINDING = "the finding says what to write"
 
 
@@ -63,10 +65,13 @@ def chapters() -> tuple[Chapter, ...]:
             "What a configuration means here: users, directories, sockets, the application's files.",
             tuple(Row(row.code, row.level, row.about, row.meaning, row.fix) for row in findings.ROWS),
         ),
-        Chapter(
-            django.TITLE,
-            "What a project's settings mean for the way it is served.",
-            tuple(Row(row.code, row.level, row.about, row.meaning, row.fix) for row in django.ROWS),
+        *(
+            Chapter(
+                f"{DOCTOR}{group.TITLE[0].lower()}{group.TITLE[1:]}",
+                "What `penstock doctor` adds.",
+                tuple(Row(row.code, row.level, row.about, row.meaning, row.fix) for row in group.ROWS),
+            )
+            for group in GROUPS
         ),
     )
 

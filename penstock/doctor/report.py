@@ -65,6 +65,8 @@ class Report:
     verdicts: tuple[Verdict, ...]
     pairs: Mapping[Origin, Sequence[Entry]]
     """Place -> the pairs that stand there."""
+    intended: Plan | None = None
+    """What a start would try, whether or not it would get there; None where the configuration makes no plan."""
 
     def of(self, level: Level) -> tuple[Finding, ...]:
         """The findings of one level."""
@@ -157,7 +159,7 @@ def examine(sources: Sources, machine: Machine | None) -> Report:
     pairs: dict[Origin, list[Entry]] = {}
     for entry in settings.entries:
         pairs.setdefault(entry.origin, []).append(entry)
-    return Report(settings, None if has_errors else plan, _in_order(kept), verdicts, pairs)
+    return Report(settings, None if has_errors else plan, _in_order(kept), verdicts, pairs, plan)
 
 
 def _in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -12,6 +12,7 @@ import os
 import selectors
 import signal
 import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -557,9 +558,15 @@ class Master(Packing):
         match request["command"]:
             case "status":
                 addresses = [one.url for one in self._listeners]
-                version = penstock.__version__
                 server.finish(
-                    client.number, {**done, "version": version, "addresses": addresses, "fleet": to_json(self.fleet)}
+                    client.number,
+                    {
+                        **done,
+                        "version": penstock.__version__,
+                        "addresses": addresses,
+                        "command": {"words": sys.argv[1:], "cwd": self._given.begun["cwd"]},
+                        "fleet": to_json(self.fleet),
+                    },
                 )
             case "stats":
                 server.finish(client.number, {**done, "stats": document(self.view())})

@@ -5,7 +5,7 @@ Best effort, as in `proc`: what can not be read is left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from penstock.observe.proc import memory_bytes
@@ -30,33 +30,50 @@ def used_bytes(pids: Iterable[int], proc: Path = PROC) -> int:
 
 
 def _proportional_bytes(pid: int, proc: Path) -> int:
-    try:
-        for line in (proc / str(pid) / "smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, IndexError, ValueError):
-        pass
-    return memory_bytes(pid)[0]
+    found = _line_bytes(proc / str(pid) / "smaps_rollup", "Pss:")
+    return memory_bytes(pid)[0] if found is None else found
 
 
 def free_bytes(proc: Path = PROC, cgroups: Path = CGROUPS) -> Free | None:
     """Find the tightest limit: what the machine has left, or a control group of this process; None if nobody says."""
-    found = [each for each in (_of_machine(proc), *_of_groups(proc / "self" / "cgroup", cgroups)) if each is not None]
-    return min(found, key=lambda each: each.size_bytes, default=None)
+    places = _groups(proc / "self" / "cgroup", cgroups)
+    found = [_of_machine(proc), *(_of_group(place, *names) for place, names in places)]
+    return min((each for each in found if each is not None), key=lambda each: each.size_bytes, default=None)
+
+
+def limits_bytes(membership: Path, proc: Path = PROC, cgroups: Path = CGROUPS) -> Iterator[tuple[int, str]]:
+    """Every limit on the memory of a process, with what sets it; `membership` is its `/proc/PID/cgroup`."""
+    whole = _line_bytes(proc / "meminfo", "MemTotal:")
+    if whole:
+        yield whole, "memory of the machine"
+    for place, (limit, *_) in _groups(membership, cgroups):
+        try:
+            most = int((place / limit).read_text())
+        except (OSError, ValueError):
+            continue
+        # Version 1 writes a number near the largest there is where there is no limit.
+        if not whole or most < whole:
+            yield most, f"{limit} of the control group {place}"
 
 
 def _of_machine(proc: Path) -> Free | None:
+    left = _line_bytes(proc / "meminfo", "MemAvailable:")
+    return None if left is None else Free(left, "MemAvailable of the machine")
+
+
+def _line_bytes(path: Path, name: str) -> int | None:
+    """Read a line `NAME NUMBER kB`."""
     try:
-        for line in (proc / "meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return Free(int(line.split()[1]) * 1024, "MemAvailable of the machine")
+        for line in path.read_text().splitlines():
+            if line.startswith(name):
+                return int(line.split()[1]) * 1024
     except (OSError, IndexError, ValueError):
         pass
     return None
 
 
-def _of_groups(membership: Path, root: Path) -> Iterable[Free | None]:
-    """Look at the process's own group and at all above it: each of them may have a limit.
+def _groups(membership: Path, root: Path) -> Iterator[tuple[Path, tuple[str, str, str]]]:
+    """List the process's own group and all above it, each with the names of its files: each may have a limit.
 
     Version 2 has `memory.max`, version 1 `memory.limit_in_bytes` below a hierarchy of its own. In a container the own
     path is often not visible, and the root shows the container's limit instead.
@@ -74,7 +91,7 @@ def _of_groups(membership: Path, root: Path) -> Iterable[Free | None]:
             if part and part != "..":
                 places.append(places[-1] / part)
         for place in places:
-            yield _of_group(place, *(_VERSION_1 if controllers else _VERSION_2))
+            yield place, (_VERSION_1 if controllers else _VERSION_2)
 
 
 _VERSION_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")

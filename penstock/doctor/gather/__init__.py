@@ -1,0 +1,1 @@
+"""Looking at things: each module gathers facts of one kind and judges none. What can not be seen is said in words."""
