@@ -20,10 +20,11 @@ from urllib.parse import urlencode, urljoin, urlsplit
 TIMEOUT_S = 20.0
 
 
-def connect(address: str, timeout_s: float = TIMEOUT_S, receive_bytes: int = 0) -> socket.socket:
+def connect(address: str, timeout_s: float = TIMEOUT_S, receive_bytes: int = 0, source: str = "") -> socket.socket:
     """Connect to `host:port`, `[v6]:port`, a unix socket's path, or `@abstract`.
 
-    `receive_bytes` is about what the kernel takes on a TCP connection while nobody reads; 0 is its own choice.
+    `receive_bytes` is about what the kernel takes on a TCP connection while nobody reads; 0 is its own choice. `source`
+    is the client's own address over TCP, if it is to be another than usual.
     """
     if address.startswith(("/", "@")):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -39,7 +40,7 @@ def connect(address: str, timeout_s: float = TIMEOUT_S, receive_bytes: int = 0) 
     # An address for every interface is one to listen on.
     host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
     if not receive_bytes:
-        return socket.create_connection((host, int(port)), timeout_s)
+        return socket.create_connection((host, int(port)), timeout_s, (source, 0) if source else None)
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         # What is said after the connection is made leaves it with a window that never grows again.

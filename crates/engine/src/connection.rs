@@ -88,6 +88,8 @@ pub struct Connection {
     pub finished: bool,
     /// It stands in the loop's queue of connections that wait for a free thread.
     pub queued: bool,
+    /// It stands in the loop's queue of connections that are looked at without a new event.
+    pub has_turn: bool,
     /// When patience ends, in milliseconds of the monotonic clock; 0 for never.
     pub deadline_ms: u64,
     pub served: u64,
@@ -210,6 +212,7 @@ impl Connection {
             readable: true,
             finished: false,
             queued: false,
+            has_turn: false,
             deadline_ms: 0,
             served: 0,
             is_detached: false,

@@ -273,6 +273,23 @@ pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
+/// Has the kernel make its table of this process's descriptors large enough for `most` of them, as far as the process may
+/// open so many. `fd` is any open descriptor.
+pub fn reserve_descriptors(fd: RawFd, most: u64) {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is valid for the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } < 0 {
+        return;
+    }
+    let last = limit.rlim_cur.min(most).saturating_sub(1) as libc::c_long;
+    // The table grows to hold the number of a copy, and never shrinks.
+    // SAFETY: no memory is passed.
+    let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, last) };
+    if copy >= 0 {
+        close(copy);
+    }
+}
+
 /// Makes descriptor `number` one of `source`'s open file, in one step: nothing that writes to it meanwhile is lost.
 pub fn replace(source: RawFd, number: RawFd, closes_on_exec: bool) {
     let flags = if closes_on_exec { libc::O_CLOEXEC } else { 0 };

@@ -670,6 +670,50 @@ mod tests {
         String::from_utf8(body).expect("ASCII")
     }
 
+    /// Runs the loop on this thread, without a standby thread, until `is_enough` of the paths that were served, in order.
+    fn serve_until(worker: &Worker, mut is_enough: impl FnMut(&[String]) -> bool) -> Vec<String> {
+        let mut thread = AppThread::new(0);
+        let mut event_loop = lock(&worker.event_loop);
+        let mut paths = Vec::new();
+        while !is_enough(&paths) {
+            match event_loop.step(&worker.shared) {
+                Next::Exchange(mut exchange) => {
+                    paths.push(exchange.path().escape_ascii().to_string());
+                    worker.app.serve(&mut exchange, &mut thread, &worker.shared);
+                    event_loop.complete(&worker.shared, exchange);
+                }
+                Next::Wait => event_loop.wait(&worker.shared, i32::MAX).expect("a poll"),
+                Next::Leave(reason) => panic!("{}", reason.name()),
+            }
+        }
+        paths
+    }
+
+    /// A worker whose loop the test runs, with all that it needs to stay open.
+    fn idle_worker(listener: &TcpListener) -> (Worker, UnixDatagram, std::io::PipeWriter) {
+        let (control, theirs) = UnixDatagram::pair().expect("control pair");
+        let (reader, writer) = std::io::pipe().expect("lifeline");
+        let app = Echo { gate: Mutex::new(mpsc::channel().1), name: "a" };
+        let (theirs, reader) = (OwnedFd::from(theirs).into_raw_fd(), OwnedFd::from(reader).into_raw_fd());
+        let plan = plan(listener, 1, theirs, reader, (-1, -1));
+        (Worker::new(plan, Box::new(app), Signals::default()).expect("worker"), control, writer)
+    }
+
+    #[test]
+    fn a_newcomer_does_not_wait_for_the_ends_of_pipelines() {
+        let listener = listener();
+        let (worker, _control, _lifeline) = idle_worker(&listener);
+        let mut pipelines: Vec<TcpStream> = (0..4).map(|_| connect(&listener)).collect();
+        for stream in &mut pipelines {
+            (0..300).for_each(|_| ask(stream, "/many"));
+        }
+        let mut newcomer = connect(&listener);
+        ask(&mut newcomer, "/new");
+        let paths = serve_until(&worker, |paths| paths.last().is_some_and(|path| path == "/new"));
+        assert!(paths.len() < 700, "{} of 1200 came first", paths.len() - 1);
+        assert_eq!(body(&mut newcomer), "a /new");
+    }
+
     #[test]
     fn requests_of_one_connection_are_answered_in_order() {
         let listener = listener();

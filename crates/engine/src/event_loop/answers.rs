@@ -128,7 +128,7 @@ impl EventLoop {
         }
         let key = connection.key;
         self.put_back(connection);
-        self.again.push_back(key);
+        self.look_again(key);
     }
 
     pub(super) fn serve_file(

@@ -79,7 +79,7 @@ impl EventLoop {
                         connection.proxied = proxied;
                         connection
                     });
-                    self.again.push_back(key);
+                    self.newcomers.push_back(key);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if std::mem::take(&mut self.is_starved) {
@@ -181,7 +181,7 @@ impl EventLoop {
             connection.untried = !request.is_empty();
             connection
         });
-        self.again.push_back(key);
+        self.newcomers.push_back(key);
     }
 
     /// Gives an idle connection to whichever worker takes it first. False if that is not possible now.

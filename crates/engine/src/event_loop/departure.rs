@@ -201,12 +201,14 @@ impl EventLoop {
             .filter(|connection| matches!(connection.state, State::Idle))
             .map(|connection| connection.key)
             .collect();
-        self.again.extend(idle);
+        for key in idle {
+            self.look_again(key);
+        }
         for key in std::mem::take(&mut self.waiting) {
             if let Some(connection) = self.connection(key) {
                 connection.queued = false;
             }
-            self.again.push_back(key);
+            self.look_again(key);
         }
     }
 }

@@ -11,6 +11,7 @@ mod departure;
 mod detaching;
 mod routes;
 mod slab;
+mod turns;
 
 use std::collections::VecDeque;
 use std::io;
@@ -28,6 +29,7 @@ use crate::socket::{Flushed, WritePolicy};
 use crate::static_files::{self, Lookup};
 use crate::sys::{self, EventFd};
 use crate::worker::{Shared, StopReason};
+use turns::Turn;
 
 /// What `step` came to.
 pub enum Next {
@@ -51,17 +53,17 @@ const GENERATION_SHIFT: u32 = 32;
 const SCRATCH_BYTES: usize = 64 * 1024;
 /// Reads of one connection before others have their turn.
 const READS_A_TURN: usize = 16;
-/// Connections that have more to do and are looked at between two polls, so that a pipeline can not keep the loop from
-/// hearing of others.
-const TURNS_A_POLL: usize = 32;
 /// Pipelined requests of one client that are answered together, before others have their turn.
 const HELD_MOST: usize = 32;
 /// How old the first of them may be, in microseconds, when one more is begun before it is sent.
-const HELD_US: u64 = 1000;
-/// How long after a poll pipelines are served out of turn, in microseconds: then others are heard first.
+const HELD_US: u64 = 200;
+/// How long after a poll answers are still held back, in microseconds: then each of its events is good for one request.
 const BATCH_US: u64 = 3000;
 /// Exchanges that may end without a look at new connections, while kept ones fill the threads.
 const UNHEARD_MOST: usize = 2;
+/// Descriptors that the kernel makes room for at the start. Where threads share the table, each doubling of it waits for
+/// all processors, for 5 to 15 ms in which no connection is accepted: the first hundreds would cost everybody that.
+const DESCRIPTORS: u64 = 8192;
 /// How often deadlines are looked at. They are whole seconds to people, so that a second's delay is no matter.
 const SWEEP_MS: u64 = 500;
 /// How long a client may go on sending after its last response; the second is for when the instance ends.
@@ -107,8 +109,14 @@ pub struct EventLoop {
     slots: Vec<Slot>,
     free: Vec<u32>,
     open: usize,
-    /// Connections to look at without a new event.
+    /// Connections that were just accepted and not looked at yet.
+    newcomers: VecDeque<u64>,
+    /// When no more of them are accepted before the next poll; 0 before the first.
+    newcomers_until_us: u64,
+    /// Connections to look at without a new event; each of them once (`Connection::has_turn`).
     again: VecDeque<u64>,
+    /// When no more of them are looked at before the next poll; 0 before the first.
+    again_until_us: u64,
     /// Connections with unread bytes that wait for a free app thread.
     waiting: VecDeque<u64>,
     /// The connection whose last response is held back until its next request, which is looked at first, is answered.
@@ -118,8 +126,6 @@ pub struct EventLoop {
     held_since_us: u64,
     /// When events were last asked for.
     polled_us: u64,
-    /// Entries of `again` that may still be looked at before the next poll.
-    turns: usize,
     /// Exchanges that ended since new connections were last looked at.
     unheard: usize,
     batch: usize,
@@ -184,6 +190,7 @@ impl EventLoop {
         let plan = &shared.plan;
         let engine = &plan.engine;
         let poller = Epoll::new()?;
+        sys::reserve_descriptors(poller.handle(), DESCRIPTORS);
         poller.add(wake.as_raw_fd(), WAKE, Interest::Level)?;
         poller.add(plan.control_fd, CONTROL, Interest::Level)?;
         poller.add(plan.lifeline_fd, LIFELINE, Interest::Level)?;
@@ -217,13 +224,15 @@ impl EventLoop {
             slots: Vec::new(),
             free: Vec::new(),
             open: 0,
+            newcomers: VecDeque::new(),
+            newcomers_until_us: 0,
             again: VecDeque::new(),
+            again_until_us: 0,
             waiting: VecDeque::new(),
             held: None,
             held_run: 0,
             held_since_us: 0,
             polled_us: 0,
-            turns: TURNS_A_POLL,
             unheard: 0,
             batch: 0,
             cursor: 0,
@@ -294,41 +303,21 @@ impl EventLoop {
                     sys::exit_now(0);
                 }
             }
-            let ready = if let Some(key) = self.held {
-                let next = self.advance(shared, key);
-                if next.is_none() {
-                    self.release_held();
+            let ready = match self.next_turn() {
+                Some(Turn::Held(key)) => {
+                    let next = self.advance(shared, key);
+                    if next.is_none() {
+                        self.release_held();
+                    }
+                    next
                 }
-                next
-            } else if self.away < self.capacity
-                && !self.paused
-                && let Some(key) = self.waiting.pop_front()
-            {
-                if let Some(connection) = self.connection(key) {
-                    connection.queued = false;
+                Some(Turn::Connection(key)) => self.advance(shared, key),
+                Some(Turn::Event(event)) => self.handle(shared, event),
+                Some(Turn::Accept(index)) => {
+                    self.accept(shared, index);
+                    None
                 }
-                self.advance(shared, key)
-            } else if self.cursor < self.batch {
-                let event = self.poller.event(self.cursor);
-                self.cursor += 1;
-                self.handle(shared, event)
-            } else if self.turns > 0
-                && let Some(key) = self.again.pop_front()
-            {
-                self.turns -= 1;
-                self.advance(shared, key)
-            } else if self.turns > 0
-                && self.listening
-                && self.away < self.threads
-                && !self.paused
-                && self.leaving.is_none()
-                && let Some(index) = self.backlog.take()
-            {
-                self.turns -= 1;
-                self.accept(shared, index);
-                None
-            } else {
-                return Next::Wait;
+                None => return Next::Wait,
             };
             if let Some(exchange) = ready {
                 return Next::Exchange(exchange);
@@ -350,12 +339,12 @@ impl EventLoop {
         if shared.begin_polling() || !self.again.is_empty() {
             timeout_ms = 0;
         }
-        self.turns = TURNS_A_POLL;
         let result = self.poller.wait(timeout_ms);
         shared.end_polling();
         self.batch = result?;
         self.polled_us = sys::now_us();
         self.cursor = 0;
+        self.begin_round();
         let now = sys::now_ms();
         if now >= self.next_sweep_ms {
             // A worker that leaves does not keep others waiting for half a second more.
@@ -371,7 +360,7 @@ impl EventLoop {
         let Some(connection) = self.connection(key) else { return };
         connection.socket.release_held();
         if matches!(connection.state, State::Idle) && connection.untried {
-            self.again.push_back(key);
+            self.look_again(key);
         }
     }
 
@@ -395,10 +384,11 @@ impl EventLoop {
             connection.readable = true;
         }
         connection.finished |= event.hung_up;
+        let has_turn = connection.has_turn;
         if event.writable {
             self.flush(shared, key);
         }
-        if event.readable || event.hung_up { self.advance(shared, key) } else { None }
+        if (event.readable || event.hung_up) && !has_turn { self.advance(shared, key) } else { None }
     }
 
     /// Sends what the connection still has to send.
@@ -406,7 +396,7 @@ impl EventLoop {
         let Some(connection) = self.connection(key) else { return };
         match connection.socket.flush() {
             Flushed::Empty => self.flushed(shared, key),
-            Flushed::Yielded => self.again.push_back(key),
+            Flushed::Yielded => self.look_again(key),
             Flushed::Full => {}
             // The app's thread learns it from its next write.
             Flushed::Broken(_) if matches!(connection.state, State::Away) => {}
@@ -531,7 +521,7 @@ impl EventLoop {
             }
         }
         self.put_back(connection);
-        self.again.push_back(key);
+        self.look_again(key);
         None
     }
 
@@ -585,13 +575,9 @@ impl EventLoop {
         if self.held_run == 0 {
             self.held_since_us = exchange.started_us;
         }
-        let since_poll_us = exchange.started_us.saturating_sub(self.polled_us);
         exchange.more_follows &= self.held_run < HELD_MOST
             && exchange.started_us.saturating_sub(self.held_since_us) < HELD_US
-            && since_poll_us < BATCH_US;
-        if since_poll_us >= BATCH_US {
-            self.turns = 0;
-        }
+            && exchange.started_us.saturating_sub(self.polled_us) < BATCH_US;
         self.away += 1;
         if let Some(forwarding) = &shared.forwarding {
             forwarding.apply(&mut exchange, &shared.proxies);
@@ -686,7 +672,7 @@ impl EventLoop {
         let key = connection.key;
         if connection.untried || connection.readable {
             self.put_back(connection);
-            self.again.push_back(key);
+            self.look_again(key);
         } else {
             self.rest(shared, connection);
         }
@@ -726,7 +712,7 @@ impl EventLoop {
                         self.close(shared, key);
                     }
                 }
-                State::Idle if self.leaving.is_some() || self.parked => self.again.push_back(key),
+                State::Idle if self.leaving.is_some() || self.parked => self.look_again(key),
                 State::Idle | State::Lingering if overdue => self.close(shared, key),
                 State::Head | State::Body(_) if overdue => {
                     if let Some(connection) = self.take(key) {
