@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "extract": "penstock.commands.extract",
     "help": "penstock.commands.help",
     "init": "penstock.commands.init",
+    "nginx": "penstock.commands.nginx",
     "pause": "penstock.commands.pause",
     "ping": "penstock.commands.ping",
     "python-version": "penstock.commands.python_version",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import glob
 import os
+import re
 from collections.abc import Iterator
 
 from penstock.config.findings import Origin
@@ -21,6 +22,9 @@ DEEPEST = 64
 MOST_FILES = 10_000
 """Read in all: files that include each other twice each double with every step."""
 _WILD = frozenset("*?[")
+_ESCAPE = re.compile(r"""\\([\\"'trn])""")
+"""What a backslash changes; before anything else it is itself. crossplane leaves all but the quotes as they stand."""
+_LETTERS = {"t": "\t", "r": "\r", "n": "\n"}
 _CUT_OFF = "the file ends in the middle of a directive: a ; or } is missing"
 
 
@@ -63,6 +67,17 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Include:
+    """A directive that reads files."""
+
+    pattern: str
+    """Absolute."""
+    within: tuple[str, ...]
+    """Names of the blocks around it, from the outside: `("http",)`."""
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
     """What nginx would read, beginning with its main file."""
 
@@ -71,6 +86,7 @@ class Configuration:
     """A directive without a name whose block is the whole; empty where nothing could be read."""
     files: tuple[str, ...]
     """Every file that was read, in the order in which it was met."""
+    includes: tuple[Include, ...]
     problems: tuple[Problem, ...]
 
     @property
@@ -87,7 +103,7 @@ def read(path: str, root: str = "") -> Configuration:
     reader = _Reader(os.path.dirname(path), root.rstrip("/"))
     block = reader.file(path, Origin("file", path), ())
     main = Directive("", (), Origin("file", path), block)
-    return Configuration(path, main, tuple(dict.fromkeys(reader.files)), tuple(reader.problems))
+    return Configuration(path, main, tuple(dict.fromkeys(reader.files)), tuple(reader.includes), tuple(reader.problems))
 
 
 class _Reader:
@@ -95,6 +111,8 @@ class _Reader:
         self._directory = directory
         self._root = root
         self.files: list[str] = []
+        self.includes: list[Include] = []
+        self._within: list[str] = []
         self.problems: list[Problem] = []
 
     def file(self, path: str, asked: Origin, around: tuple[str, ...]) -> tuple[Directive, ...]:
@@ -132,7 +150,7 @@ class _Reader:
         found: list[Directive] = []
         for one in parsed:
             name, line = str(one["directive"]), int(str(one["line"]))
-            args = tuple(map(str, one["args"]))  # type: ignore[call-overload]
+            args = tuple(_ESCAPE.sub(_unescaped, str(each)) for each in one["args"])  # type: ignore[attr-defined]
             origin = Origin("file", path, line)
             block: object = one.get("block")
             if name == "include" and block is None:
@@ -143,7 +161,9 @@ class _Reader:
                 if depth >= DEEPEST:
                     self._problem(f"blocks stand in each other more than {DEEPEST} deep", origin)
                     continue
+                self._within.append(name)
                 inner = tuple(self._directives(block, path, around, depth + 1))
+                self._within.pop()
             found.append(Directive(name, args, origin, inner))
         return found
 
@@ -152,6 +172,7 @@ class _Reader:
             self._problem("include takes one file name or pattern", origin)
             return
         pattern = os.path.normpath(os.path.join(self._directory, args[0]))
+        self.includes.append(Include(pattern, tuple(self._within), origin))
         if not _WILD & set(pattern):
             yield from self.file(pattern, origin, around)
             return
@@ -161,6 +182,10 @@ class _Reader:
 
     def _problem(self, message: str, origin: Origin) -> None:
         self.problems.append(Problem(message, origin))
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    return _LETTERS.get(match[1], match[1])
 
 
 def _unreadable(path: str) -> str | None:

@@ -131,6 +131,23 @@ def test_what_stands_in_quotes_is_one_word_and_comments_are_none(tmp_path: Path)
     ]
 
 
+@pytest.mark.parametrize(
+    ("written", "read_as"),
+    [
+        (r'"a\\b"', r"a\b"),
+        (r'"a\"b"', 'a"b'),
+        (r"'a\"b'", 'a"b'),
+        (r'"\\\""', '\\"'),
+        (r"a\.b", r"a\.b"),
+        (r'"\t\n\d"', "\t\n\\d"),
+        (r"a\ b", "a\\ b"),
+    ],
+)
+def test_backslashes_are_read_as_nginx_does(tmp_path: Path, written: str, read_as: str) -> None:
+    (directive,) = read(write(tmp_path, f"a {written};")).main.block or ()
+    assert directive.args == (read_as,)
+
+
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(st.sampled_from("ab {};\"'\\#\n$*/~^=é\0")), st.binary(max_size=20))
 def test_no_file_breaks_it(tmp_path: Path, text: str, more: bytes) -> None:
