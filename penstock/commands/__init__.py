@@ -33,6 +33,7 @@ COMMANDS: dict[str, str] = {
     "show": "penstock.commands.show",
     "stop": "penstock.commands.stop",
     "systemd": "penstock.commands.systemd",
+    "tune": "penstock.commands.tune",
     "upgrade": "penstock.commands.upgrade",
     "version": "penstock.commands.version",
 }

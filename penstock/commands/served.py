@@ -118,8 +118,8 @@ class Found:
     remarks: tuple[Remark, ...]
 
 
-def of(asked: Asked, origin: str) -> Found:
-    """Make the service.
+def of(asked: Asked, origin: str, somaxconn: int | None = None) -> Found:
+    """Make the service; with `somaxconn` as if the kernel allowed such backlogs.
 
     Raises:
         Wrong: there is no configuration, or it can not be started.
@@ -140,6 +140,8 @@ def of(asked: Asked, origin: str) -> Found:
         Machine.here(), cwd=folder, euid=0, python_path="", inherited=(), temp_dir="/tmp",
         interpreter=_interpreter(program[0]) or sys.executable,
     )  # fmt: skip
+    if somaxconn is not None:
+        machine = replace(machine, somaxconn=somaxconn)
     try:
         settings = load(replace(sources, environ=environ, surroundings=surroundings))
         plan = resolve(settings, machine)
