@@ -186,10 +186,11 @@ def storage_name(alias: str, old: str) -> str:
 
 def static_is_hashed() -> bool:
     """Tell whether the names of collected files hold their hash, so that they may be cached for good."""
-    with contextlib.suppress(Exception):
-        from django.contrib.staticfiles.storage import staticfiles_storage
+    from django.utils.module_loading import import_string
 
-        return hasattr(staticfiles_storage, "hashed_name")
+    # Asked of the class: an instance wants a STATIC_ROOT.
+    with contextlib.suppress(Exception):
+        return hasattr(import_string(storage_name("staticfiles", "STATICFILES_STORAGE")), "hashed_name")
     return False
 
 

@@ -161,7 +161,14 @@ class _Finder:
     def find(self) -> Project:
         """Find it, or raise NoProject."""
         manage = self._manage()
-        return self._django(manage) if manage is not None else self._other()
+        if manage is not None:
+            return self._django(os.path.dirname(manage), manage)
+        # A Django project that is run with django-admin, or as a package, has no manage.py.
+        found = [path for path in _named("wsgi.py", self.root) if sources.settings_named(path)[1]]
+        if found:
+            first = min(found, key=self._nearness)
+            return self._django(self._folder_of(sources.settings_named(first)[1], first), None)
+        return self._other()
 
     # -- Django --------------------------------------------------------------------------------------------------------
 
@@ -188,8 +195,7 @@ class _Finder:
         usual = _USUAL_FOLDERS.index(parts[0]) if parts[0] in _USUAL_FOLDERS else len(_USUAL_FOLDERS)
         return (len(parts), usual, path)
 
-    def _django(self, manage: str) -> Project:
-        folder = os.path.dirname(manage)
+    def _django(self, folder: str, manage: str | None) -> Project:
         settings = self._settings(manage, folder)
         settings_file = self._file_of(settings, folder) if settings else None
         entry = {kind: self._entry_point(kind, folder, settings, settings_file) for kind in ("wsgi", "asgi")}
@@ -209,7 +215,7 @@ class _Finder:
             name=(settings or "").partition(".")[0] or os.path.basename(folder),
         )
 
-    def _settings(self, manage: str, folder: str) -> str:
+    def _settings(self, manage: str | None, folder: str) -> str:
         if self.wanted_settings:
             return self.wanted_settings
         named = self._settings_named(manage, folder)
@@ -219,27 +225,24 @@ class _Finder:
             self._chose(from_environ, [first], f"the environment's {SETTINGS_VARIABLE}")
             return from_environ
         candidates = self._settings_beside(first, folder) if first else self._settings_anywhere(folder)
-        if first and not candidates:
-            return first
         production = sorted(filter(_is_production, candidates), key=_production_rank)
         is_for_server = first and _last(first) not in _NOT_PRODUCTION and not self._says_nothing(first, folder)
         if production and not is_for_server:
             self._chose(production[0], [first, *candidates], "named for production")
             return production[0]
         if first:
-            by = self._short(named[first])
-            self._chose(first, [*named, *candidates], f"what {by} names")
+            self._chose(first, [*named, *candidates], f"what {self._short(named[first])} names")
             return first
         if candidates:
             self._chose(candidates[0], candidates, "the first that looks like settings")
             return candidates[0]
         return ""
 
-    def _settings_named(self, manage: str, folder: str) -> dict[str, str]:
+    def _settings_named(self, manage: str | None, folder: str) -> dict[str, str]:
         """Which settings files name, and the file; a wsgi.py is for servers, so it comes before manage.py."""
         beside = [path for path in _named("wsgi.py", folder, 2) if sources.settings_named(path)[1]]
         found: dict[str, str] = {}
-        for path in [*sorted(beside, key=self._nearness), manage]:
+        for path in [*sorted(beside, key=self._nearness), *([manage] if manage is not None else [])]:
             value = sources.settings_named(path)[1]
             if value:
                 found.setdefault(value, path)
@@ -333,8 +336,26 @@ class _Finder:
 
     def _applications(self) -> Iterator[tuple[str, Bound]]:
         for path in sources.python_files(self.root, _DEPTH):
-            for bound in sources.applications(path)[:1]:
+            own = sources.applications(path)[:1]
+            if not own and os.path.basename(path) in _USUAL_FILES:
+                own = list(self._taken_over(path))[:1]
+            for bound in own:
                 yield path, bound
+
+    def _taken_over(self, path: str) -> Iterator[Bound]:
+        """Follow `from shop import app` to the file that makes it: a wsgi.py is often no more than this."""
+        folder = self._import_folder(path)
+        package = _dotted(os.path.dirname(path), folder).split(".") if os.path.dirname(path) != folder else []
+        for name, module, there in sources.taken_over(path):
+            level = len(module) - len(module.lstrip("."))
+            base = package[: len(package) - level + 1] if level else []
+            target = ".".join([*base, *filter(None, [module.lstrip(".")])])
+            for candidate in (target, f"{target}.{there}" if target else there):
+                file = self._file_of(candidate, folder)
+                bound = next((one for one in sources.applications(file or "") if one.name in (there, name)), None)
+                if bound is not None:
+                    yield Bound(name, bound.kind, bound.line, bound.made_by)
+                    break
 
     def _likeliness(self, found: tuple[str, Bound]) -> tuple[int, int, int, int, str]:
         path, bound = found
@@ -343,6 +364,13 @@ class _Finder:
         named = sources.NAMES.index(bound.name) if bound.name in sources.NAMES else len(sources.NAMES)
         folders = os.path.relpath(path, self.root).count(os.sep)
         return (bound.kind == "asgi", folders, usual, named, path)
+
+    def _folder_of(self, settings: str, path: str) -> str:
+        """Where the settings that a file names are imported from: at or above the folder that it is in."""
+        folder = os.path.dirname(path)
+        while folder != self.root and self._file_of(settings, folder) is None:
+            folder = os.path.dirname(folder)
+        return folder if self._file_of(settings, folder) is not None else self._import_folder(path)
 
     def _import_folder(self, path: str) -> str:
         """Where the module is imported from: above the outermost package that the file is in."""
@@ -492,7 +520,7 @@ def _dotted(path: str, folder: str) -> str:
 def _library(path: str, bound: Bound) -> str:
     known = ("flask", "fastapi", "starlette", "quart", "bottle", "falcon", "pyramid", "sanic", "litestar", "django",
              "cherrypy", "webpy", "tornado", "blacksheep")  # fmt: skip
-    imported = sources.imports(path)
+    imported = sources.imports(path) | {bound.made_by.lower()}
     return next((each for each in known if each in imported), "")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import os
+import warnings
 from collections.abc import Iterator
 from typing import Literal
 
@@ -55,7 +56,10 @@ def tree_of(path: str) -> ast.Module | None:
     if data is None:
         return None
     try:
-        return ast.parse(data)
+        with warnings.catch_warnings():
+            # An escape that is none is the project's to mend, not ours to complain of.
+            warnings.simplefilter("ignore")
+            return ast.parse(data)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
@@ -179,16 +183,39 @@ def imports(path: str) -> frozenset[str]:
 def applications(path: str) -> list[Bound]:
     """List the applications that a file binds, the most likely first."""
     tree = tree_of(path)
-    if tree is None:
+    if tree is None or any(_serves(node) for node in _top(tree.body)):
         return []
     found = {bound.name: bound for node in _top(tree.body) for bound in _bound(node)}
 
-    # Wrapped or changed later under the same name: the last word on the kind is that of the first maker.
     def rank(bound: Bound) -> tuple[int, int]:
         return (NAMES.index(bound.name) if bound.name in NAMES else len(NAMES), bound.line)
 
     plain = sorted((bound for bound in found.values() if not bound.name.endswith("()")), key=rank)
     return plain or list(found.values())
+
+
+def taken_over(path: str) -> Iterator[tuple[str, str, str]]:
+    """List the names of applications that a file imports: (name here, module, name there).
+
+    The module is dotted; of a relative import it begins with its dots.
+    """
+    tree = tree_of(path)
+    if tree is None or any(_serves(node) for node in _top(tree.body)):
+        return
+    for node in _top(tree.body):
+        for alias in node.names if isinstance(node, ast.ImportFrom) else ():
+            name = alias.asname or alias.name
+            if isinstance(node, ast.ImportFrom) and name in NAMES:
+                yield name, "." * node.level + (node.module or ""), alias.name
+
+
+def _serves(node: ast.stmt) -> bool:
+    """Tell whether a statement starts a server: an import of its file would not come back."""
+    call = node.value if isinstance(node, ast.Expr) else None
+    if not isinstance(call, ast.Call):
+        return False
+    name = _dotted(call.func)
+    return name.rpartition(".")[2] in ("run", "serve", "serve_forever") and name != "subprocess.run"
 
 
 def _top(body: list[ast.stmt]) -> Iterator[ast.stmt]:

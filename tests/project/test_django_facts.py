@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import ast
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
+from penstock.project import ask_django
 from penstock.project.django_facts import DjangoFacts, Unanswered, ask
-from tests.support.projects import found, make_django
+from penstock.values import replace
+from tests.e2e.harness import is_alive, until
+from tests.support.projects import MANAGE, found, make_django, write_files
 
 
 @pytest.fixture(scope="module")
 def project_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_django(tmp_path_factory.mktemp("facts") / "cmdb")
+
+
+def answer(folder: Path, settings: str, **how: float) -> DjangoFacts | Unanswered:
+    """Ask with some settings on top."""
+    module = f"case_{abs(hash(settings))}"
+    write_files(folder, {f"cmdb/{module}.py": f"from .settings import *\n{settings}\n"})
+    return ask(replace(found(folder), settings=f"cmdb.{module}"), **how)  # type: ignore[arg-type]
+
+
+def facts_of(folder: Path, settings: str) -> DjangoFacts:
+    facts = answer(folder, settings)
+    assert isinstance(facts, DjangoFacts), facts
+    return facts
 
 
 def test_settings_are_told_as_django_has_them(project_dir: Path) -> None:
@@ -24,14 +43,124 @@ def test_settings_are_told_as_django_has_them(project_dir: Path) -> None:
     assert facts.allowed_hosts == ("shop.example.org", "localhost", "127.0.0.1")
     assert facts.debug is False and facts.secret_key == "example"
     assert facts.databases[0].vendor == "sqlite" and facts.databases[0].name == str(project_dir / "db.sqlite3")
-    assert facts.admin_url == "/admin/"
+    assert facts.admin_url == "/admin/" and not facts.static_is_hashed and not facts.caches_are_set
+    assert facts.memory_bytes > 10 << 20
     assert (facts.migrations, facts.messages, facts.collected) == (None, None, None)
+
+
+def test_what_is_asked_for_is_looked_at(project_dir: Path) -> None:
+    facts = ask(found(project_dir), "migrations", "deploy", "static", "database")
+    assert isinstance(facts, DjangoFacts) and facts.collected is not None and facts.messages is not None
+    assert "shop.0001_initial" in facts.unapplied
+    assert facts.collected.missing == facts.collected.total > 100
+    assert any(message.id == "security.W009" for message in facts.messages)
+    assert facts.databases[0].connection_limit is None
+
+
+def test_no_secret_leaves_the_process(project_dir: Path) -> None:
+    facts = facts_of(
+        project_dir,
+        "SECRET_KEY = 'geheim-1'\n"
+        "DATABASES['default'].update(PASSWORD='geheim-2', OPTIONS={'passfile': 'geheim-3'})\n"
+        "CACHES = {'default': {'BACKEND': 'django.core.cache.backends.redis.RedisCache',"
+        " 'LOCATION': ['redis://user:geheim-4@cache/0'], 'OPTIONS': {'password': 'geheim-5'}}}\n"
+        "EMAIL_HOST_PASSWORD = 'geheim-6'\n",
+    )
+    assert "geheim" not in repr(facts)
+    assert facts.caches[0].locations == ("redis://cache/0",) and facts.secret_key == "set" and facts.caches_are_set
+
+
+def test_what_is_odd_is_told_nevertheless(project_dir: Path) -> None:
+    facts = facts_of(
+        project_dir,
+        "STATIC_ROOT = None\nMEDIA_ROOT = ''\nSTATIC_URL = 'https://cdn.example.org/s/'\nALLOWED_HOSTS = ()\n"
+        "STATICFILES_DIRS = [('prefix', BASE_DIR / 'assets'), BASE_DIR / 'more']\nDATA_UPLOAD_MAX_MEMORY_SIZE = None\n"
+        "STORAGES = {'default': {'BACKEND': 'django.core.files.storage.InMemoryStorage'}, 'staticfiles': "
+        "{'BACKEND': 'django.contrib.staticfiles.storage.ManifestStaticFilesStorage'}}\n"
+        "HANDLER = {'class': 'logging.FileHandler', 'filename': BASE_DIR / 'x.log'}\n"
+        "LOGGING = {'version': 1, 'handlers': {'f': HANDLER}}\n"
+        "ROOT_URLCONF = 'cmdb.nothing'\n",
+    )
+    assert (facts.static_root, facts.media_root, facts.allowed_hosts) == ("", "", ())
+    assert facts.static_url == "https://cdn.example.org/s/" and facts.static_is_hashed
+    assert facts.static_dirs == (str(project_dir / "assets"), str(project_dir / "more"))
+    assert facts.data_upload_max_memory_size is None and facts.media_storage.endswith("InMemoryStorage")
+    assert facts.log_files[0].path == str(project_dir / "x.log") and facts.admin_url == ""
+
+
+def test_what_the_project_prints_is_no_answer(project_dir: Path) -> None:
+    settings = "import sys\nprint('{\"facts\": {}}' * 9)\nsys.stderr.write('noise\\n')\nsys.stdout.flush()"
+    assert facts_of(project_dir, settings).static_url == "/static/"
 
 
 def test_a_project_that_does_not_come_up_is_told_with_the_line_at_fault(tmp_path: Path) -> None:
     folder = make_django(tmp_path / "cmdb", settings="import os\nos.environ['NOT_THERE']")
-    answer = ask(found(folder))
-    assert isinstance(answer, Unanswered)
+    told = ask(found(folder))
+    assert isinstance(told, Unanswered)
     lines = (folder / "cmdb/settings.py").read_text().splitlines()
-    assert answer.file == str(folder / "cmdb/settings.py") and "NOT_THERE" in lines[answer.line - 1]
-    assert "KeyError: 'NOT_THERE'" in answer.traceback and "environment variable" in answer.cure
+    assert told.file == str(folder / "cmdb/settings.py") and "NOT_THERE" in lines[told.line - 1]
+    assert "KeyError: 'NOT_THERE'" in told.traceback and "environment variable" in told.cure
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason", "cure"),
+    [
+        ("import no_such_library", "No module named 'no_such_library'", "pip install no_such_library"),
+        ("def broken(:", "SyntaxError", "mend it"),
+        ("INSTALLED_APPS += ['shopp']", "No module named 'shopp'", "pip install"),
+        ("raise SystemExit('not today')", "SystemExit: not today", "mend it"),
+        (
+            "from django.core.exceptions import ImproperlyConfigured\nraise ImproperlyConfigured('no')",
+            "no",
+            "",
+        ),
+        (
+            "import os\nprint('on', flush=True)\nos._exit(7)",
+            "ended with 7 before it answered: on",
+            "manage.py check",
+        ),
+        ("import os\nos.kill(os.getpid(), 11)", "was killed by signal 11", "manage.py check"),
+    ],
+)
+def test_why_there_is_no_answer_is_told(project_dir: Path, settings: str, reason: str, cure: str) -> None:
+    told = answer(project_dir, settings)
+    assert isinstance(told, Unanswered)
+    assert reason in told.reason and cure in told.cure
+
+
+def test_a_project_that_hangs_is_given_up_with_all_that_it_started(project_dir: Path, tmp_path: Path) -> None:
+    settings = (
+        "import subprocess, sys\nprint('waiting for the database', flush=True)\n"
+        f"started = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE)\n"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(started.pid))\nstarted.wait()"
+    )
+    told = answer(project_dir, settings, time_limit_s=5)
+    assert isinstance(told, Unanswered) and "did not come up within 5 seconds" in told.reason
+    assert "waiting for the database" in told.output
+    started = int((tmp_path / "pid").read_text())
+    until("what it started has ended", lambda: not is_alive(started))
+
+
+def test_settings_that_nobody_knows_and_an_interpreter_that_is_not_there(tmp_path: Path, project_dir: Path) -> None:
+    write_files(tmp_path, {"manage.py": MANAGE.replace('"{}"', "1 + 1")})
+    told = ask(found(tmp_path))
+    assert isinstance(told, Unanswered) and "DJANGO_SETTINGS_MODULE" in told.cure
+    told = ask(replace(found(project_dir), python="/nowhere/python"))
+    assert isinstance(told, Unanswered) and "/nowhere/python can not be run" in told.reason
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_it_can_be_asked_as_another_user(project_dir: Path) -> None:
+    settings = "import os\nBASE_DIR = f'uid {os.getuid()} gid {os.getgid()} {os.getgroups()}'"
+    write_files(project_dir, {"cmdb/user.py": f"from .settings import *\n{settings}\n"})
+    facts = ask(replace(found(project_dir), settings="cmdb.user"), user=0, group=65534)
+    assert isinstance(facts, DjangoFacts) and facts.base_dir == "uid 0 gid 65534 []"
+
+
+def test_what_runs_in_the_projects_python_is_read_by_old_ones_too() -> None:
+    source = Path(ask_django.__file__).read_text()
+    tree = ast.parse(source, feature_version=(3, 8))
+    imported = {
+        alias.name.partition(".")[0] for node in tree.body if isinstance(node, ast.Import) for alias in node.names
+    }
+    assert imported <= sys.stdlib_module_names

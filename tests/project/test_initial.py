@@ -1,0 +1,64 @@
+"""The first configuration: how many workers, and what is written for whom."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from penstock.project.initial import NotWritable, Place, Project, initial, size
+from tests.support.projects import found, write_files
+
+MIB = 1 << 20
+APP = {"app.py": "def application(environ, start_response):\n    return []\n"}
+
+
+@pytest.mark.parametrize(
+    ("cpus", "free_mib", "worker_mib", "processes", "says"),
+    [
+        (4, 16000, 100, 4, "one for each of 4 CPUs"),
+        (1, 16000, 100, 1, "one CPU"),
+        (16, 1000, 150, 4, "memory for 4 of 150 MiB each, on 16 CPUs"),
+        (8, 10, 150, 1, "memory for 1"),
+        (8, None, 0, 8, "one for each of 8 CPUs"),
+        (64, 2000, 0, 8, "memory for 8 of 150 MiB"),
+    ],
+)
+def test_workers_are_as_many_as_cpus_and_memory_allow(
+    cpus: int, free_mib: int | None, worker_mib: int, processes: int, says: str
+) -> None:
+    chosen = size(cpus, None if free_mib is None else free_mib * MIB, worker_mib * MIB)
+    assert chosen.processes == processes and chosen.threads >= 2 and says in chosen.reason
+
+
+def text(project: Project, **place: str) -> list[str]:
+    folder = project.root
+    where = Place(file=f"{folder}/penstock.ini", run_folder=place.pop("run", folder), **place)  # type: ignore[arg-type]
+    return initial(project, None, size(2, None), where).splitlines()
+
+
+def test_paths_are_written_from_the_folder_of_the_file(tmp_path: Path) -> None:
+    lines = text(found(write_files(tmp_path, APP)))
+    assert "chdir = %d" in lines and f"http = %d{found(tmp_path).name}.sock" in lines
+    assert not any(str(tmp_path) in line for line in lines)
+
+
+def test_the_socket_lies_in_run_where_that_is_given(tmp_path: Path) -> None:
+    project = found(write_files(tmp_path / "shop", APP))
+    lines = text(project, run="/run/shop")
+    assert "http = /run/shop/shop.sock" in lines and "pidfile = /run/shop/shop.pid" in lines
+
+
+def test_started_by_root_it_becomes_the_owner_and_nginx_may_connect(tmp_path: Path) -> None:
+    project = found(write_files(tmp_path, APP))
+    lines = text(project, user="shop", group="shop", nginx_group="www-data")
+    assert {"uid = shop", "gid = shop", "chmod-socket = 660", "chown-socket = shop:www-data"} <= set(lines)
+    lines = text(project, starter="me")
+    assert "# chown-socket = me:www-data" in lines and not any(line.startswith("uid") for line in lines)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "$(HOME)", "@(x)", "a ;b", "a #b", "\x1b[31m"])
+def test_names_that_no_configuration_can_hold_are_refused(tmp_path: Path, name: str) -> None:
+    project = found(write_files(tmp_path / name, APP).parent)
+    with pytest.raises(NotWritable, match="rename it"):
+        text(project)
