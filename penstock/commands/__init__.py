@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "convert": "penstock.commands.convert",
     "doctor": "penstock.commands.doctor",
     "explain": "penstock.commands.explain",
+    "export": "penstock.commands.export",
     "extract": "penstock.commands.extract",
     "help": "penstock.commands.help",
     "init": "penstock.commands.init",
