@@ -29,8 +29,8 @@ from penstock.project.found import NoProject, find
 from penstock.project.sources import SETTINGS_VARIABLE
 from penstock.values import dataclass, replace
 
-SUMMARY = "write what containers, clusters and platforms need to run this project"
-USAGE = "dockerfile|compose|kubernetes|nomad|heroku [CONFIG | FOLDER] [--output DIR]"
+SUMMARY = "write files for containers and clusters"
+USAGE = "KIND [CONFIG | FOLDER] [--output DIR]"
 TEXT = """\
 usage: penstock export KIND [CONFIG | FOLDER]
 

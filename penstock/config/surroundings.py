@@ -101,21 +101,49 @@ def cgroup_cpu_quota(root: Path, membership: Path) -> int | None:
     often not visible, and its root shows the container's quota instead.
     """
     quotas: list[float] = []
-    for hierarchy, group in _groups(membership):
-        base = root / hierarchy if hierarchy else root
-        places = [base]
-        for part in group.strip("/").split("/"):
-            if part and part != "..":
-                places.append(places[-1] / part)
-        for place in places:
+    for hierarchy, group in _groups(membership, "cpu"):
+        for place in _places(root / hierarchy if hierarchy else root, group):
             quota = _quota_v1(place) if hierarchy else _quota_v2(place)
             if quota is not None:
                 quotas.append(quota)
     return math.ceil(min(quotas)) if quotas else None
 
 
-def _groups(membership: Path) -> list[tuple[str, str]]:
-    """(hierarchy directory, or nothing for version 2; group) for each line that may limit the CPU."""
+def memory_limit() -> int | None:
+    """Find how much memory this process and its kin may take at most, by their control groups; None for no limit."""
+    return cgroup_memory_limit(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))
+
+
+def cgroup_memory_limit(root: Path, membership: Path) -> int | None:
+    """Find the memory limit of a process in bytes; None if it has none. As `cgroup_cpu_quota`."""
+    limits: list[int] = []
+    for hierarchy, group in _groups(membership, "memory"):
+        base = root / "memory" if hierarchy else root
+        for place in _places(base, group):
+            try:
+                limit = int((place / ("memory.limit_in_bytes" if hierarchy else "memory.max")).read_text())
+            except (OSError, ValueError):
+                continue
+            # Version 1 writes "no limit" as the largest number of pages.
+            if limit < _NO_LIMIT_BYTES:
+                limits.append(limit)
+    return min(limits, default=None)
+
+
+_NO_LIMIT_BYTES = 1 << 62
+
+
+def _places(base: Path, group: str) -> list[Path]:
+    """The directories from a hierarchy's root down to a group."""
+    places = [base]
+    for part in group.strip("/").split("/"):
+        if part and part != "..":
+            places.append(places[-1] / part)
+    return places
+
+
+def _groups(membership: Path, controller: str) -> list[tuple[str, str]]:
+    """(hierarchy directory, or nothing for version 2; group) for each line that may limit what a controller does."""
     try:
         lines = membership.read_text().splitlines()
     except OSError:
@@ -125,7 +153,7 @@ def _groups(membership: Path) -> list[tuple[str, str]]:
         _, controllers, group = [*line.split(":", 2), "", ""][:3]
         if not controllers:
             groups.append(("", group))
-        elif "cpu" in controllers.split(","):
+        elif controller in controllers.split(","):
             groups.append((controllers, group))
     return groups
 

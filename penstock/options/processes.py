@@ -220,7 +220,8 @@ OPTIONS = (
         check=between(1, 4096, "each worker is a process with memory of its own"),
         words=(("auto", -1),),
         metavar="N|auto",
-        help="number of workers; auto (or %k in a file) is one for each usable CPU",
+        help="number of workers; auto is one for each usable CPU, fewer where a "
+        "container has no memory for them; %k in a file is the CPUs",
     ),
     Option(
         name="reaper",

@@ -41,6 +41,13 @@ ROWS: tuple[Row, ...] = (
         "write ./NAME for a unix socket, NAME:PORT for a host",
     ),
     Row(
+        "auto-memory",
+        "note",
+        "processes",
+        "`processes = auto` are fewer workers than CPUs, because the memory limit is too low for more",
+        "raise the limit, or set a number",
+    ),
+    Row(
         "changes-nothing",
         "note",
         "",

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from penstock.config.surroundings import usable_cpus
+from penstock.config.surroundings import memory_limit, usable_cpus
 from penstock.plan import inherited
 from penstock.plan.types import InheritedSocket
 from penstock.values import dataclass
@@ -39,6 +39,8 @@ class Machine:
     interpreter: str
     """The Python that runs Penstock."""
     temp_dir: str
+    memory_limit_bytes: int | None = None
+    """That this process and its children may take, by control groups; None for no limit."""
     is_under_systemd: bool = False
     """A service manager started this: it says so with the variables of systemd.exec(5) and sd_notify(3)."""
     nginx_dir: str = "/etc/nginx"
@@ -58,6 +60,7 @@ class Machine:
             euid=os.geteuid(),
             somaxconn=_somaxconn(),
             interpreter=sys.executable,
+            memory_limit_bytes=memory_limit(),
             temp_dir=os.environ.get("TMPDIR") or "/tmp",
             is_under_systemd=bool(os.environ.get("INVOCATION_ID") or os.environ.get("NOTIFY_SOCKET")),
             python_path=os.environ.get("PYTHONPATH", ""),

@@ -24,6 +24,23 @@ MEGABYTE = 1 << 20
 ALGORITHMS = ("spare", "backlog", "busyness", "manual")
 
 
+WORKER_BYTES = 150 * MEGABYTE
+"""What a worker of a Django project of middle size takes, where nobody has measured."""
+
+
+def automatic(context: Context) -> int:
+    """Tell how many workers `processes = auto` are: one for each CPU, fewer where a container lacks the memory."""
+    cpus, limit = context.machine.cpus, context.machine.memory_limit_bytes
+    room = cpus if limit is None else max(1, limit // WORKER_BYTES)
+    if room >= cpus:
+        return cpus
+    limited = f"the memory limit is {(limit or 0) // MEGABYTE} MiB"
+    message = f"processes = auto: {room} and not {cpus}, one for each CPU, because {limited}"
+    cure = "raise the limit, or set processes to a number"
+    context.note("auto-memory", message, context.said.origin("processes"), cure)
+    return room
+
+
 def recycling(context: Context) -> RecyclingPlan:
     """When a worker is replaced that has done nothing wrong."""
     said = context.said

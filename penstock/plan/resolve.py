@@ -53,7 +53,7 @@ def attempt(settings: Settings, machine: Machine) -> tuple[Plan | None, tuple[Fi
     said = settings
     count = said.number("processes")
     if count == -1:
-        count = machine.cpus
+        count = processes.automatic(context)
     the_app = app.app(context)
     listeners = sockets.listeners(context)
     stats = sockets.own(context, "stats", listeners)

@@ -10,12 +10,11 @@ import os
 from collections.abc import Iterator
 from typing import Literal
 
+from penstock.plan.processes import WORKER_BYTES
 from penstock.project.django_facts import DjangoFacts
 from penstock.project.found import Project
 from penstock.values import dataclass
 
-WORKER_BYTES = 150 << 20
-"""What a worker of a Django project of middle size takes, where nobody has measured."""
 _SHARE_OF_MEMORY = 0.6
 """Of what is free: the rest is for a second generation during a reload, and for the database beside it."""
 _THREADS = 4

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from penstock.config.surroundings import Surroundings, cgroup_cpu_quota, usable_cpus
+from penstock.config.surroundings import Surroundings, cgroup_cpu_quota, cgroup_memory_limit, usable_cpus
 
 
-def quota(tmp_path: Path, membership: str, files: dict[str, str]) -> int | None:
+def groups(tmp_path: Path, membership: str, files: dict[str, str]) -> tuple[Path, Path]:
     root = tmp_path / "cgroup"
     for name, text in files.items():
         path = root / name
@@ -17,7 +17,7 @@ def quota(tmp_path: Path, membership: str, files: dict[str, str]) -> int | None:
         path.write_text(text)
     member = tmp_path / "membership"
     member.write_text(membership)
-    return cgroup_cpu_quota(root, member)
+    return root, member
 
 
 @pytest.mark.parametrize(
@@ -43,11 +43,30 @@ def quota(tmp_path: Path, membership: str, files: dict[str, str]) -> int | None:
     ],
 )
 def test_quota(tmp_path: Path, membership: str, files: dict[str, str], cpus: int | None) -> None:
-    assert quota(tmp_path, membership, files) == cpus
+    assert cgroup_cpu_quota(*groups(tmp_path, membership, files)) == cpus
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "limit"),
+    [
+        ("0::/\n", {}, None),
+        ("0::/\n", {"memory.max": "max\n"}, None),
+        ("0::/\n", {"memory.max": "268435456\n"}, 268435456),
+        ("0::/a/b\n", {"a/memory.max": "5000\n", "a/b/memory.max": "max\n", "memory.max": "9000\n"}, 5000),
+        ("0::/../host\n", {"memory.max": "7000\n"}, 7000),
+        ("0::/\n", {"memory.max": "nonsense\n"}, None),
+        ("5:memory:/x\n4:cpu:/\n", {"memory/x/memory.limit_in_bytes": "4000\n", "memory.max": "1\n"}, 4000),
+        ("5:memory:/\n", {"memory/memory.limit_in_bytes": "9223372036854771712\n"}, None),
+        ("4:cpu:/\n", {"memory/memory.limit_in_bytes": "4000\n"}, None),
+    ],
+)
+def test_memory_limit(tmp_path: Path, membership: str, files: dict[str, str], limit: int | None) -> None:
+    assert cgroup_memory_limit(*groups(tmp_path, membership, files)) == limit
 
 
 def test_without_the_file_of_memberships(tmp_path: Path) -> None:
     assert cgroup_cpu_quota(tmp_path, tmp_path / "nothing") is None
+    assert cgroup_memory_limit(tmp_path, tmp_path / "nothing") is None
 
 
 def test_here() -> None:

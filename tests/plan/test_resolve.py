@@ -29,8 +29,11 @@ class FakeMachine(Machine):
         return {"root": 0, "www-data": 33}.get(name)
 
 
-def machine(cwd: Path | str, euid: int = 1000, somaxconn: int = 4096, cpus: int = 3) -> FakeMachine:
+def machine(
+    cwd: Path | str, euid: int = 1000, somaxconn: int = 4096, cpus: int = 3, memory: int | None = None
+) -> FakeMachine:
     return FakeMachine(
+        memory_limit_bytes=memory,
         cpus=cpus,
         hostname="web1",
         cwd=str(cwd),
@@ -214,6 +217,15 @@ def test_engine_values(argv: list[str], field: str, value: object) -> None:
 @pytest.mark.parametrize(("text", "count"), [("auto", 3), ("7", 7)])
 def test_processes(text: str, count: int) -> None:
     assert plan("--processes", text).processes == count
+
+
+@pytest.mark.parametrize(("megabytes", "count"), [(64, 1), (256, 1), (512, 3), (1000, 6), (4096, 8)])
+def test_processes_by_the_memory_limit(megabytes: int, count: int) -> None:
+    made = plan("--processes", "auto", cpus=8, memory=megabytes << 20)
+    assert made.processes == count
+    assert any("because the memory limit is" in note for note in made.notes) == (count < 8)
+    # A number is a number.
+    assert plan("--processes", "7", cpus=8, memory=megabytes << 20).processes == 7
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,11 @@ def export(kind: str, target: Path, output: Path, *options: str) -> dict[str, st
     return {path.name: path.read_text() for path in output.iterdir() if path.is_file()}
 
 
+def placed(text: str, folder: Path) -> str:
+    """Write `folder` for the image's /app."""
+    return re.sub(r"(?<![\w./])/app(?![\w.-])", str(folder), text)
+
+
 def instructions(dockerfile: str) -> list[tuple[str, str]]:
     """Read a Dockerfile: (instruction, arguments), comments left out and continued lines joined."""
     text = re.sub(r"^#.*\n", "", dockerfile, flags=re.M).replace("\\\n", "")

@@ -15,10 +15,11 @@ from typing import Literal
 from penstock.config.settings import Settings
 from penstock.options.secrets import shown
 from penstock.options.table import BY_NAME
+from penstock.plan.processes import WORKER_BYTES
 from penstock.plan.types import Plan
 from penstock.project.django_facts import DjangoFacts
 from penstock.project.found import Project, Requirements
-from penstock.project.initial import HARAKIRI_S, MAX_REQUESTS, WORKER_BYTES
+from penstock.project.initial import HARAKIRI_S, MAX_REQUESTS
 from penstock.values import dataclass, replace
 
 Autoscale = Literal["saturation", "cpu", "none"]

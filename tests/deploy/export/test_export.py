@@ -11,7 +11,7 @@ import yaml
 
 from penstock.deploy.export.text import Notes, document
 from tests.e2e.harness import run_penstock
-from tests.support.exports import by_kind, export, instructions, last
+from tests.support.exports import by_kind, export, instructions, last, placed
 
 CONFIG = """\
 [uwsgi]
@@ -100,7 +100,7 @@ def test_what_was_exported_passes_the_check(configured: Path, tmp_path: Path) ->
     made = export("dockerfile", configured / "uwsgi.ini", tmp_path / "out")
     (configured / "static").mkdir()
     ini = configured / "container.ini"
-    ini.write_text(made["container.ini"].replace("/app", str(configured)))
+    ini.write_text(placed(made["container.ini"], configured))
     result = run_penstock("check", ini, env={"SUFFIX": "x"})
     assert "error" not in result.stdout and result.returncode in (0, 1), result.stdout
 
