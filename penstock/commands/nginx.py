@@ -40,7 +40,8 @@ usage: penstock nginx [FLAG ...] FILE | - | OPTION ...
 
 The socket, its protocol and the time limits come from the configuration; names, static and media files from Django's
 settings, for which the project's own interpreter is asked. Where nginx does not take the site, or another site would
-lose something by it, nothing is changed, and it is said why. Exit status: 0, 1 with warnings, 2 when there is no site.
+lose something by it, nothing is changed, and it is said why. Exit status: 0, 1 if it is printed with warnings, 2 when
+there is no site.
 
   --install           write the file, and its link, where this nginx reads sites, run nginx -t, and reload
   --uninstall         bring back what was there before
@@ -146,7 +147,8 @@ def _run(asked: Asked) -> int:
     from penstock.deploy.nginx.site import NoSite
 
     try:
-        return _with(asked, _plan(asked))
+        wish = _wish(asked)
+        return _with(asked, _plan(asked), wish)
     except (NoSite, NoPlace, NotInstalled, ArtifactError) as error:
         raise Wrong(str(error)) from None
 
@@ -167,7 +169,7 @@ def _plan(asked: Asked) -> Plan:
     return plan
 
 
-def _with(asked: Asked, plan: Plan) -> int:
+def _with(asked: Asked, plan: Plan, wish: Wish) -> int:
     from penstock.deploy.nginx.reading import read
 
     root = _root(asked)
@@ -176,7 +178,7 @@ def _with(asked: Asked, plan: Plan) -> int:
     name, origin, facts, notes = _project(asked, plan)
     if asked.has("--uninstall"):
         return _uninstall(asked, _slug(asked, name), nginx, around, root)
-    wish = _certified(_wish(asked), facts, asked, root, notes)
+    wish = _certified(wish, facts, asked, root, notes)
     return _Making(asked, plan, facts, wish, nginx, around, root).done(name, origin, notes)
 
 
@@ -220,7 +222,9 @@ class _Making:
             _tell(note.level, str(note))
         for each in counsel:
             _tell("advice", f"{self.nginx.main_file}: {each}")
-        return WARNED if any(note.level == "warning" for note in site.notes) else 0
+        # What is installed is served; who only looks learns that something is to be done.
+        is_fine = self.asked.has("--install") or all(note.level != "warning" for note in site.notes)
+        return 0 if is_fine else WARNED
 
     def _place(self, site: Site) -> Place:
         from penstock.deploy.nginx.installed import Place, place_of
@@ -234,9 +238,14 @@ class _Making:
         """Nothing but nginx may hold the ports; asked of this machine, so not for a folder."""
         from penstock.deploy.nginx.running import holder
 
-        for port in () if self.root else {site.port, *([site.tls_port] if site.has_tls else [])}:
-            if (name := holder(port)) is not None:
-                raise Wrong(f"{name} listens on port {port} already; stop it, or choose another port: --port PORT")
+        ports = [
+            (site.port, "--port"),
+            (site.tls_port if site.has_tls else None, "--tls-port"),
+            (site.status_port, "--status"),
+        ]
+        for port, flag in () if self.root else ports:
+            if port is not None and (name := holder(port)) is not None:
+                raise Wrong(f"{name} listens on port {port} already; stop it, or choose another: {flag} PORT")
 
     def _install(self, site: Site, text: str, place: Place) -> None:
         from penstock.deploy.artifact import Manifest, Tree

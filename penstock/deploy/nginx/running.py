@@ -24,10 +24,13 @@ class NotReloaded(Exception):
 class Running:
     """One nginx of this machine, asked and told by its program and its pid file."""
 
-    def __init__(self, nginx: Nginx, configuration: Configuration) -> None:
+    def __init__(self, nginx: Nginx, configuration: Configuration, reload_s: float = RELOAD_S) -> None:
+        self._reload_s = reload_s
         self._command = [nginx.program, "-p", nginx.prefix, "-c", nginx.main_file]
         said = configuration.main.first("pid")
         self._pid_file = os.path.join(nginx.prefix, said.text) if said is not None else nginx.pid_file
+        log = configuration.main.first("error_log")
+        self._error_log = os.path.join(nginx.prefix, log.text) if log is not None else ""
 
     def test(self) -> str | None:
         """Have nginx look at its files; what it says if they are not right."""
@@ -64,19 +67,37 @@ class Running:
         master = self.master()
         if master is None:
             return False
-        before = _children(master)
+        before, written = _children(master), self._log_size()
         try:
             os.kill(master, signal.SIGHUP)
         except OSError as error:
             raise NotReloaded(f"nginx (pid {master}) can not be told: {error.strerror}") from None
-        deadline = time.monotonic() + RELOAD_S
+        deadline = time.monotonic() + self._reload_s
         while not _children(master) - before:
             if _name(master) != "nginx":
                 raise NotReloaded("nginx ended as it was told to reload")
             if time.monotonic() > deadline:
-                raise NotReloaded("nginx kept its old configuration; its error log says why")
+                why = self._complaint(written) or "its error log says why"
+                raise NotReloaded(f"nginx kept its old configuration: {why}")
             time.sleep(_SHORT_S)
         return True
+
+    def _log_size(self) -> int:
+        try:
+            return os.stat(self._error_log).st_size
+        except OSError:
+            return 0
+
+    def _complaint(self, start: int) -> str:
+        """Find what the error log has got since then, as far as it is why nginx went no further."""
+        try:
+            with open(self._error_log, encoding="utf-8", errors="replace") as file:
+                file.seek(start)
+                lines = file.read(1 << 20).splitlines()
+        except OSError:
+            return ""
+        found = [line.partition("[emerg]")[2].partition(": ")[2] for line in lines if "[emerg]" in line]
+        return found[0] if found else ""
 
 
 def _name(pid: int) -> str:
@@ -97,9 +118,10 @@ def _children(pid: int) -> set[int]:
 
 
 def holder(port: int) -> str | None:
-    """Name the program that listens on a TCP port of every address, if it is not nginx.
+    """Name the program that listens on a TCP port, at whichever address, if it is not nginx.
 
-    None if none does, or it is somebody else's: only root sees the descriptors of others.
+    nginx asks for every address, so that one is enough to hinder it. None if there is none, or it is somebody else's:
+    only root sees the descriptors of others.
     """
     inodes = _listening(port)
     if not inodes:
@@ -121,9 +143,8 @@ def _listening(port: int) -> set[str]:
         except OSError:
             continue
         for row in rows:
-            address, _, number = row[1].rpartition(":")
-            # 0A is TCP_LISTEN; an address of zeros is every address.
-            if row[3] == "0A" and int(number, 16) == port and not address.strip("0"):
+            # 0A is TCP_LISTEN.
+            if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port:
                 found.add(row[9])
     return found
 
