@@ -10,6 +10,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -201,8 +202,12 @@ def _absolute(word: str) -> str:
 def _program(said: str) -> tuple[str, ...]:
     if said:
         return (os.path.abspath(said),)
+    typed_as = shutil.which(sys.argv[0]) or ""
     beside = os.path.join(os.path.dirname(sys.executable), "penstock")
-    return (beside,) if os.access(beside, os.X_OK) else (sys.executable, "-m", "penstock")
+    for path in (typed_as, beside):
+        if os.path.basename(path) == "penstock" and os.access(path, os.X_OK):
+            return (os.path.abspath(path),)
+    return sys.executable, "-m", "penstock"
 
 
 def _interpreter(program: str) -> str:

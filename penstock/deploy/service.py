@@ -103,7 +103,7 @@ def name_of(files: Sequence[str], folder: str) -> str:
 
 def slug(text: str) -> str:
     """Make a name of letters, digits and dashes that begins with a letter."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-0123456789")[:30].strip("-")
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).lstrip("-0123456789")[:30].strip("-")
 
 
 def of_django(facts: DjangoFacts) -> tuple[tuple[Writable, ...], tuple[str, ...]]:
@@ -286,3 +286,8 @@ class NotPossible(Exception):
     def __init__(self, text: str, cure: str) -> None:
         self.cure = cure
         super().__init__(f"{text}; {cure}")
+
+
+def printable(text: str) -> str:
+    """Text for a comment."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -114,7 +114,7 @@ class _Writer:
     def _artifact(self, name: str, lines: Iterable[str], why: str) -> Artifact:
         by = self.service.origin or "penstock systemd"
         head = [
-            f"# Made for systemd {self.version} by: {printable(by)}",
+            f"# Made for systemd {self.version} by: {about.printable(by)}",
             f"# Changes of your own: systemctl edit {name}",
             "",
         ]
@@ -368,7 +368,7 @@ class _Writer:
         yield "NoNewPrivileges=yes"
         yield "ProtectSystem=strict"
         if self.writable:
-            yield "# Written to by " + ", ".join(dict.fromkeys(printable(one.what) for one in self.paths)) + "."
+            yield "# Written to by " + ", ".join(dict.fromkeys(about.printable(one.what) for one in self.paths)) + "."
             yield f"ReadWritePaths={' '.join(quoted('-' + path) for path in self.writable)}"
         yield f"ProtectHome={'read-only' if under_home else 'yes'}"
         yield f"PrivateTmp={'no' if under_tmp else 'yes'}"
@@ -542,11 +542,6 @@ def command_line(words: Sequence[str]) -> str:
 def _refuse_control(text: str) -> None:
     if not text.isprintable():
         raise NotPossible(f"{text!r} can not stand in a unit", "choose a name of letters that can be printed")
-
-
-def printable(text: str) -> str:
-    """Text for a comment."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 # -- timers as they are asked for --------------------------------------------------------------------------------------

@@ -593,6 +593,9 @@ class Master(Packing):
             case "pause" | "resume" as command:
                 self.take(ev.PauseRequested(command == "pause"))
                 server.finish(client.number, done)
+            case "reopen":
+                self.reopen_logs(is_asked=True)
+                server.finish(client.number, done)
             case "stacks":
                 for link in self._links.values():
                     for worker in link.workers.values():

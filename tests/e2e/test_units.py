@@ -6,11 +6,8 @@ import grp
 import os
 import pwd
 import re
-import shutil
 import signal
 import stat
-import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.clients import connect, get
-from tests.e2e.harness import ROOT, run_penstock, until
+from tests.e2e.harness import run_penstock, until
 from tests.support import systemd
+from tests.support.reachable import reachable
 
 pytestmark = pytest.mark.skipif(bool(systemd.why_not()), reason=systemd.why_not())
 
@@ -62,21 +60,9 @@ VERSION = "1"
 @pytest.fixture
 def project() -> Iterator[Path]:
     """A project that the service's user can reach, outside of /tmp and /home, with a penstock to run it."""
-    folder = Path(tempfile.mkdtemp(prefix="pst-", dir="/srv"))
-    folder.chmod(0o755)
-    python = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
-    if not Path(python).exists():
-        pytest.skip("no interpreter that another user could run")
-    shutil.copytree(ROOT / "penstock", folder / "lib/penstock")
-    program = folder / "penstock"
-    program.write_text(
-        f"#!{python}\nimport sys\nsys.path.insert(0, {str(folder / 'lib')!r})\n"
-        "from penstock.cli import main\nsys.exit(main())\n"
-    )
-    program.chmod(0o755)
-    (folder / "app.py").write_text(APP)
-    yield folder
-    shutil.rmtree(folder)
+    with reachable() as folder:
+        (folder / "app.py").write_text(APP)
+        yield folder
 
 
 def units_of(project: Path, text: str, *options: str) -> dict[str, str]:
@@ -212,6 +198,25 @@ def test_a_timer_runs_its_command_as_the_service_would(project: Path, tmp_path: 
         init.ok("start", "shop-note.service")
         said = init.journal("shop-note").splitlines()
         assert said[:2] == ["nobody", "www-data"] and said[-1] == "no"
+
+
+def test_install_makes_a_service_of_this_machine_and_uninstall_takes_it_away(project: Path, tmp_path: Path) -> None:
+    (project / "shop.ini").write_text("[uwsgi]\nchdir = %d\nmodule = app\nhttp-socket = /run/shop/shop.sock\n")
+    words = (project / "penstock", "systemd", project / "shop.ini", "--user", "nobody", "--web-group", "www-data")
+    with systemd.Systemd({}, tmp_path) as init:
+        done = init.run(*words, "--socket", "--install")
+        assert done.returncode == 0, done.stderr
+        assert "$ systemctl enable shop.socket shop.service" in done.stdout
+        assert init.ok("is-enabled", "shop.service", "shop.socket").split() == ["enabled", "enabled"]
+        init.ok("start", "shop.socket", "shop.service")
+        assert get(init.path("/run/shop/shop.sock"), "/version").text == "1"
+        again = init.run(*words, "--socket", "--install")
+        assert again.returncode == 0 and "nothing to write" in again.stdout
+        gone = init.run(*words, "--socket", "--uninstall")
+        assert gone.returncode == 0, gone.stderr
+        assert init.show("shop.service", "LoadState") == init.show("shop.socket", "LoadState") == "not-found"
+        assert list(Path(init.path("/etc/systemd/system")).rglob("*shop*")) == []
+        assert not Path(init.path("/var/lib/penstock")).exists()
 
 
 def master(init: systemd.Systemd) -> int:

@@ -25,11 +25,13 @@ mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/systemd/system /run/lock
 cp "$1"/* /run/systemd/system/
 cp "${2%/*}"/system/systemd-journald*.* /run/systemd/system/
-for place in /tmp /var/tmp /var/log /var/lib /var/cache; do mount -t tmpfs -o mode=755 tmpfs $place; done
+for place in /tmp /var/tmp /var/log /var/lib /var/cache /etc/systemd/system; do
+    mount -t tmpfs -o mode=755 tmpfs $place
+done
 chmod 1777 /tmp /var/tmp
 umount -R /sys/fs/cgroup 2>/dev/null || true
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
-export SYSTEMD_UNIT_PATH=/run/systemd/system container=tests
+export SYSTEMD_UNIT_PATH=/etc/systemd/system:/run/systemd/system container=tests
 exec "$2" --log-target=console --show-status=0 --log-level=info --unit=tests.target
 """
 TARGETS = ("sysinit", "basic", "network", "network-online", "sockets", "timers", "multi-user", "shutdown", "umount")
