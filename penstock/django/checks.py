@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from django.conf import settings
 from django.core import checks as system
@@ -19,7 +18,8 @@ from penstock.config.argv import parse_argv
 from penstock.config.collect import Sources
 from penstock.config.files import FileReader
 from penstock.config.surroundings import NowhereError, Surroundings
-from penstock.doctor.checks.django import ALWAYS, FOR_DEPLOYMENT, Check, Served
+from penstock.django.apps import TAG
+from penstock.doctor.checks.django import Check, Served
 from penstock.doctor.diagnosis import Diagnosis
 from penstock.doctor.report import examine
 from penstock.options.secrets import without_secrets
@@ -27,33 +27,15 @@ from penstock.plan.access import Person
 from penstock.plan.machine import Machine, find_user
 from penstock.plan.types import Plan
 from penstock.project import ask_django
-from penstock.project.django_facts import DjangoFacts, from_json
+from penstock.project.django_facts import Wanted, from_json
 
-TAG = "penstock"
 CONFIGURATIONS = ("penstock.ini", "penstock.toml", "penstock.yaml", "penstock.yml", "penstock.json", "uwsgi.ini")
 """What is looked for beside manage.py and in BASE_DIR."""
 
 
-Messages = list[system.CheckMessage]
-
-
-def on_any_machine(app_configs: Any, **kwargs: Any) -> Messages:
-    """Look at what goes wrong with many workers, whatever the site."""
-    return _messages(ALWAYS, _facts(()))
-
-
-def for_deployment(
-    app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any
-) -> list[system.CheckMessage]:
-    """Look at what goes wrong once visitors come; the database is asked only if `--database` names it."""
-    return _messages(FOR_DEPLOYMENT, _facts(("static", "migrations") if databases else ("static",)))
-
-
-def _facts(wanted: Iterable[str]) -> DjangoFacts:
-    return from_json(ask_django.describe(frozenset(wanted)))
-
-
-def _messages(checks: Iterable[Check], facts: DjangoFacts) -> Messages:
+def messages(checks: Iterable[Check], *wanted: Wanted) -> list[system.CheckMessage]:
+    """Judge the settings of this process, and look at what is `wanted` beside them."""
+    facts = from_json(ask_django.describe(frozenset(wanted)))
     served = _served()
     return [_message(each) for check in checks for each in check(facts, served)]
 

@@ -235,3 +235,17 @@ def test_a_working_directory_that_is_gone_is_told(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1 and "Traceback" not in done.stderr and "nothing was written" in done.stderr
+
+
+def test_a_project_with_an_environment_of_its_own_is_served_by_that(tmp_path: Path) -> None:
+    folder = make_django(tmp_path / "cmdb", settings="import sys\nSESSION_COOKIE_NAME = sys.prefix\n")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
+    site = next((folder / "venv/lib").glob("python3*/site-packages"))
+    (site / "those_of_the_tests.pth").write_text(f"{Path(__import__('django').__file__).parent.parent}\n")
+    views = folder / "shop/views.py"
+    views.write_text(views.read_text().replace('"shop\\n"', "__import__('sys').prefix"))
+    done = run_penstock("init", cwd=folder)
+    assert done.returncode == 0 and "venv (in the project)" in " ".join(done.stdout.split()), done.stdout + done.stderr
+    assert "home = %dvenv" in (folder / "penstock.ini").read_text()
+    assert findings(folder / "penstock.ini") == []
+    assert get_from(folder, folder / "penstock.ini", "/") == (200, str(folder / "venv"))

@@ -77,3 +77,16 @@ def test_findings_can_be_silenced(project: Path) -> None:
     write_files(project, {"cmdb/quiet.py": "from .open import *\nSILENCED_SYSTEM_CHECKS = ['penstock.django-debug']\n"})
     write_files(project, {"cmdb/open.py": "from .healthy import *\nDEBUG = True\nSTATIC_ROOT = None\n"})
     assert check(project, "--deploy", "--tag", "penstock", settings="cmdb.quiet")[1] == ["django-static-root"]
+
+
+def test_a_worker_that_serves_imports_nothing_of_the_doctor(project: Path) -> None:
+    program = "import sys, django; django.setup(); print(*sorted(name for name in sys.modules if 'penstock' in name))"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=project,
+        env={**clean_environment(), "DJANGO_SETTINGS_MODULE": "cmdb.healthy"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["penstock", "penstock.django", "penstock.django.apps"]
