@@ -115,7 +115,8 @@ clean: ## Remove everything that was built or installed here
 
 .PHONY: system-test
 system-test:
-	@tools/need nginx:nginx-light curl wrk strace zsh fish logrotate shellcheck runsv:runit cc:build-essential
+	@tools/need nginx:nginx-light curl wrk strace zsh fish logrotate shellcheck runsv:runit systemd-socket-activate:systemd \
+		cc:build-essential
 
 # The pieces. A stamp is as old as the installation that it stands for, so nothing is built or installed twice.
 

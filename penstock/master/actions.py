@@ -47,6 +47,8 @@ class SpawnWorker:
     worker: int
     slot: int
     entry: Entry
+    is_paused: bool = False
+    """It takes no request until it is told to resume."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,6 +228,8 @@ class RequestDetached:
     """Who set the limit: `harakiri`, a rule about requests, or the app itself."""
     was_cut: bool
     """The response had begun."""
+    was_complete: bool = False
+    """The client has all of its response: it is what the app does afterwards that takes too long."""
 
 
 @dataclass(frozen=True, slots=True)

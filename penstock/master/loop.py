@@ -18,12 +18,13 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import penstock
 from penstock.master import actions as act
 from penstock.master import control, kept, launch, log
 from penstock.master import events as ev
+from penstock.master.code_link import CodeLink
 from penstock.master.daemon import Starter
 from penstock.master.errors import StartError
 from penstock.master.fifo import MasterFifo
@@ -42,7 +43,8 @@ from penstock.master.privileges import Identity
 from penstock.master.probes import Look, Probes
 from penstock.master.processes import BOOT, FIRST_HIGH_FD, STACKS_SIGNAL, ProcessRef, spawn_generation
 from penstock.master.programs import Programs, running_pid
-from penstock.master.rereading import NotReread, Reread, needs_restart, reread
+from penstock.master.reading import Outcome, Reading
+from penstock.master.rereading import Reread, needs_restart
 from penstock.master.signals import SignalReader, name_of
 from penstock.master.sockets import BoundListener, bind_all, is_same_address
 from penstock.master.stuck import parse_detached
@@ -60,11 +62,11 @@ from penstock.plan.types import Plan
 from penstock.server_log import LOG
 from penstock.values import dataclass, replace
 
-if TYPE_CHECKING:
-    from penstock.master.code_watch import CodeWatch
-
 EXIT_RELOAD_FAILED = 3
 """For the command that waits for a reload."""
+
+SETTLE_S = 0.5
+"""How long clients of statistics and probes may take to end before an upgrade."""
 
 COUNT_INTERVAL_S = 0.5
 """How often answers are counted while a new generation is watched."""
@@ -131,8 +133,7 @@ class Master(Packing):
         asking = given.plan.asking
         self._touch_workers = TouchWatch(asking.touch_workers), TouchWatch(asking.touch_chain)
         self._next_touch_workers = self._clock() + INTERVAL_S
-        self._code: CodeWatch | None = None
-        """Made when a worker tells of its modules (`py-auto-reload`)."""
+        self._code = CodeLink(self._selector, self.take)
         before = given.before
         self._trial: Trial | None = None
         # An upgrade hands them over.
@@ -142,6 +143,8 @@ class Master(Packing):
         self._load = LoadMeter()
         self._next_load = self._clock() + LOAD_INTERVAL_S
         self._next_count = self._clock()
+        self._reading: tuple[act.StartGeneration, Reading] | None = None
+        """The configuration is being read for a generation."""
         self._watched: list[socket.socket] = []
         """Listeners at which somebody may knock while there are no workers."""
         self._programs = Programs(given.become, given.logs.program_fd if given.logs is not None else 2)
@@ -213,6 +216,10 @@ class Master(Packing):
 
     def _upgrade(self, signals: SignalReader) -> None:
         """Become the new program, unless a signal has come that nobody has seen yet."""
+        # Clients of the control socket go over with what they wait for; these are done in a moment.
+        for server in (self._stats, self._probes):
+            if server is not None:
+                server.settle(SETTLE_S)
         with signals.held_back():
             numbers = signals.read()
             if not numbers:
@@ -250,6 +257,8 @@ class Master(Packing):
             deadlines.append(self._next_load)
         if self.fleet.watch.generation:
             deadlines.append(self._next_count)
+        if self._reading is not None:
+            deadlines.append(self._reading[1].deadline)
         known = [one for one in deadlines if one is not None]
         return max(0.0, min(known) - self._clock()) if known else None
 
@@ -283,6 +292,8 @@ class Master(Packing):
             self._next_count = now + COUNT_INTERVAL_S
             counts = [ev.Answered(link.number, *link.answered()) for link in self._links.values()]
             self.take(ev.AnswersCounted(tuple(counts)))
+        if self._reading is not None and now >= self._reading[1].deadline:
+            self._has_read(self._reading[1].give_up())
         for server in self._servers():
             if server is not None:
                 server.expire()
@@ -306,33 +317,6 @@ class Master(Packing):
             self._watch_fifo()
         for event in commands:
             self.take(event)
-
-    def _watch_of_code(self, link: GenerationLink) -> CodeWatch:
-        if self._code is None:
-            # Needed in development only, and it brings threads and more.
-            from penstock.master.code_watch import CodeWatch
-
-            self._code = CodeWatch(link.plan.asking.code_interval_s, log.write)
-            self._selector.register(self._code, selectors.EVENT_READ, lambda mask: self._code_ready())
-        return self._code
-
-    def _watch_failed_code(self, link: GenerationLink, traceback: str) -> None:
-        if link.plan.asking.code_interval_s:
-            self._watch_of_code(link).tell_failed(traceback)
-
-    def _go_on_watching_code(self, interval_s: float) -> None:
-        if self._code is None:
-            return
-        if interval_s:
-            self._code.serves(interval_s)
-            return
-        self._selector.unregister(self._code)
-        self._code.close()
-        self._code = None
-
-    def _code_ready(self) -> None:
-        if self._code is not None and (found := self._code.read()):
-            self.take(ev.CodeChanged(f"{found[0].path} {found[0].what}", len(found) - 1))
 
     def _look_at_memory(self) -> None:
         known = [one for one in self.fleet.workers if one.pid]
@@ -480,7 +464,7 @@ class Master(Packing):
                 self.take(ev.Imported(link.number, seconds, lazy=bool(message.get("lazy")), app_seconds=apps))
             case "import-failed":
                 exit_code = message.get("exit_code")
-                self._watch_failed_code(link, str(message.get("traceback")))
+                self._code.failed(link.plan.asking.code_interval_s, str(message.get("traceback")))
                 self.take(
                     ev.ImportFailed(
                         link.number,
@@ -528,7 +512,7 @@ class Master(Packing):
         word, _, rest = message.partition(" ")
         match word:
             case "modules":
-                self._watch_of_code(link).tell(link.number, rest)
+                self._code.tell(link.number, link.plan.asking.code_interval_s, rest)
                 return None
             case "ready":
                 return ev.WorkerReady(link.number, worker.slot)
@@ -536,7 +520,7 @@ class Master(Packing):
                 return ev.WorkerChecking(link.number, worker.slot)
             case "failed" | "unfit":
                 reason, _, details = rest.partition("\n")
-                self._watch_failed_code(link, details)
+                self._code.failed(link.plan.asking.code_interval_s, details)
                 return ev.WorkerFailed(link.number, worker.slot, details, reason, word == "failed")
             case "recycle":
                 return ev.WorkerRecycle(link.number, worker.slot, rest)
@@ -700,19 +684,44 @@ class Master(Packing):
             self._selector.unregister(connection)
 
     def _start_generation(self, action: act.StartGeneration) -> None:
-        number = action.generation
-        if action.reread:
-            # Before anything is said about the reload. uWSGI needs log-reopen for it.
-            self.reopen_logs(is_asked=False)
         self._notes = []
-        plan = self._plan
-        if action.reread:
-            try:
-                plan = reread(self._given.reread, self._note)
-            except NotReread as error:
-                self._log(str(error))
-                self.take(ev.ImportFailed(number, error.reason, error.more, status=1, logged=True))
-                return
+        if not action.reread:
+            self._start_with(action, self._plan)
+            return
+        # Before anything is said about the reload. uWSGI needs log-reopen for it.
+        self.reopen_logs(is_asked=False)
+        try:
+            reading = Reading(self._given.reread, lambda: os.close(self._lifeline_write), self._clock())
+        except OSError as error:
+            reason = f"the configuration could not be read again: {error.strerror}"
+            self.take(ev.ImportFailed(action.generation, reason, status=1))
+            return
+        self._reading = action, reading
+        self._selector.register(reading, selectors.EVENT_READ, lambda mask: self._has_read(reading.hear()))
+
+    def _has_read(self, outcome: Outcome | None) -> None:
+        """Go on with what the configuration says now."""
+        if outcome is None or self._reading is None:
+            return
+        action, _ = self._reading
+        self._end_reading()
+        for note in outcome.notes:
+            self._note(note)
+        if outcome.plan is not None:
+            self._start_with(action, outcome.plan)
+            return
+        self._log("\n".join(part for part in (outcome.reason, outcome.more) if part))
+        self.take(ev.ImportFailed(action.generation, outcome.reason, outcome.more, status=1, logged=True))
+
+    def _end_reading(self) -> None:
+        if self._reading is not None:
+            _, reading = self._reading
+            self._reading = None
+            self._selector.unregister(reading)
+            reading.close()
+
+    def _start_with(self, action: act.StartGeneration, plan: Plan) -> None:
+        number = action.generation
         try:
             listeners = self._listeners_for(plan)
         except StartError as error:
@@ -796,6 +805,7 @@ class Master(Packing):
         link.scoreboard.clear(action.slot)
         self._hear_control(link, worker)
         message = {"op": "spawn", "worker": action.worker, "slot": action.slot, "entry": action.entry}
+        message["is_paused"] = action.is_paused
         self._send(link, message, (theirs.fileno(),))
         theirs.close()
 
@@ -825,14 +835,16 @@ class Master(Packing):
         self._touch_programs.watch(link.plan.programs.touched)
         self._touch_workers[0].watch(link.plan.asking.touch_workers)
         self._touch_workers[1].watch(link.plan.asking.touch_chain)
-        self._go_on_watching_code(link.plan.asking.code_interval_s)
+        self._code.serves(link.plan.asking.code_interval_s)
         self._prune_listeners()
 
     def _forget(self, number: int) -> None:
         self._prune_listeners()
         link = self._links.pop(number, None)
-        if self._code is not None:
-            self._code.forget(number)
+        if self._reading is not None and self._reading[0].generation == number:
+            self._reading[1].give_up()
+            self._end_reading()
+        self._code.forget(number)
         if link is not None:
             self._unregister(link.channel)
             for worker in link.workers.values():
@@ -873,8 +885,7 @@ class Master(Packing):
         if self._control is not None:
             self._control.close()
         self._fifo.close()
-        if self._code is not None:
-            self._code.close()
+        self._code.close()
         self._given.supervisor.close()
         for link in self._links.values():
             link.close()

@@ -224,13 +224,15 @@ class _Turn(Stuck, Ending, Rolling, Upgrading):
             case _:
                 self.log(f"{name} received: it means nothing here and is ignored")
 
-    def reload(self, source: str, tickets: tuple[int, ...], timeout_s: float = 0.0) -> None:
+    def reload(
+        self, source: str, tickets: tuple[int, ...], timeout_s: float = 0.0, *, is_of_upgrade: bool = False
+    ) -> None:
         fleet = self.fleet
         if fleet.is_leaving:
             self.log(f"reload ({source}) ignored: the instance is stopping")
             if tickets:
                 self.do(act.AnswerReload(tickets, 0, ok=False, reason="the instance is stopping"))
-        elif fleet.rules.exit_on_reload:
+        elif fleet.rules.exit_on_reload and not is_of_upgrade:
             self.log(f"reload ({source}): the instance ends instead (exit-on-reload)")
             self.fleet = replace(fleet, queued_tickets=fleet.queued_tickets + tickets)
             self.drain(source)
@@ -253,7 +255,8 @@ class _Turn(Stuck, Ending, Rolling, Upgrading):
             self.queue_reload(tickets, timeout_s)
 
     def reload_for_upgrade(self, tickets: tuple[int, ...]) -> None:
-        self.reload("upgrade", tickets)
+        # With `exit-on-reload` too: who wants the instance to end does not ask for an upgrade.
+        self.reload("upgrade", tickets, is_of_upgrade=True)
 
     def queue_reload(self, tickets: tuple[int, ...], timeout_s: float) -> None:
         """Leave a reload to `finish`, which begins it as soon as it may."""
@@ -277,7 +280,8 @@ class _Turn(Stuck, Ending, Rolling, Upgrading):
             self.log("*** RESUME ***")
         self.do(act.NotifySupervisor("status", "paused: connections wait" if paused else "resumed"))
         for handle in self.fleet.workers:
-            if handle.takes_requests:
+            # One that is starting hears it before it accepts.
+            if not handle.is_held and handle.state in ("starting", "ready"):
                 self.tell(handle, "pause" if paused else "resume")
 
     # --- generations

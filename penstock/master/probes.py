@@ -131,6 +131,10 @@ class Probes:
             self._next_sample = now + SAMPLE_INTERVAL_S
             self._oldest_wait_s(self._look())
 
+    def settle(self, within_s: float) -> None:
+        """Serve those who are connected to their end, and nobody else."""
+        self._server.settle(within_s)
+
     def close(self) -> None:
         """Stop serving."""
         self._server.close()

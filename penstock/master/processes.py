@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from penstock.master.launch import PR_SET_PDEATHSIG
+
 CHANNEL_FD = 3
 """The descriptor on which a generation finds its channel."""
 
@@ -52,6 +54,11 @@ def become_subreaper() -> bool:
     """
     library = ctypes.CDLL(None, use_errno=True)
     return bool(library.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+
+
+def end_with_parent() -> None:
+    """Have this process, a fork of the master, end by SIGTERM when the master does."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
 
 
 def spawn_generation(

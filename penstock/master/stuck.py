@@ -55,7 +55,14 @@ def parse_detached(generation: int, slot: int, text: str) -> ev.RequestDetached:
         since_epoch_s=int(since),
         source=cast(Source, source),
         was_cut=outcome == "cut",
+        was_complete=outcome == "complete",
     )
+
+
+def _outcome(event: ev.RequestDetached) -> str:
+    if event.was_complete:
+        return "its response was complete"
+    return "cut off" if event.was_cut else "answered with 504"
 
 
 class Stuck(Turn):
@@ -78,7 +85,7 @@ class Stuck(Turn):
                     f"HARAKIRI !!! {name} status !!!",
                     f"HARAKIRI [core {event.core}] {event.client} - {event.line} since {event.since_epoch_s} "
                     f"({event.elapsed_s:.1f} s, request {event.number}, "
-                    f"{'cut off' if event.was_cut else 'answered with 504'})",
+                    f"{_outcome(event)})",
                     f"HARAKIRI !!! end of {name} status !!!",
                     f"HARAKIRI {kind}triggered by {name} core {event.core} !!!",
                 ]

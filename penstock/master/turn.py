@@ -56,7 +56,7 @@ class Turn:
         record = self.fleet.record(worker)
         self.put_worker(handle)
         self.put_record(replace(record, spawns=record.spawns + 1, spawned_at=self.now))
-        self.do(act.SpawnWorker(one.number, worker, slot, entry))
+        self.do(act.SpawnWorker(one.number, worker, slot, entry, is_paused=is_held or self.fleet.paused))
         return True
 
     def release(self, one: Generation) -> None:

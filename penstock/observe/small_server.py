@@ -59,6 +59,17 @@ class SmallServer(ABC):
         self._selector.unregister(self._listener)
         self._listener.close()
 
+    def settle(self, within_s: float) -> None:
+        """Serve those who are connected to their end, and nobody else: what does not wait goes over to nobody."""
+        end = self._clock() + within_s
+        while self._clients and (left_s := end - self._clock()) > 0:
+            with selectors.PollSelector() as waiting:
+                for connection in self._clients:
+                    key = self._selector.get_key(connection)
+                    waiting.register(connection, key.events, key.data)
+                for key, mask in waiting.select(left_s):
+                    key.data(mask)
+
     def hear(self, client: Client) -> None:
         """Read what the client says; most have said it by now."""
         self._selector.register(client.connection, selectors.EVENT_READ, lambda events: self._read(client))

@@ -224,6 +224,16 @@ ADVICE: tuple[Rule, ...] = (
         fix="write chmod-socket = 660, and chown-socket = USER:www-data (the group of nginx)",
     ),
     Rule(
+        id="stats-for-everybody",
+        level="warning",
+        about="stats",
+        broken=lambda said: _is_world_mode(said.value("chmod-socket") or 0) and any(map(is_unix, said.values("stats"))),
+        blames=is_unix,
+        why="chmod-socket counts for this socket, too: every user of this machine can read the statistics, which show "
+        "the addresses and URLs of running requests",
+        fix="write chmod-socket = 660, or put stats into a directory that only its readers may enter",
+    ),
+    Rule(
         id="socket-for-owner",
         level="warning",
         about="uid",

@@ -1,7 +1,7 @@
 """What a new worker does before it takes requests: it asks its app for the paths of `warmup`, then of `health-check`.
 
-The app is called as the engine would, in the thread that is app thread 0 afterwards, so that what it loads at its first
-request is there, connections of that thread too. The engine is not there yet: no client can come in between, nothing is
+The app is called as the engine would, in the threads that call it afterwards, so that what it loads at its first
+request is there, connections of each thread too. The engine is not there yet: no client can come in between, nothing is
 counted, logged or recycled, rules and static files have no say, and a worker whose generation does not serve yet is
 asked like any other. What is different from a request that comes in is nothing that an app sees: a test compares.
 
@@ -17,9 +17,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 from urllib.parse import unquote_to_bytes
 
 from penstock._engine import FileWrapper, __version__
@@ -73,10 +73,21 @@ class Answer:
     """A traceback, or how the body begins."""
 
 
-def let_through(assignment: Assignment, apps: Apps, tell: Callable[[str], None]) -> bool:
+class AppThread(Protocol):
+    """Another thread that calls the app when the worker serves."""
+
+    number: int
+
+    def do_first(self, action: Callable[[], None]) -> None:
+        """Start it with something else; return when that is done."""
+
+
+def let_through(assignment: Assignment, apps: Apps, threads: Sequence[AppThread], tell: Callable[[str], None]) -> bool:
     """Have the app answer all that it has to answer before it serves; whether this worker may.
 
-    `tell` sends a text to the master. The process ends if an answer takes too long: its main thread does not come back.
+    This thread asks for everything, the others for the paths of `warmup`, one after the other: connections to a
+    database, and more, are each thread's own. `tell` sends a text to the master. The process ends if an answer takes
+    too long: its thread does not come back.
     """
     start = assignment.start
     decides = assignment.entry != "replacement" and start.need_app
@@ -93,7 +104,10 @@ def let_through(assignment: Assignment, apps: Apps, tell: Callable[[str], None])
     assignment.modules.enter_engine(NoRequest())
     gates = Gates(start.gates, assignment.plan, apps, late)
     try:
-        gates.warm_up()
+        gates.warm_up(0)
+        if start.gates.warmups:
+            for thread in threads:
+                warm_up_in(thread, gates)
         if assignment.entry != "replacement":
             gates.check()
     except Unfit as failure:
@@ -102,6 +116,21 @@ def let_through(assignment: Assignment, apps: Apps, tell: Callable[[str], None])
             return False
         say(failure.text("it serves all the same"))
     return True
+
+
+def warm_up_in(thread: AppThread, gates: Gates) -> None:
+    """Let another thread ask for the paths of `warmup`; raises what `Gates.warm_up` raises."""
+    failures: list[BaseException] = []
+
+    def warm_up() -> None:
+        try:
+            gates.warm_up(thread.number)
+        except BaseException as failure:
+            failures.append(failure)
+
+    thread.do_first(warm_up)
+    if failures:
+        raise failures[0]
 
 
 class Gates:
@@ -115,14 +144,14 @@ class Gates:
         self._late = late
         self._who = f"worker {plan.worker_id}, pid: {os.getpid()}"
 
-    def warm_up(self) -> None:
-        """Ask for the paths of `warmup`.
+    def warm_up(self, core: int) -> None:
+        """Ask for the paths of `warmup`, in the thread of core number `core`.
 
         Raises:
             Unfit: one was answered with a status of 500 or more, or not at all.
         """
         for probe in self._gates.warmups:
-            answer = self._ask(probe, "warmup", self._gates.warmup_timeout_s)
+            answer = self._ask(probe, "warmup", self._gates.warmup_timeout_s, core)
             if answer.status >= FIRST_BAD_WARMUP:
                 raise unfit(probe, "warmup", answer)
             if answer.status >= 400:
@@ -137,7 +166,7 @@ class Gates:
         gates = self._gates
         for probe in gates.checks:
             for tries_left in range(gates.check_retries, -1, -1):
-                answer = self._ask(probe, "health-check", gates.check_timeout_s)
+                answer = self._ask(probe, "health-check", gates.check_timeout_s, 0)
                 if any(first <= answer.status <= last for first, last in gates.statuses):
                     break
                 if not tries_left:
@@ -145,7 +174,7 @@ class Gates:
                 say(f"health-check {probe.name} was answered {answer.line}: it is tried again")
                 time.sleep(RETRY_PAUSE_S)
 
-    def _ask(self, probe: ProbePlan, option: str, timeout_s: float) -> Answer:
+    def _ask(self, probe: ProbePlan, option: str, timeout_s: float, core: int) -> Answer:
         thread = threading.get_ident()
 
         def overdue() -> None:
@@ -155,11 +184,12 @@ class Gates:
 
         began, pid = time.monotonic(), os.getpid()
         with Watch(self._plan.lifeline_fd, limit_s=timeout_s, late=overdue):
-            answer = ask(self._plan, self._apps, probe, option)
+            answer = ask(self._plan, self._apps, probe, option, core)
             if os.getpid() != pid:
                 # The app has forked, and the child came back.
                 os._exit(0)
-        say(f"{option} {probe.name}: {answer.line} in {time.monotonic() - began:.3f} s ({self._who})")
+        where = f"{self._who}, core {core}" if core else self._who
+        say(f"{option} {probe.name}: {answer.line} in {time.monotonic() - began:.3f} s ({where})")
         return answer
 
 
@@ -169,14 +199,14 @@ def unfit(probe: ProbePlan, option: str, answer: Answer) -> Unfit:
     return Unfit(f"{option} {probe.name} was answered {answer.line}{cause}", answer.details)
 
 
-def ask(plan: WorkerPlan, apps: Apps, probe: ProbePlan, option: str) -> Answer:
+def ask(plan: WorkerPlan, apps: Apps, probe: ProbePlan, option: str, core: int) -> Answer:
     """Call the app that the request is for, read the whole of its answer, and close it."""
     uri_path, _, query = probe.uri.partition("?")
     path = unquote_to_bytes(uri_path).decode("latin-1")
     app, point = choose(apps, path)
     if app is None:
         return Answer(404, "404 Not Found", "no application is mounted there", "")
-    environ = make_environ(plan, probe, option)
+    environ = make_environ(plan, probe, option, core)
     environ.update(SCRIPT_NAME=point, PATH_INFO=path[len(point) :], QUERY_STRING=query)
     reply = _Reply()
     with logged_exceptions() as logged:
@@ -254,7 +284,7 @@ def choose(apps: Apps, path: str) -> tuple[App | None, str]:
     return best
 
 
-def make_environ(plan: WorkerPlan, probe: ProbePlan, option: str) -> dict[str, Any]:
+def make_environ(plan: WorkerPlan, probe: ProbePlan, option: str, core: int) -> dict[str, Any]:
     """Make the environ of a GET, as the engine makes it for one that comes over HTTP (PEP 3333)."""
     engine = plan.engine
     is_secure = probe.scheme == "https" or (not probe.scheme and _redirects_to_https())
@@ -283,7 +313,7 @@ def make_environ(plan: WorkerPlan, probe: ProbePlan, option: str) -> dict[str, A
     if engine.file_wrapper:
         environ["wsgi.file_wrapper"] = FileWrapper
     if engine.threads > 1:
-        environ["uwsgi.core"] = 0
+        environ["uwsgi.core"] = core
     if is_secure:
         environ.update(HTTPS="on", HTTP_X_FORWARDED_PROTO="https")
     return environ

@@ -18,7 +18,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from penstock import hooks, titles
 from penstock.plan.types import WorkerPlan
@@ -372,14 +372,15 @@ class _Forker:
         if message["op"] == "end":
             self._ending = True
         elif message["op"] == "spawn" and not self._ending:
-            return self._spawn(message["worker"], message["slot"], message["entry"], descriptors[0])
+            return self._spawn(message, descriptors[0])
         elif message["op"] == "reopen-logs":
             move_logs(self._start, descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
         return None
 
-    def _spawn(self, worker: int, slot: int, entry: str, control_fd: int) -> Assignment | None:
+    def _spawn(self, message: dict[str, Any], control_fd: int) -> Assignment | None:
+        worker, slot = message["worker"], message["slot"]
         flush_streams()  # An unfinished line would be written once more by each child.
         try:
             with warnings.catch_warnings():
@@ -392,7 +393,7 @@ class _Forker:
             self._channel.send({"event": "exited", "worker": worker, "slot": slot, "pid": 0, "status": STATUS_UNKNOWN})
             return None
         if pid == 0:
-            return self._become_worker(worker, slot, entry, control_fd)
+            return self._become_worker(message, control_fd)
         os.close(control_fd)
         handle = WorkerHandle(worker, slot, pid, _open_pidfd(pid))
         self._workers.append(handle)
@@ -402,8 +403,9 @@ class _Forker:
         self._channel.send({"event": "spawned", "worker": worker, "slot": slot, "pid": pid})
         return None
 
-    def _become_worker(self, worker: int, slot: int, entry: str, control_fd: int) -> Assignment:
+    def _become_worker(self, message: dict[str, Any], control_fd: int) -> Assignment:
         """Let go of what is the generation's alone."""
+        worker, entry = message["worker"], message["entry"]
         self._channel.close()
         processes = sys.modules.get("multiprocessing.process")
         if processes is not None:
@@ -422,12 +424,12 @@ class _Forker:
             control_fd=control_fd,
             lifeline_fd=start.lifeline_fd,
             scoreboard_fd=start.scoreboard_fd,
-            scoreboard_slot=slot,
+            scoreboard_slot=message["slot"],
             handoff_receive_fd=start.handoff_receive_fd,
             handoff_send_fd=start.handoff_send_fd,
             log_fd=start.log_fd,
             request_log_fd=start.request_log_fd,
-            starts_paused=entry == "reload",
+            starts_paused=message["is_paused"],
         )
         is_first = worker not in self._ids
         return Assignment(plan, self._apps, start, self._modules, self._forks, self._failures, is_first, entry)

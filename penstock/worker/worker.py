@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import NoReturn
 
@@ -85,11 +85,12 @@ def _serve(assignment: Assignment) -> int:
     modules.run_postfork_hooks()
     assignment.forks.let_go = lambda: _let_go(assignment)
     modules.enter_core(0)
+    threads = [AppThread(plan.worker_id, number, modules) for number in range(1, plan.engine.threads)]
     if assignment.start.gates.longest_s:
         # Imported where there are gates, and only there.
         from penstock.worker import gates
 
-        if not gates.let_through(assignment, apps, lambda text: tell_master(plan.control_fd, text)):
+        if not gates.let_through(assignment, apps, threads, lambda text: tell_master(plan.control_fd, text)):
             return EXIT_NO_APP
     python = assignment.start.app.python
     if plan.engine.harakiri.graceful_signal > 0:
@@ -102,12 +103,6 @@ def _serve(assignment: Assignment) -> int:
     os.register_at_fork(
         after_in_parent=lambda: engine.forked(in_child=False), after_in_child=lambda: engine.forked(in_child=True)
     )
-    threads = [
-        threading.Thread(
-            target=_run_app_thread, args=(engine, number, modules), name=_thread_name(plan.worker_id, number)
-        )
-        for number in range(1, plan.engine.threads)
-    ]
     tracebacker = Tracebacker(f"{python.tracebacker}{plan.worker_id}") if python.tracebacker else None
     asking = assignment.start.asking
     if asking.code_interval_s:
@@ -120,8 +115,7 @@ def _serve(assignment: Assignment) -> int:
     hooks.run(assignment.start.hooks.at(*_accepting(assignment)))
     tell_master(plan.control_fd, "ready")
     for thread in threads:
-        thread.daemon = True
-        thread.start()
+        thread.enter(engine)
     reason = _core(0)(engine, 0)
     if tracebacker is not None:
         tracebacker.close()
@@ -169,15 +163,53 @@ def _core(number: int) -> Callable[[Engine, int], str]:
     return FunctionType(_run_core.__code__.replace(co_name=f"core_{number}"), globals())
 
 
-def _run_app_thread(engine: Engine, number: int, modules: Modules) -> None:
-    modules.enter_core(number)
-    try:
-        _core(number)(engine, number)
-    except BaseException:
-        # An app's exception never comes here: the engine itself is broken, and a worker that is short of a thread
-        # would go on unnoticed.
-        say(f"app thread {number} (pid: {os.getpid()}) failed:\n{traceback.format_exc()}")
-        leave(EXIT_FAILED)
+class AppThread(threading.Thread):
+    """One of the threads that call the app, beside the main thread."""
+
+    def __init__(self, worker_id: int, number: int, modules: Modules) -> None:
+        """Prepare the thread of core `number`."""
+        super().__init__(name=_thread_name(worker_id, number), daemon=True)
+        self.number = number
+        self._modules = modules
+        self._engine: Engine | None = None
+        self._first: Callable[[], None] | None = None
+        self._may_enter = threading.Event()
+
+    def do_first(self, action: Callable[[], None]) -> None:
+        """Start it with something else, after which it waits for the engine; return when that is done."""
+        done = threading.Event()
+
+        def first() -> None:
+            try:
+                action()
+            finally:
+                done.set()
+
+        self._first = first
+        self.start()
+        done.wait()
+
+    def enter(self, engine: Engine) -> None:
+        """Let it run the engine's part for it."""
+        self._engine = engine
+        self._may_enter.set()
+        if self._first is None:
+            self.start()
+
+    def run(self) -> None:
+        """Be the thread."""
+        self._modules.enter_core(self.number)
+        try:
+            if self._first is not None:
+                self._first()
+            self._may_enter.wait()
+            if self._engine is not None:
+                _core(self.number)(self._engine, self.number)
+        except BaseException:
+            # An app's exception never comes here: the engine itself is broken, and a worker that is short of a thread
+            # would go on unnoticed.
+            say(f"app thread {self.number} (pid: {os.getpid()}) failed:\n{traceback.format_exc()}")
+            leave(EXIT_FAILED)
 
 
 def _let_go(assignment: Assignment) -> None:
@@ -189,7 +221,7 @@ def _let_go(assignment: Assignment) -> None:
         os.close(assignment.plan.control_fd)
 
 
-def _finish(assignment: Assignment, threads: list[threading.Thread], deadline_s: float, wait: bool) -> None:
+def _finish(assignment: Assignment, threads: Sequence[threading.Thread], deadline_s: float, wait: bool) -> None:
     """Run the exit handlers, in the order in which Python runs them, within `deadline_s` seconds.
 
     With `wait`, work that was handed to other threads gets half of that time to end, as at the end of any program.
@@ -218,7 +250,7 @@ def _finish(assignment: Assignment, threads: list[threading.Thread], deadline_s:
     timer.cancel()
 
 
-def _join(threads: list[threading.Thread], within_s: float) -> None:
+def _join(threads: Sequence[threading.Thread], within_s: float) -> None:
     until = time.monotonic() + within_s
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))

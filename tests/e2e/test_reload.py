@@ -264,6 +264,29 @@ def application(environ, start_response):
         assert warm == real
 
 
+@pytest.mark.option("warmup")
+def test_each_thread_is_warm_before_the_first_client_comes(short_dir: Path) -> None:
+    app = short_dir / "threads.py"
+    app.write_text(
+        """
+import threading, uwsgi
+own, warm = threading.local(), []
+def application(environ, start_response):
+    start_response("200 OK", [])
+    if "penstock.probe" in environ:
+        own.is_warm = True
+        warm.append(f"{environ['uwsgi.core']} {threading.current_thread().name[-5:]}")
+    return [str(getattr(own, "is_warm", False)).encode(), b" ", ",".join(sorted(warm)).encode()]
+"""
+    )
+    with Penstock(*HTTP, "--wsgi-file", app, "--warmup", "/", "--threads", "4", "--processes", "2") as instance:
+        assert len(re.findall(r"^warmup /: 200 OK", instance.log, re.M)) == 8
+        threads = ",".join(["0 hread", *(f"{number} Core{number}" for number in (1, 2, 3))])
+        with Load(instance.http, "/", clients=6) as load:
+            load.more(500)
+        assert load.failures == [] and set(load.answers) == {f"True {threads}".encode()}
+
+
 DJANGO = """
 from django.conf import settings
 settings.configure(

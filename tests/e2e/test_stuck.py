@@ -218,6 +218,57 @@ def test_a_response_that_has_begun_is_cut_visibly(serve: Callable[..., Instance]
     instance.stop()
 
 
+@pytest.mark.event("harakiri")
+@pytest.mark.parametrize("target", ["/closes-slowly?length", "/closes-slowly"])
+def test_a_response_that_is_complete_is_not_cut_for_what_the_app_does_afterwards(
+    serve: Callable[..., Instance], target: str
+) -> None:
+    instance = serve("--threads", "2")
+    with Connection(instance.http) as connection:
+        assert connection.request("GET", target).body == b"all of it"
+        assert connection.sock.recv(1) == b"", "an orderly end, no reset"
+    with Connection(instance.http) as connection:
+        connection.send(f"GET {target} HTTP/1.0\r\n\r\n".encode())
+        assert connection.read().body == b"all of it"
+    until("both are interrupted", lambda: instance.log.count("its response was complete") == 2)
+    log = instance.stop()
+    lines = re.findall(r" GET /closes-slowly\S* => generated (\d+) bytes in (\d+) msecs \(HTTP/1.\d (\d+)\)", log)
+    assert [(size, status) for size, _, status in lines] == [("9", "200")] * 2, log
+    assert all(1000 <= int(taken) < 20000 for _, taken, _ in lines)
+
+
+def test_each_request_has_its_line_in_the_log_when_its_client_is_answered(serve: Callable[..., Instance]) -> None:
+    log_format = ("--log-format", "LINE %(method) %(uri) %(status) %(vars) %(var.HTTP_X_MARK) %(secs)")
+    options = (*log_format, "--harakiri-graceful-timeout", "10")
+    instance = serve("--threads", "3", *options, env={"STUCK_SECONDS": "1.8"})
+    with ThreadPoolExecutor(3) as pool:
+        sent = [pool.submit(get, instance.http, target, {"X-Mark": "m"}) for target in ("/stubborn?a=b", "/short")]
+        for each in sent:
+            assert_late(each.result())
+        # The first one's thread never comes back.
+        lines = until("two lines", lambda: (found := re.findall(r"^LINE .*", instance.log, re.M))[1:] and sorted(found))
+        for line, target in zip(lines, ("/short", "/stubborn?a=b"), strict=True):
+            assert re.fullmatch(rf"LINE GET {re.escape(target)} 504 [1-9]\d* m [1-9][\d.]*", line), line
+        with pytest.raises((ConnectionResetError, Cut)):
+            get(instance.http, "/begun-with-length", {"X-Mark": "m"})
+        instance.wait_log(r"^LINE GET /begun-with-length 200 [1-9]\d* m [1-9][\d.]*$")
+        until("it has come back", lambda: "cleaned up" in instance.notes)
+    log = instance.stop()
+    assert len(re.findall(r"^LINE ", log, re.M)) == 3, "none has two"
+
+
+def test_requests_that_are_lost_with_their_worker_have_lines_too(serve: Callable[..., Instance]) -> None:
+    instance = serve("--threads", "3")
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(get, instance.http, "/match") for _ in range(3)]
+        found = sorted(answer.result().status for answer in answers)
+    until(
+        "three lines",
+        lambda: sorted(map(int, re.findall(r" GET /match => generated .* \(HTTP/1.1 (\d+)\)", instance.log))) == found,
+    )
+    instance.stop()
+
+
 def test_connections_go_on_to_the_504_and_no_further(serve: Callable[..., Instance]) -> None:
     instance = serve("--threads", "2")
     with Connection(instance.http) as connection:

@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -63,6 +64,43 @@ def test_upgrade_under_load_loses_no_request(short_dir: Path) -> None:
         instance.reload()
         assert get(instance.http, "/hello").body == b"Hello world"
     assert not pidfile.exists()
+
+
+def test_statistics_and_probes_are_given_throughout(short_dir: Path) -> None:
+    pidfile, stats = short_dir / "pid", short_dir / "stats"
+    options = ("--http", "127.0.0.1:0", "--pidfile", pidfile, "--stats", stats, "--admin", "127.0.0.1:0")
+    with Penstock(*options, *APP, "--exit-on-reload") as instance:
+        admin = instance.wait_log(r"probes are answered on (\S+)")[1]
+        is_over = threading.Event()
+        failures, answers = [], [0, 0]
+
+        def ask(number: int, question: Callable[[], object]) -> None:
+            while not is_over.is_set():
+                try:
+                    question()
+                except Exception as error:
+                    failures.append(repr(error))
+                else:
+                    answers[number] += 1
+
+        questions = (lambda: read_stats(str(stats)), lambda: get(admin, "/livez"))
+        threads = [threading.Thread(target=ask, args=one) for one in enumerate(questions)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(3):
+                upgrade(pidfile)
+                before = list(answers)
+                until("more answers", lambda: answers[0] > before[0] and answers[1] > before[1])  # noqa: B023
+        finally:
+            is_over.set()
+            for thread in threads:
+                thread.join()
+        assert failures == []
+        # And an instance that ends instead of a reload goes on after an upgrade.
+        assert get(instance.http, "/hello").status == 200
+        instance.send(signal.SIGHUP)
+        assert instance.wait_exit() == 0
 
 
 def test_request_in_flight_and_what_was_counted_survive(short_dir: Path) -> None:

@@ -817,9 +817,26 @@ def test_workers_that_come_during_a_pause_are_paused() -> None:
     world.send(ev.PauseRequested(True))
     assert world.send(ev.PauseRequested(True)) == []
     world.now += 60
-    world.exits(world.worker(1), KILLED)
+    assert only(world.exits(world.worker(1), KILLED), act.SpawnWorker).is_paused
     assert told(world.ready(1), "pause") == [(1, 0)]
     assert sorted(told(world.send(ev.PauseRequested(False)), "resume")) == [(1, 0), (1, 1)]
+
+
+def test_a_worker_that_starts_while_a_pause_begins_or_ends_hears_of_it() -> None:
+    world = World().serve()
+    world.now += 60
+    assert not only(world.exits(world.worker(1), KILLED), act.SpawnWorker).is_paused
+    assert sorted(told(world.send(ev.PauseRequested(True)), "pause")) == [(1, 0), (1, 1)]
+    assert sorted(told(world.send(ev.PauseRequested(False)), "resume")) == [(1, 0), (1, 1)]
+
+
+def test_what_does_not_serve_yet_is_not_let_in_by_the_end_of_a_pause() -> None:
+    world = World().serve()
+    world.send(ev.PauseRequested(True))
+    world.send(ev.ReloadRequested("test"))
+    world.started(2)
+    assert all(one.is_paused for one in of(world.imported(2), act.SpawnWorker))
+    assert {generation for generation, _ in told(world.send(ev.PauseRequested(False)), "resume")} == {1}
 
 
 # --- odds and ends

@@ -29,6 +29,18 @@ def test_upgrade_is_tried_done_and_followed_by_a_reload() -> None:
     assert world.fleet.upgrade == "" and world.fleet.upgrade_tickets == ()
 
 
+def test_an_upgrade_does_not_end_what_ends_instead_of_a_reload() -> None:
+    world = World(exit_on_reload=True).serve()
+    world.send(ASK)
+    world.send(CAN)
+    assert kinds(world.send(ev.Upgraded("8.0", "9.0"))) == {act.StartGeneration}
+    world.started(2, exit_on_reload=True)
+    world.imported(2)
+    assert only(world.ready(2), act.AnswerReload).ok
+    world.send(ev.ReloadRequested("test"))
+    assert world.fleet.mode == "draining"
+
+
 def test_program_that_can_not_take_over_changes_nothing() -> None:
     world = World().serve()
     world.send(ASK)

@@ -84,3 +84,13 @@ def test_the_proportional_size_counts_shared_pages_once(tmp_path: Path) -> None:
     assert used_bytes([os.getpid()], tmp_path) > MB, "the resident size where that is not to be had"
     assert used_bytes([2**22 + 1], tmp_path) == 0
     assert used_bytes([os.getpid()]) > MB
+
+
+def test_what_is_not_looked_at_in_time_is_taken_to_be_as_large(proc: Path) -> None:
+    make(proc, {f"{pid}/smaps_rollup": f"Rss: 9 kB\nPss: {pid} kB\n" for pid in (10, 30, 20, 500)})
+    assert used_bytes((10, 30, 20, 500), proc) == 560 * KB
+    # Each look at the clock takes a tenth of a second: for the last one there is no time.
+    ticks = iter(range(100))
+    assert used_bytes((10, 30, 20, 500), proc, lambda: next(ticks) / 10, 0.25) == (10 + 30 + 20 + 30) * KB
+    # The first one counts, however late it is.
+    assert used_bytes((10, 30), proc, lambda: 0.0, 0.0) == 20 * KB

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import selectors
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -133,3 +134,28 @@ def test_over_http_a_request_has_a_longest_length(loop: Loop) -> None:
         client.sendall(b"x" * (LONGEST_REQUEST_BYTES + 1))
         loop.turn()
         assert read(client).endswith(b'{"a":1}')
+
+
+@pytest.mark.parametrize("loop", [LARGE], indirect=True, ids=["large"])
+def test_who_reads_is_served_to_the_end_before_an_upgrade(loop: Loop) -> None:
+    client = loop.connect()
+    found: list[bytes] = []
+
+    def take() -> None:
+        found.append(read(client))
+        client.close()
+
+    reader = threading.Thread(target=take)
+    reader.start()
+    loop.server.settle(30)
+    reader.join(30)
+    assert found == [LARGE.encode()] and loop.clients == 0
+
+
+def test_nobody_is_waited_for_in_vain(loop: Loop) -> None:
+    loop.server.settle(30)
+    with loop.connect():
+        clock = iter(range(100))
+        loop.server._clock = lambda: next(clock) / 10
+        loop.server.settle(0.5)
+        assert loop.clients == 1

@@ -26,6 +26,7 @@ FIRES: list[tuple[str, Said]] = [
     ("uid-without-gid", {**SERVING, "uid": ["www-data"]}),
     ("gid-without-uid", {**SERVING, "gid": ["www-data"]}),
     ("socket-for-everybody", {**UWSGI, "chmod-socket": [0o666]}),
+    ("stats-for-everybody", {**SERVING, "chmod-socket": [0o666], "stats": ["/run/a.stats"]}),
     ("socket-for-owner", {**UWSGI, "uid": ["deploy"], "gid": ["deploy"]}),
     ("socket-in-tmp", {**UWSGI, "socket": ["/tmp/uwsgi.sock"]}),
     ("harakiri-above-http-timeout", {**SERVING, "harakiri": [60], "http-timeout": [30]}),

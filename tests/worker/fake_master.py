@@ -147,7 +147,8 @@ class FakeMaster:
         """Ask for a worker; return the control pair's end, after `spawned` and (with `ready`) its `ready`."""
         mine, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         mine.settimeout(WAIT_S)
-        message = json.dumps({"op": "spawn", "worker": worker, "slot": slot, "entry": entry}).encode()
+        asked = {"op": "spawn", "worker": worker, "slot": slot, "entry": entry, "is_paused": entry == "reload"}
+        message = json.dumps(asked).encode()
         socket.send_fds(self.channel, [message], [other.fileno()])
         other.close()
         self.controls.append(mine)

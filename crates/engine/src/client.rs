@@ -13,7 +13,7 @@ use crate::forwarded::{self, IpText, TrustedProxies};
 use crate::plan::EnginePlan;
 
 /// What proxies have said, where it is not read from X-Forwarded-For and X-Forwarded-Proto in the usual way.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Client {
     /// None: the client is the peer.
     pub address: Option<IpText>,

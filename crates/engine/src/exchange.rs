@@ -10,13 +10,14 @@ use crate::client::Client;
 use crate::log_format::Variable;
 use crate::mounts;
 use crate::plan::ListenerProtocol;
-use crate::response::{Ending, Framing, Response};
+use crate::response::{Ending, Framing, Progress, Response};
 use crate::routing::Routed;
 use crate::socket::{Gone, Socket};
 use crate::spool::SpooledBody;
 use crate::sys::Peer;
 
 /// The request as it was parsed; the spans point into `Exchange::bytes`.
+#[derive(Clone)]
 pub enum Parsed {
     Http(Head),
     Uwsgi(Packet),
@@ -83,7 +84,7 @@ impl Spares {
 const CLIENT_GONE: u16 = 499;
 
 /// And of one that the server answered in the app's place, because it took too long.
-const OVERDUE: u16 = 504;
+pub const OVERDUE: u16 = 504;
 
 /// What the log and the statistics say of a finished exchange.
 #[derive(Clone, Copy, Debug)]
@@ -326,6 +327,39 @@ impl Exchange {
             routed.is_unlogged |= edits.is_unlogged;
         }
         response.into_scratch()
+    }
+
+    /// A copy with everything that a line in the log is made of.
+    pub fn for_log(&self) -> Self {
+        Self {
+            key: self.key,
+            socket: Arc::clone(&self.socket),
+            listener: self.listener,
+            peer: self.peer,
+            trusted: self.trusted,
+            client: self.client.clone(),
+            parsed: self.parsed.clone(),
+            bytes: self.bytes.clone(),
+            target: self.target.clone(),
+            body: SpooledBody::Memory(Vec::new(), None),
+            keep_alive: self.keep_alive,
+            more_follows: self.more_follows,
+            started_us: self.started_us,
+            routed: self.routed.as_deref().map(|routed| Box::new(routed.for_log())),
+            report: Report::default(),
+        }
+    }
+
+    /// What the log says of a request whose client does not wait for the app any more: the status of the server's own
+    /// answer, or what had become of the app's.
+    pub fn report_without_app(&mut self, status: u16, progress: Option<Progress>) {
+        self.report.status = status;
+        if let Some(progress) = progress {
+            self.report.status = progress.status;
+            self.report.header_count = progress.header_count;
+            self.report.header_bytes = progress.header_bytes;
+            self.report.body_bytes = progress.body_bytes;
+        }
     }
 
     /// The client was answered, or cut off, without the app.

@@ -69,6 +69,17 @@ enum Phase {
     Streaming,
 }
 
+/// What had become of a response when the app had had its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    pub status: u16,
+    pub header_count: u32,
+    pub header_bytes: u64,
+    pub body_bytes: u64,
+    /// The client has all of it, or will have.
+    pub is_complete: bool,
+}
+
 pub struct Response {
     socket: Arc<Socket>,
     policy: WritePolicy,
@@ -90,6 +101,8 @@ pub struct Response {
     /// Bytes that the app gave beyond its Content-Length.
     surplus_bytes: u64,
     gone: Option<Gone>,
+    /// The app has given all of its body.
+    is_exhausted: bool,
     options: Option<Arc<ResponseOptions>>,
     /// What rules want of the headers.
     edits: Option<Box<Edits>>,
@@ -127,6 +140,7 @@ impl Response {
             via_sendfile: false,
             surplus_bytes: 0,
             gone: None,
+            is_exhausted: false,
             options: None,
             edits: None,
         }
@@ -186,6 +200,33 @@ impl Response {
     /// Whether the client is gone, so that more output is of no use.
     pub fn gone(&self) -> Option<Gone> {
         self.gone
+    }
+
+    /// The app has given all of its body; what it does from here on is no part of the response.
+    pub fn exhaust(&mut self) {
+        self.is_exhausted = true;
+    }
+
+    /// What has become of it so far, for a client that does not wait for the app any more: where all of it has been given,
+    /// its end is sent. For the thread that runs the event loop; it never waits.
+    pub fn conclude(&mut self) -> Progress {
+        let is_given = if self.wants_body() {
+            self.length.map_or(self.is_exhausted, |length| length == self.body_bytes)
+        } else {
+            true
+        };
+        let is_complete = is_given && self.sent_anything && self.pending.is_empty() && self.gone.is_none();
+        if is_complete && self.chunked && self.wants_body() {
+            self.socket.write_own(b"0\r\n\r\n");
+        }
+        self.gone.get_or_insert(Gone::Detached);
+        Progress {
+            status: self.status,
+            header_count: self.header_count,
+            header_bytes: self.header_bytes,
+            body_bytes: self.body_bytes,
+            is_complete,
+        }
     }
 
     pub fn wants_body(&self) -> bool {

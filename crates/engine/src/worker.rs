@@ -22,7 +22,7 @@ use crate::event_loop::{EventLoop, Next};
 use crate::exchange::Exchange;
 use crate::plan::WorkerPlan;
 use crate::request_log::Times;
-use crate::response::Ending;
+use crate::response::{Ending, Progress};
 use crate::scoreboard::{Finished, WorkerState};
 use crate::sys::{self, ThreadWatch};
 
@@ -58,6 +58,10 @@ impl StopReason {
 pub trait App: Send + Sync {
     /// Calls the app, sends its response, and leaves what came of it in `exchange.report`.
     fn serve(&self, exchange: &mut Exchange, thread: &mut AppThread, shared: &Shared);
+
+    /// Ends the response of a thread that had its time, as far as it has given all of it; tells what has become of it, if
+    /// that can be told. Never waits.
+    fn conclude(&self, thread: usize) -> Option<Progress>;
 
     /// Describes where every thread of the app is, then interrupts these calls. May wait for as long as others keep the
     /// app from running.
@@ -314,7 +318,11 @@ impl Worker {
             waited_us: begun_us.saturating_sub(exchange.started_us),
             app_us: done.elapsed_us,
         };
-        self.shared.log_exchange(exchange, thread.index, times, false);
+        match fate {
+            Fate::Kept => self.shared.log_exchange(exchange, thread.index, times, false),
+            // It had its line when its client was answered.
+            Fate::Answered | Fate::Cut => self.shared.forget_notes(thread.index),
+        }
     }
 
     fn judge(&self, is_slow: bool) {
@@ -526,6 +534,10 @@ mod tests {
             response.start(b"200 OK", false).expect("valid");
             assert!(response.whole(&[body.as_bytes()]));
             exchange.take_report(response, false);
+        }
+
+        fn conclude(&self, _: usize) -> Option<Progress> {
+            None
         }
 
         fn look(&self, _: &Calls, _: &Shared) -> String {

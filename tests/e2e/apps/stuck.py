@@ -159,6 +159,24 @@ def late_iterable(environ, start_response):
     return Closing()
 
 
+class SlowClose:
+    """A response after which the app has much to do."""
+
+    def __iter__(self):
+        yield b"all of "
+        yield b"it"
+
+    def close(self):
+        note("closing")
+        sleep(1000)
+
+
+def closes_slowly(environ, start_response):
+    length = [("Content-Length", "9")] if environ["QUERY_STRING"] == "length" else []
+    start_response("200 OK", TEXT + length)
+    return SlowClose()
+
+
 def stubborn(environ, start_response):
     """Goes on for ever whatever is raised."""
     while True:
@@ -200,6 +218,7 @@ WAYS = {
     "swallow": swallows,
     "iterable": late_iterable,
     "stubborn": stubborn,
+    "closes-slowly": closes_slowly,
     "own": own_limit,
     "own-taken-back": own_limit_taken_back,
 }

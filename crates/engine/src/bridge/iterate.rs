@@ -138,9 +138,13 @@ fn send_pieces(py: Python<'_>, result: &Bound<'_, PyAny>, slot: &ResponseSlot) -
             return Ok(());
         }
     }
-    match slot.acquire(py).as_ref() {
+    match slot.acquire(py).as_mut() {
         Some(response) if !response.is_headed() => Err(not_started()),
-        _ => Ok(()),
+        Some(response) => {
+            response.exhaust();
+            Ok(())
+        }
+        None => Ok(()),
     }
 }
 

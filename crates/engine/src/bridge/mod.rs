@@ -24,7 +24,7 @@ use mounted::Mounted;
 use crate::boundary::Callbacks;
 use crate::exchange::Exchange;
 use crate::plan::WorkerPlan;
-use crate::response::{BadHead, Response};
+use crate::response::{BadHead, Progress, Response};
 use crate::socket::Gone;
 use crate::sys;
 use crate::worker::{App, AppThread, Calls, Duty, Shared};
@@ -56,6 +56,17 @@ impl Responses {
     pub fn connection_fd(&self, py: Python<'_>, thread: usize) -> Option<RawFd> {
         let slot = self.0.get(thread)?.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
         slot.acquire(py).as_ref().map(Response::connection_fd)
+    }
+
+    /// Ends the response of an app thread that had its time; None if it is being written, or there is none.
+    fn conclude(&self, thread: usize) -> Option<Progress> {
+        let slot = self.0.get(thread)?.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let mut response = match slot.0.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(guard)) => guard.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        response.as_mut().map(Response::conclude)
     }
 }
 
@@ -121,10 +132,17 @@ impl WsgiApp {
     ) -> PyResult<bool> {
         let (environ, vars) = self.environs.make(py, exchange, shared, thread, kept)?;
         exchange.report.vars = vars;
+        let watched = shared.is_watched().then(|| shared.duty(thread));
+        if let Some(duty) = watched {
+            duty.tell_vars(vars);
+        }
         let mounted = match &self.mounted {
             None => None,
             Some(mounted) => mounted.choose(py, &shared.mounts, exchange, &environ)?,
         };
+        if let Some(duty) = watched {
+            duty.tell_app(exchange.report.app);
+        }
         let Some(callable) = mounted.or(self.callable.as_ref()) else { return Ok(false) };
         let result = callable.bind(py).call1((environ, &callbacks.start_response));
         if shared.is_forked() {
@@ -266,6 +284,10 @@ impl App for WsgiApp {
         if let Some(fault) = fault.filter(|_| !failed) {
             shared.note(&format!("{} {}: {fault}", exchange.method().escape_ascii(), exchange.uri().escape_ascii()));
         }
+    }
+
+    fn conclude(&self, thread: usize) -> Option<Progress> {
+        self.responses.conclude(thread)
     }
 
     fn look(&self, calls: &Calls, shared: &Shared) -> String {

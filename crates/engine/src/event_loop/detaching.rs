@@ -15,15 +15,15 @@ use crate::worker::Shared;
 const PASSED_BYTES: usize = 60_000;
 
 impl EventLoop {
-    /// Takes the connection of an exchange from the app; tells whether the response had begun. For an exchange whose
-    /// thread can not bring it back before this is done.
-    pub fn detach(&mut self, shared: &Shared, key: u64, refusal: &Refusal, is_head: bool) -> bool {
+    /// Takes the connection of an exchange from the app; tells whether the response had begun. One that `is_complete` is
+    /// all that its client waits for. For an exchange whose thread can not bring it back before this is done.
+    pub fn detach(&mut self, shared: &Shared, key: u64, refusal: &Refusal, is_head: bool, is_complete: bool) -> bool {
         let Some(connection) = self.take(key) else { return false };
         debug_assert!(matches!(connection.state, State::Away), "an exchange is with its thread");
         self.detached.push(key);
         self.detached_until_ms = sys::now_ms() + self.detached_grace_ms;
         self.count_room(shared);
-        self.answer_for_app(shared, connection, refusal, is_head)
+        self.answer_for_app(shared, connection, refusal, is_head, is_complete)
     }
 
     fn answer_for_app(
@@ -32,10 +32,13 @@ impl EventLoop {
         mut connection: Box<Connection>,
         refusal: &Refusal,
         is_head: bool,
+        is_complete: bool,
     ) -> bool {
         connection.is_detached = true;
         let has_begun = connection.socket.take_over();
-        if has_begun {
+        if has_begun && is_complete {
+            self.last_response_written(shared, connection);
+        } else if has_begun {
             sys::cut(connection.socket.fd(), connection.socket.is_tcp);
             self.discard(shared, connection);
         } else {
@@ -94,7 +97,8 @@ impl EventLoop {
         let refusal = Refusal::late(503, "worker-lost", "the server could not finish this request");
         for key in keys {
             if let Some(connection) = self.take(key) {
-                self.answer_for_app(shared, connection, &refusal, false);
+                shared.log_lost(key, refusal.status);
+                self.answer_for_app(shared, connection, &refusal, false, false);
             }
         }
     }

@@ -62,6 +62,11 @@ pub struct Routed {
 }
 
 impl Routed {
+    /// A copy of what lines in the log are made of.
+    pub fn for_log(&self) -> Self {
+        Self { vars: self.vars.clone(), lines: self.lines.clone(), is_unlogged: self.is_unlogged, ..Self::default() }
+    }
+
     /// What a rule has set a variable to.
     pub fn var(&self, name: &[u8]) -> Option<&[u8]> {
         self.vars.iter().rev().find(|(key, _)| **key == *name).map(|(_, value)| value.as_slice())

@@ -11,10 +11,11 @@
 //! are written by the latter alone. `inside` changes only while the app thread holds the interpreter's lock: who holds
 //! that lock and finds a call inside can interrupt just that call.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use super::shared::lock;
+use crate::exchange::Exchange;
 use crate::sys::{ThreadId, ThreadWatch};
 
 /// A limit of a request that may take as long as it likes.
@@ -46,6 +47,10 @@ pub struct Duty {
     /// Limit of this one request, in microseconds, where a rule gives it one; 0 for the usual, `NO_LIMIT` for none.
     limit_us: AtomicU64,
     about: Mutex<About>,
+    /// The request as its line in the log needs it, should its thread not come back; only where requests have limits.
+    request: Mutex<Option<Box<Exchange>>>,
+    vars: AtomicU32,
+    app: AtomicI32,
     thread: OnceLock<Thread>,
 }
 
@@ -167,7 +172,30 @@ impl Duty {
         about.number = number;
     }
 
+    /// Keeps a copy of the request.
+    pub fn remember(&self, exchange: &Exchange) {
+        *lock(&self.request) = Some(Box::new(exchange.for_log()));
+    }
+
+    /// How many variables the app gets, as the log counts them.
+    pub fn tell_vars(&self, vars: u32) {
+        self.vars.store(vars, Ordering::Relaxed);
+    }
+
+    /// Which app it is.
+    pub fn tell_app(&self, app: i32) {
+        self.app.store(app, Ordering::Relaxed);
+    }
+
     // Whoever watches.
+
+    /// Takes the copy of the request, with what was told of it since.
+    pub fn take_request(&self) -> Option<Box<Exchange>> {
+        let mut exchange = lock(&self.request).take()?;
+        exchange.report.vars = self.vars.load(Ordering::Relaxed);
+        exchange.report.app = self.app.load(Ordering::Relaxed);
+        Some(exchange)
+    }
 
     /// The call that the thread is with, unless what is left of it is to send the response.
     pub fn current(&self) -> Option<Current> {

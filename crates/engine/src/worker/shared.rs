@@ -19,7 +19,7 @@ use crate::mounts::Mounts;
 use crate::plan::WorkerPlan;
 use crate::request_ids::RequestIds;
 use crate::request_log::{Logs, Times};
-use crate::response::DateLine;
+use crate::response::{DateLine, Progress};
 use crate::response_options::ResponseOptions;
 use crate::routing::{Facts, Router};
 use crate::scoreboard::{Board, Finished, Source, ThreadBoard, WorkerState};
@@ -249,6 +249,7 @@ impl Shared {
     /// Remembers what the log says of a request, should it take too long.
     pub(super) fn describe(&self, exchange: &Exchange, thread: usize) {
         let number = self.requests.load(Ordering::Relaxed) + 1;
+        self.duties[thread].remember(exchange);
         match &exchange.parsed {
             Parsed::Http(_) => self.duties[thread].describe(self.client_address(exchange).as_bytes(), number),
             Parsed::Uwsgi(_) => self.duties[thread].describe(exchange.var(b"REMOTE_ADDR"), number),
@@ -357,6 +358,47 @@ impl Shared {
 
     pub fn flush_log(&self) {
         self.logs.flush();
+    }
+
+    /// Writes the request line of one whose client was answered, or cut off, without the app. `since_us`: it entered that.
+    pub(super) fn log_without_app(
+        &self,
+        mut request: Box<Exchange>,
+        thread: usize,
+        since_us: u64,
+        status: u16,
+        progress: Option<Progress>,
+    ) {
+        request.report_without_app(status, progress);
+        let now_us = sys::now_us();
+        let times = Times {
+            elapsed_us: now_us.saturating_sub(request.started_us),
+            waited_us: since_us.saturating_sub(request.started_us),
+            app_us: now_us.saturating_sub(since_us),
+        };
+        self.log_exchange(&mut request, thread, times, false);
+    }
+
+    /// Writes the line of a request that is with some app thread, and is lost with this worker.
+    pub fn log_lost(&self, key: u64, status: u16) {
+        for (thread, duty) in self.duties.iter().enumerate() {
+            if let Some(current) = duty.current()
+                && current.key == key
+                && duty.take(current.call)
+            {
+                let request = duty.take_request();
+                duty.settle(current.call, false);
+                if let Some(request) = request {
+                    let since_us = self.busy_since_us(thread).unwrap_or_else(sys::now_us);
+                    self.log_without_app(request, thread, since_us, status, None);
+                }
+            }
+        }
+    }
+
+    /// What was noted for the line of a request that has had one is not for the next.
+    pub(super) fn forget_notes(&self, thread: usize) {
+        drop(self.logs.take_notes(thread));
     }
 
     /// Writes the request line of a finished exchange, if it is to have one.

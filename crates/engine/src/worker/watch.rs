@@ -20,6 +20,7 @@ use super::duty::{About, Current, NO_LIMIT};
 use super::{Shared, Worker};
 use crate::connection::Refusal;
 use crate::event_loop::EventLoop;
+use crate::exchange::OVERDUE;
 use crate::sys;
 
 /// How long the witness may wait for the interpreter's lock before the stacks are had without it.
@@ -229,17 +230,28 @@ impl Watch {
             return;
         }
         shared.mark_detached(thread);
-        let has_begun = event_loop.detach(shared, current.key, &refusal, is_head);
+        let progress = worker.app.conclude(thread);
+        let is_complete = progress.is_some_and(|progress| progress.is_complete);
+        let has_begun = event_loop.detach(shared, current.key, &refusal, is_head, is_complete);
+        // Before the call may end: until then what is remembered is of this request.
+        let request = duty.take_request();
         duty.settle(current.call, has_begun);
+        if let Some(request) = request {
+            let progress = if has_begun { progress } else { None };
+            shared.log_without_app(request, thread, limit.since_us, OVERDUE, progress);
+        }
         let elapsed_us = now_us.saturating_sub(limit.since_us);
         let since_s = sys::epoch_us().saturating_sub(elapsed_us) / 1_000_000;
-        let outcome = if has_begun { "cut" } else { "answered" };
+        let (outcome, done) = match (has_begun, is_complete) {
+            (true, true) => ("complete", "its client has had its response"),
+            (true, false) => ("cut", "its response is cut off"),
+            (false, _) => ("answered", "its client got 504"),
+        };
         shared.tell_master(&format!(
             "harakiri {thread} {number} {since_s} {} {} {outcome} {client} {line}",
             elapsed_us / 1000,
             limit.kind.word(),
         ));
-        let done = if has_begun { "its response is cut off" } else { "its client got 504" };
         let what = format!(
             "{line} of {client} (request {number}) has taken {:.1} s of {}: {done}, and it is interrupted",
             elapsed_us as f64 / 1e6,
