@@ -9,12 +9,11 @@ from collections.abc import Iterator, Sequence
 
 from penstock.commands import served
 from penstock.commands.served import Asked, Wrong
-from penstock.commands.target import read_pid
 from penstock.commands.terminal import PLAIN_STYLE, Style, plain, style, width, wrap, write
-from penstock.deploy import kernel, tune
+from penstock.deploy import kernel, present, tune
 from penstock.deploy.artifact import ArtifactError, Tree
 from penstock.deploy.service import NotPossible, Service
-from penstock.deploy.tune import Host, Need, WebServer
+from penstock.deploy.tune import Host, Need
 
 SUMMARY = "say what kernel and limits need for a configuration, and set it"
 USAGE = "[--apply] [--revert] [--json] [--name NAME] [--root FILE] OPTION ... | FILE"
@@ -38,10 +37,6 @@ Exit status: 0 if there is nothing to do, 1 if there is, 2 if nothing can be sai
 
 TO_DO = 1
 _UNBOUNDED = 1 << 30
-_MAIN = "/etc/nginx/nginx.conf"
-_NGINX_DEFAULT = 512
-_SOFT_LIMIT_OF_SYSTEMD = 1024
-"""DefaultLimitNOFILE= of systemd-system.conf(5): the soft one, which nginx does not raise by itself."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -70,7 +65,7 @@ def _run(asked: Asked) -> int:
     tuning = kernel.Tuning(Tree(root), service.name)
     if "--revert" in asked.flags:
         return _revert(tuning, service)
-    found = look(service, root)
+    found = present.look(service, root)
     needs = tune.needs(service, found)
     if "--apply" in asked.flags:
         return _apply(tuning, service, found, needs)
@@ -148,90 +143,3 @@ def _entry(need: Need, columns: int, look: Style) -> Iterator[str]:
         yield from wrap(plain(need.cure), columns, "         ", "    fix: ")
     for kind, text in (need.outside or {}).items():
         yield from wrap(plain(text), columns, "      ", f"    {kind}: ")
-
-
-# -- what is there -----------------------------------------------------------------------------------------------------
-
-
-def look(service: Service, root: str = "/") -> Host:
-    """Look at the kernel, the limits and nginx."""
-    has_systemd = os.path.isdir(os.path.join(root, "run/systemd/system")) or _has_units(root)
-    files, place = _open_files(service, root, has_systemd)
-    return Host(
-        sysctls=kernel.read(tune.NAMES),
-        boot=kernel.at_boot(tune.sysctl_file(service.name), root),
-        open_files=files,
-        open_files_place=place,
-        has_systemd=has_systemd,
-        web_server=_web_server(root),
-        container=kernel.container() if root == "/" else "",
-        can_set=kernel.can_set() if root == "/" else True,
-    )
-
-
-def _has_units(root: str) -> bool:
-    return root != "/" and os.path.isdir(os.path.join(root, "etc/systemd/system"))
-
-
-def _open_files(service: Service, root: str, has_systemd: bool) -> tuple[int, str]:
-    """What the instance may have open: as it runs, as its unit says, or as anything that is started here."""
-    if root == "/" and service.plan.pidfile is not None:
-        try:
-            found = kernel.open_files_of(read_pid(service.plan.pidfile))
-        except (OSError, ValueError):
-            found = None
-        if found is not None:
-            return found[1], "the instance that runs"
-    if has_systemd:
-        said = _limit_of_unit(root, service.name)
-        if said is not None:
-            return said
-    return kernel.own_open_files(), "what is started here"
-
-
-def _limit_of_unit(root: str, name: str) -> tuple[int, str] | None:
-    folder = os.path.join(root, "etc/systemd/system")
-    found = None
-    drop_ins = os.path.join(folder, f"{name}.service.d")
-    names = [f"{name}.service"]
-    if os.path.isdir(drop_ins):
-        names += [f"{name}.service.d/{each}" for each in sorted(os.listdir(drop_ins)) if each.endswith(".conf")]
-    for each in names:
-        try:
-            with open(os.path.join(folder, each), errors="replace") as file:
-                lines = file.read().splitlines()
-        except OSError:
-            continue
-        for line in lines:
-            key, _, value = line.partition("=")
-            number = value.strip().rpartition(":")[2]
-            if key.strip() == "LimitNOFILE":
-                limit = int(number) if number.isdigit() else _UNBOUNDED
-                found = limit, f"/etc/systemd/system/{each}"
-    return found
-
-
-def _web_server(root: str) -> WebServer | None:
-    if not os.path.isfile(os.path.join(root, _MAIN[1:])):
-        return None
-    from penstock.deploy.nginx.reading import read
-
-    main = read(_MAIN, "" if root == "/" else root).main
-    events = main.first("events")
-    said = events.first("worker_connections") if events is not None else None
-    connections = int(said.text) if said is not None and said.text.isdigit() else _NGINX_DEFAULT
-    limit = main.first("worker_rlimit_nofile")
-    if limit is not None and limit.text.isdigit():
-        return WebServer(connections, int(limit.text), str(limit.origin), is_said=True)
-    if root == "/":
-        pid = main.first("pid")
-        try:
-            found = kernel.open_files_of(read_pid(pid.text if pid is not None else "/run/nginx.pid"))
-        except (OSError, ValueError):
-            found = None
-        if found is not None:
-            return WebServer(connections, found[0], "the nginx that runs", is_said=False)
-    unit = _limit_of_unit(root, "nginx")
-    if unit is not None:
-        return WebServer(connections, unit[0], unit[1], is_said=False)
-    return WebServer(connections, _SOFT_LIMIT_OF_SYSTEMD, "what services get", is_said=False)

@@ -328,7 +328,8 @@ class _Writer:
         if any(one.is_unix and one.mode is None for one in self.plan.listeners) and not self.with_socket:
             yield "# Sockets have no permissions of their own (chmod-socket): the group may connect."
             yield "UMask=0007"
-        elif self.plan.umask is None:
+        elif self.plan.umask is None and self.own_group and self.own_group == service.web_group:
+            # Elsewhere the web server reads media files as anybody does.
             yield "UMask=0027"
 
     def _resources(self) -> Iterator[str]:

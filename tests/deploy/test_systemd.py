@@ -178,7 +178,9 @@ def test_the_web_server_gets_in(make: Make) -> None:
     text = unit(make("http-socket = /run/shop/x\n"))
     assert values(text, "Group") == ["www-data"] and values(text, "UMask") == ["0007"]
     open_to_all = unit(make("http-socket = /run/shop/x\nchmod-socket = 666\n"))
-    assert values(open_to_all, "Group") == [] and values(open_to_all, "UMask") == ["0027"]
+    # Media files in directories that the application makes are read by the web server, too.
+    assert values(open_to_all, "Group") == [] and values(open_to_all, "UMask") == []
+    assert values(unit(make(group="www-data")), "UMask") == ["0027"]
     given_away = unit(make("http-socket = /run/shop/x\nchmod-socket = 660\nchown-socket = :www-data\n"))
     assert values(given_away, "SupplementaryGroups") == ["www-data"]
     shut = systemd.units(make("http-socket = /run/shop/x\nchmod-socket = 600\n"), 252)

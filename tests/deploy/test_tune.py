@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.deploy import kernel, tune
+from penstock.deploy import kernel, present, tune
 from penstock.deploy.artifact import Tree
 from penstock.deploy.service import Service
 from penstock.deploy.tune import Boot, Host, Need, WebServer
@@ -288,3 +288,39 @@ def test_a_real_value_is_set_and_set_back_in_a_network_of_its_own(tmp_path: Path
     assert lines[5:8] == ["0", "set net.core.somaxconn = 128 again", "now 128"]
     # Of the folders nothing is left but their names.
     assert all(not line or re.fullmatch(r"/\S+:", line) for line in lines[8:])
+
+
+def test_limits_are_read_where_the_next_start_gets_them_from(make: Make, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    service = make("http = :8000\n")
+    for name, text in {
+        "etc/security/limits.conf": "* hard nofile 100\nroot hard nofile 7\n",
+        "etc/security/limits.d/50-x.conf": "shop - nofile 2048 # more\nann hard nofile 9\nshop hard nproc 1\n",
+        "etc/nginx/nginx.conf": "events { worker_connections 100; }\n",
+    }.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    found = present.look(service, str(root))
+    assert (found.open_files, found.open_files_place) == (2048, "/etc/security/limits.d/50-x.conf")
+    assert found.web_server == WebServer(100, 1024, "what services get", is_said=False)
+    for name, text in {
+        "shop.service": "[Service]\nLimitNOFILE=4096\n",
+        "shop.service.d/60.conf": "[Service]\nLimitNOFILE=1024:8192\n",
+        "nginx.service.d/60.conf": "[Service]\nLimitNOFILE=infinity\n",
+    }.items():
+        path = root / "etc/systemd/system" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    found = present.look(service, str(root))
+    assert (found.open_files, found.open_files_place) == (8192, "/etc/systemd/system/shop.service.d/60.conf")
+    assert found.web_server is not None and found.web_server.open_files > 1 << 20
+
+
+def test_what_was_applied_is_good_from_then_on(make: Make, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "etc/systemd/system").mkdir(parents=True)
+    service = make("http = :8000\nmax-fd = 1000000\n")
+    needs = tune.needs(service, present.look(service, str(root)))
+    assert by_key(needs)["nofile"].state == "raise"
+    kernel.Tuning(Tree(str(root)), "shop").apply(needs, tune.artifacts(needs, service))
+    assert by_key(tune.needs(service, present.look(service, str(root))))["nofile"].state == "good"

@@ -190,14 +190,22 @@ def test_a_timer_runs_its_command_as_the_service_would(project: Path, tmp_path: 
         "#!/bin/sh\nid -un; id -gn; cat /proc/self/limits | head -1; touch /etc/x || echo no\n"
     )
     (project / "note.sh").chmod(0o755)
+    # Enough to be found as Django's; its settings are nowhere, which is said and hinders nothing.
+    (project / "manage.py").write_text(
+        'import os, sys\nos.environ.setdefault("DJANGO_SETTINGS_MODULE", "nowhere")\n'
+        'print("managed", *sys.argv[1:], os.environ["COLOUR"], os.geteuid(), flush=True)\n'
+    )
     job = f"note=*-*-* 03:00:00:{project}/note.sh"
-    units = units_of(project, "http-socket = /run/shop/shop.sock\n", "--timer", job)
+    text = "http-socket = /run/shop/shop.sock\nenv = COLOUR=teal\n"
+    units = units_of(project, text, "--timer", job, "--timer", "clean=daily:clearsessions --verbosity 0")
     with systemd.Systemd(units, tmp_path) as init:
         init.ok("start", "shop-note.timer")
         assert "03:00:00" in init.show("shop-note.timer", "NextElapseUSecRealtime")
         init.ok("start", "shop-note.service")
         said = init.journal("shop-note").splitlines()
         assert said[:2] == ["nobody", "www-data"] and said[-1] == "no"
+        init.ok("start", "shop-clean.service")
+        assert f"managed clearsessions --verbosity 0 teal {pwd.getpwnam('nobody').pw_uid}" in init.journal("shop-clean")
 
 
 def test_install_makes_a_service_of_this_machine_and_uninstall_takes_it_away(project: Path, tmp_path: Path) -> None:
