@@ -24,6 +24,8 @@ from penstock.config.surroundings import NowhereError, Surroundings, usable_cpus
 from penstock.convert.check import World
 from penstock.convert.conversion import Refused, convert
 from penstock.convert.writing import TARGETS
+from penstock.doctor.checks.django import Served, is_allowed
+from penstock.doctor.checks.django import check as judge
 from penstock.doctor.report import examine
 from penstock.observe.room import free_bytes
 from penstock.options.secrets import without_secrets
@@ -279,6 +281,8 @@ def _found(project: Project, answer: DjangoFacts | Unanswered | None, workers: S
         yield from line("picked", str(choice))
     for note in project.notes:
         yield from line("note", note)
+    if isinstance(answer, DjangoFacts) and {"channels", "daphne"} & set(answer.installed_apps):
+        yield from line("note", "channels is installed: pages are served, and its websockets (ASGI) are not as yet")
     if isinstance(answer, Unanswered):
         yield from line("note", f"Django did not come up, so its files are not served: {without_secrets(str(answer))}")
     for file in project.uwsgi_files:
@@ -306,10 +310,14 @@ def _next(
     short = path if short.startswith("..") else short
     yield ""
     yield f"  penstock {short} --http 127.0.0.1:{_free_port()}   to look at it in a browser; Ctrl-C stops"
-    hosts = facts.allowed_hosts if facts is not None else ("*",)
-    if facts is not None and not facts.debug and not {"*", "127.0.0.1"} & set(hosts):
+    if facts is not None and not is_allowed("127.0.0.1", facts.allowed_hosts) and not facts.debug:
         yield "      (ALLOWED_HOSTS has no 127.0.0.1: Django answers 400 there)"
     yield f"  penstock check {short}"
+    if facts is not None and report.plan is not None:
+        served = Served(processes=report.plan.processes, threads=report.plan.engine.threads)
+        found = dict.fromkeys(each.code for each in judge(facts, served) if each.level != "note")
+        if found:
+            yield f"  penstock doctor {short}   before visitors come: {', '.join(found)}"
 
 
 def _fail(*messages: str) -> int:

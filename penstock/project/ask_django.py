@@ -1,8 +1,9 @@
 """Run by a project's own interpreter: sets Django up, and writes what its settings come to, as JSON, to a descriptor.
 
-`ask_django.py DESCRIPTOR WHAT[,WHAT...]`, with DJANGO_SETTINGS_MODULE set and the project's folder as working
-directory. Nothing of Penstock is imported, and the syntax is that of Python 3.8: the interpreter may be any that Django
-runs on. Values that name a secret (passwords, keys) never leave the process; of a URL its password is left out.
+`python -c THIS DESCRIPTOR WHAT[,WHAT...] PENSTOCK`, with DJANGO_SETTINGS_MODULE set and the project's folder as working
+directory; given as text, because the user that it runs as need not be able to read where Penstock is installed. Nothing
+of Penstock is imported, and the syntax is that of Python 3.8: the interpreter may be any that Django runs on. Values
+that are secrets (passwords, keys) never leave the process; of a URL its password is left out.
 """
 
 from __future__ import annotations
@@ -23,11 +24,9 @@ LARGEST_TREE = 200000
 
 def main() -> None:
     """Answer, or tell why there is no answer."""
-    here = os.path.dirname(os.path.abspath(__file__))
-    if sys.path and os.path.abspath(sys.path[0]) == here:
-        del sys.path[0]
-    sys.path.insert(0, os.getcwd())
-    find_penstock(os.path.dirname(here))
+    # `-c` put the empty word there, which changes its meaning with the working directory.
+    sys.path[:1] = [os.getcwd()]
+    find_penstock(sys.argv[3])
     try:
         answer = {"facts": gather(frozenset(sys.argv[2].split(",")))}
     except BaseException as error:
@@ -47,18 +46,20 @@ def find_penstock(directory: str) -> None:
     if spec is None or spec.loader is None:
         return
     boot = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(boot)
-    sys.meta_path.append(boot.PackageFinder(directory))
+    # This user may not be allowed to read it; then only what is installed for the project counts.
+    with contextlib.suppress(OSError):
+        spec.loader.exec_module(boot)
+        sys.meta_path.append(boot.PackageFinder(directory))
 
 
 def failure(error: BaseException) -> dict[str, Any]:
     """Tell an exception: its line, the innermost frame of the project's own code, and the traceback."""
-    own = os.path.abspath(__file__)
     place: tuple[str, int] | None = None
     fallback: tuple[str, int] | None = None
     for frame, line in traceback.walk_tb(error.__traceback__):
         path = frame.f_code.co_filename
-        if path == own or path.startswith("<"):
+        # Frames of this text are called <string>.
+        if path.startswith("<"):
             continue
         fallback = (path, line)
         if (

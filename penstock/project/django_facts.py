@@ -19,6 +19,8 @@ TIME_LIMIT_S = 60
 """As long as a large project takes to import on a small machine, a few times over."""
 _LARGEST_ANSWER_BYTES = 16 << 20
 _LARGEST_OUTPUT_BYTES = 64 << 10
+_VARIABLES = {"PYTHONDONTWRITEBYTECODE": "1"}
+"""A look leaves nothing behind."""
 
 Wanted = Literal["migrations", "deploy", "static", "database"]
 """What takes a look at more than the settings: unapplied migrations, `check --deploy`, collected static files, and how
@@ -205,12 +207,42 @@ def ask(
 ) -> DjangoFacts | Unanswered:
     """Ask a Django project what its settings come to, and what else is `wanted`.
 
-    `environ` is what it runs with beside this process's; `user` and `group` are ids to run it as, for root.
+    `environ` is what it runs with. `user` and `group` are ids to run it as; root asks as the owner of the project if
+    none is named: a log file that the settings open must not become root's.
     """
     if not project.settings:
         cure = f"set {SETTINGS_VARIABLE} to the name of the module"
         return Unanswered(reason=f"nobody knows which settings {project.folder} uses", cure=cure)
-    return _answer_of(project, wanted, dict(os.environ if environ is None else environ), time_limit_s, user, group)
+    variables = {**(os.environ if environ is None else environ), **_VARIABLES, SETTINGS_VARIABLE: project.settings}
+    # What leads another Python astray.
+    for name in ("PYTHONHOME", "__PYVENV_LAUNCHER__"):
+        variables.pop(name, None)
+    if os.geteuid() == 0 and user is None:
+        user, group = _owner(project.folder)
+    answer = _answer_of(project, wanted, variables, time_limit_s, user, group)
+    if isinstance(answer, PermissionError) and user is not None:
+        # Its owner may not run this Python; root may.
+        answer = _answer_of(project, wanted, variables, time_limit_s, None, None)
+    if isinstance(answer, OSError):
+        cure = "make the virtual environment again, or name another one"
+        return Unanswered(reason=f"{project.python} can not be run: {answer.strerror}", cure=cure)
+    return answer
+
+
+def _owner(folder: str) -> tuple[int | None, int | None]:
+    """Tell the ids of a folder's owner; nothing if that is root."""
+    status = os.stat(folder)
+    return (status.st_uid, status.st_gid) if status.st_uid else (None, None)
+
+
+def _groups(user: int, group: int | None) -> list[int]:
+    import pwd
+
+    try:
+        entry = pwd.getpwuid(user)
+    except KeyError:
+        return []
+    return os.getgrouplist(entry.pw_name, entry.pw_gid if group is None else group)
 
 
 def _answer_of(
@@ -220,19 +252,18 @@ def _answer_of(
     time_limit_s: float,
     user: int | None,
     group: int | None,
-) -> DjangoFacts | Unanswered:
+) -> DjangoFacts | Unanswered | OSError:
+    """Ask once; an OSError if the interpreter can not be run."""
     # Imported late: whoever only names the types starts no process.
     import signal
     import subprocess
     import tempfile
 
-    environ[SETTINGS_VARIABLE] = project.settings or ""
-    # A tool that runs Penstock in an environment of its own must not lead the project's Python there.
-    environ.pop("PYTHONHOME", None)
-    environ.pop("__PYVENV_LAUNCHER__", None)
-    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ask_django.py")
+    here = os.path.dirname(os.path.abspath(__file__))
+    with open(os.path.join(here, "ask_django.py"), encoding="utf-8") as file:
+        script = file.read()
     with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as output:
-        command = [project.python, script, str(answer.fileno()), ",".join(wanted)]
+        command = [project.python, "-c", script, str(answer.fileno()), ",".join(wanted), os.path.dirname(here)]
         try:
             child = subprocess.Popen(
                 command,
@@ -245,11 +276,10 @@ def _answer_of(
                 start_new_session=True,
                 user=user,
                 group=group,
-                extra_groups=[] if user is not None else None,
+                extra_groups=_groups(user, group) if user is not None else None,
             )
         except OSError as error:
-            cure = "make the virtual environment again, or name another one"
-            return Unanswered(reason=f"{project.python} can not be run: {error.strerror}", cure=cure)
+            return error
         try:
             status = child.wait(time_limit_s)
         except subprocess.TimeoutExpired:

@@ -39,6 +39,8 @@ _USUAL_FILES = (
 _UWSGI_NAMES = ("uwsgi.ini", "uwsgi.yaml", "uwsgi.yml", "uwsgi.xml", "uwsgi.json")
 _DEPTH = 2
 """How many folders below the one that was named a project is looked for."""
+_MOST_FILES = 2000
+"""Files that are read for an application: a few seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +337,10 @@ class _Finder:
         )
 
     def _applications(self) -> Iterator[tuple[str, Bound]]:
-        for path in sources.python_files(self.root, _DEPTH):
+        for number, path in enumerate(sources.python_files(self.root, _DEPTH)):
+            if number == _MOST_FILES:
+                self.notes.append(f"only the nearest {_MOST_FILES} Python files were read")
+                return
             own = sources.applications(path)[:1]
             if not own and os.path.basename(path) in _USUAL_FILES:
                 own = list(self._taken_over(path))[:1]

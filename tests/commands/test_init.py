@@ -65,7 +65,7 @@ def test_what_it_writes_for_django_has_no_findings_and_serves(django: Path, kind
 
 
 def test_it_says_what_it_found_and_what_to_type(django: Path) -> None:
-    done = run_penstock("init", "--output", django / "other.ini", django)
+    done = run_penstock("init", "--output", "other.ini", cwd=django)
     assert done.returncode == 0, done.stderr
     for words in (
         "Django 5.",
@@ -76,6 +76,8 @@ def test_it_says_what_it_found_and_what_to_type(django: Path) -> None:
         "penstock check",
     ):
         assert words in done.stdout
+    # Nobody gets the tracebacks of what startproject makes.
+    assert "penstock doctor other.ini   before visitors come: django-errors-nowhere" in done.stdout
     text = (django / "other.ini").read_text()
     assert "module = cmdb.wsgi:application" in text and "env = DJANGO_SETTINGS_MODULE=cmdb.settings" in text
     assert "static-map = /static=%dstatic" in text.splitlines()
@@ -249,3 +251,10 @@ def test_a_project_with_an_environment_of_its_own_is_served_by_that(tmp_path: Pa
     assert "home = %dvenv" in (folder / "penstock.ini").read_text()
     assert findings(folder / "penstock.ini") == []
     assert get_from(folder, folder / "penstock.ini", "/") == (200, str(folder / "venv"))
+
+
+def test_websockets_of_channels_are_said_to_be_missing(tmp_path: Path) -> None:
+    folder = make_django(tmp_path / "cmdb", settings="INSTALLED_APPS = ['channels', *INSTALLED_APPS]")
+    write_files(folder, {"channels/__init__.py": ""})
+    done = run_penstock("init", "--print", cwd=folder)
+    assert done.returncode == 0 and "channels is installed" in done.stderr and "websockets" in done.stderr

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import os
+import shutil
 import sys
 from pathlib import Path
 
+import django
 import pytest
 
 from penstock.project import ask_django
@@ -149,12 +151,55 @@ def test_settings_that_nobody_knows_and_an_interpreter_that_is_not_there(tmp_pat
     assert isinstance(told, Unanswered) and "/nowhere/python can not be run" in told.reason
 
 
+WHO = "import os\nBASE_DIR = f'{os.getuid()} {os.getgid()}'"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_it_can_be_asked_as_another_user(project_dir: Path) -> None:
-    settings = "import os\nBASE_DIR = f'uid {os.getuid()} gid {os.getgid()} {os.getgroups()}'"
-    write_files(project_dir, {"cmdb/user.py": f"from .settings import *\n{settings}\n"})
+    write_files(project_dir, {"cmdb/user.py": f"from .settings import *\n{WHO}\n"})
     facts = ask(replace(found(project_dir), settings="cmdb.user"), user=0, group=65534)
-    assert isinstance(facts, DjangoFacts) and facts.base_dir == "uid 0 gid 65534 []"
+    assert isinstance(facts, DjangoFacts) and facts.base_dir == "0 65534"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_root_asks_as_the_owner_of_the_project(tmp_path: Path) -> None:
+    folder = make_django(tmp_path / "cmdb", settings=WHO)
+    os.chown(folder, 54321, 54322)
+    for place in (tmp_path, *tmp_path.parents):
+        if place.stat().st_uid == os.getuid():
+            place.chmod(place.stat().st_mode | 0o011)
+    packages = str(Path(django.__file__).parent.parent)
+    python = next(filter(everybody_may_run, (sys.executable, "/usr/bin/python3")), "")
+    if not python or not everybody_may_run(packages):
+        pytest.skip("every Python with Django is root's alone here")
+    facts = ask(replace(found(folder), python=python), environ={"PYTHONPATH": packages})
+    assert isinstance(facts, DjangoFacts), facts
+    assert facts.base_dir == "54321 54322"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_root_asks_itself_where_the_owner_may_not_run_the_interpreter(tmp_path: Path) -> None:
+    folder = make_django(tmp_path / "cmdb", settings=WHO)
+    os.chown(folder, 54321, 54322)
+    (tmp_path / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (tmp_path / "python").chmod(0o700)
+    facts = ask(replace(found(folder), python=str(tmp_path / "python")))
+    assert isinstance(facts, DjangoFacts) and facts.base_dir == "0 0"
+
+
+def everybody_may_run(path: str) -> bool:
+    place = Path(os.path.realpath(path))
+    return place.exists() and all(each.stat().st_mode & 0o001 for each in (place, *place.parents))
+
+
+def test_a_look_leaves_nothing_behind(tmp_path: Path) -> None:
+    folder = make_django(tmp_path / "cmdb")
+    for cache in folder.rglob("__pycache__"):
+        shutil.rmtree(cache)
+    (folder / "db.sqlite3").unlink(missing_ok=True)
+    before = sorted(folder.rglob("*"))
+    assert isinstance(ask(found(folder), "migrations", "deploy", "static", "database"), DjangoFacts)
+    assert sorted(folder.rglob("*")) == before
 
 
 def test_what_runs_in_the_projects_python_is_read_by_old_ones_too() -> None:

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from penstock.project.initial import NotWritable, Place, Project, initial, size
-from tests.support.projects import found, write_files
+from penstock.project.django_facts import DjangoFacts, ask
+from penstock.project.found import Project
+from penstock.project.initial import NotWritable, Place, initial, size
+from penstock.values import replace
+from tests.support.projects import found, make_django, write_files
 
 MIB = 1 << 20
 APP = {"app.py": "def application(environ, start_response):\n    return []\n"}
@@ -62,3 +65,30 @@ def test_names_that_no_configuration_can_hold_are_refused(tmp_path: Path, name: 
     project = found(write_files(tmp_path / name, APP).parent)
     with pytest.raises(NotWritable, match="rename it"):
         text(project)
+
+
+@pytest.fixture(scope="module")
+def django(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, DjangoFacts]:
+    folder = make_django(tmp_path_factory.mktemp("initial") / "cmdb")
+    project = found(folder)
+    facts = ask(project)
+    assert isinstance(facts, DjangoFacts)
+    (folder / "static").mkdir()
+    return project, facts
+
+
+def static_lines(project: Project, facts: DjangoFacts) -> list[str]:
+    place = Place(file=f"{project.root}/penstock.ini", run_folder=project.root)
+    return [line for line in initial(project, facts, size(1, None), place).splitlines() if "static-" in line]
+
+
+def test_static_files_are_served_where_that_makes_sense(django: tuple[Project, DjangoFacts]) -> None:
+    project, facts = django
+    media = "# static-map = /media=%dmedia"
+    assert static_lines(project, facts) == ["static-map = /static=%dstatic", media]
+    hashed = static_lines(project, replace(facts, static_is_hashed=True))
+    assert hashed == ["static-map = /static=%dstatic", media, r"static-expires-uri = \.[0-9a-f]{12}\. 31536000"]
+    elsewhere = replace(facts, static_url="https://cdn.example.org/static/", media_root="")
+    assert static_lines(project, elsewhere) == []
+    itself = replace(facts, middleware=("whitenoise.middleware.WhiteNoiseMiddleware",))
+    assert static_lines(project, itself) == [media]
