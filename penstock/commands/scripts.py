@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from penstock.commands import served
-from penstock.commands.served import Wrong
+from penstock.commands.served import Asked, Wrong
 from penstock.deploy import shell
 from penstock.deploy.artifact import Artifact
 from penstock.deploy.service import NotPossible, Service
@@ -14,7 +14,7 @@ from penstock.values import dataclass
 
 USAGE = "[--install] [--uninstall] [--user NAME] [--group NAME] [--name NAME] [--root FILE] OPTION ... | FILE"
 _REST = """\
-  --uninstall  take away what --install has written
+  --uninstall  take away what --install has written; with --name NAME alone the configuration need not be there
   --root DIR   for both: a folder that stands for the root of a machine; no command of the machine is run
   --name NAME  of the service; else the configuration's
   --user, --group NAME
@@ -57,14 +57,15 @@ def run(kind: Kind, arguments: Sequence[str]) -> int:
         if asked.flags & {"--help", "-h"}:
             sys.stdout.write(kind.text)
             return 0
+        if "--uninstall" in asked.flags and served.name_alone(asked):
+            return _uninstall(kind, asked, asked.value("--name"))
         if not asked.words:
             sys.stderr.write(kind.text)
             return served.WRONG
         found = served.of(asked, served.typed(kind.name, arguments))
         name, root = found.service.name, asked.value("--root")
         if "--uninstall" in asked.flags:
-            before, after = _named(kind.before_removal, name), _named(kind.after_removal, name)
-            return served.uninstall(root, f"{name}.{kind.name}", before, after, served.run_command)
+            return _uninstall(kind, asked, name)
         artifacts = kind.make(found.service)
         served.tell((*found.remarks, *shell.remarks(found.service)))
         if "--install" in asked.flags:
@@ -74,6 +75,13 @@ def run(kind: Kind, arguments: Sequence[str]) -> int:
         return 0
     except (Wrong, NotPossible) as error:
         return served.fail(error)
+
+
+def _uninstall(kind: Kind, asked: Asked, name: str) -> int:
+    before, after = _named(kind.before_removal, name), _named(kind.after_removal, name)
+    return served.uninstall(
+        asked.value("--root"), f"{name}.{kind.name}", lambda paths: before, after, served.run_command
+    )
 
 
 def _named(commands: Sequence[Sequence[str]], name: str) -> list[list[str]]:

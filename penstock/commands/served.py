@@ -434,18 +434,26 @@ def install(artifacts: Sequence[Artifact], root: str, name: str, after: Sequence
     return _run_all(after if tree.is_machine else (), run)
 
 
-def uninstall(
-    root: str, name: str, before: Sequence[Sequence[str]], after: Sequence[Sequence[str]], run: Runner
-) -> int:
-    """Bring back what was there before `install`, after the machine's own commands that let go of it."""
+def name_alone(asked: Asked) -> str:
+    """The name of what is to be taken away, where no configuration is named; empty if there is none."""
+    name = asked.value("--name")
+    return name if name and not asked.words and about.slug(name) == name else ""
+
+
+Commands = Callable[[Sequence[str]], Sequence[Sequence[str]]]
+"""Paths that were written -> commands of the machine."""
+
+
+def uninstall(root: str, name: str, before: Commands, after: Sequence[Sequence[str]], run: Runner) -> int:
+    """Bring back what was there before `install`, once the machine's own commands (`before`) have let go of it."""
     try:
         tree = Tree(root or "/")
         manifest = Manifest(tree, name)
         if not manifest.entries:
             print(f"nothing to take away: nothing was installed as {name}")
             return 0
-        status = _run_all(before if tree.is_machine else (), run)
         paths = list(manifest.entries)
+        status = _run_all(before(paths) if tree.is_machine else (), run)
         remarks = manifest.take_away()
     except ArtifactError as error:
         return fail(error)

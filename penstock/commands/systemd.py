@@ -34,7 +34,8 @@ Exit status: 0, 1 if the machine's own commands failed, 2 if there is no unit th
 
   --install               write the units to /etc/systemd/system, then systemctl daemon-reload and enable; nothing is
                           started. What was there before is kept for --uninstall
-  --uninstall             disable the units and bring back what was there before
+  --uninstall             stop and disable the units, and bring back what was there before; with --name NAME alone the
+                          configuration need not be there any more
   --root DIR              for both: a folder that stands for the root of a machine; systemctl is not run
   --socket                a socket unit beside the service (with an address behind it, it is the option of a start)
   --timer NAME=CALENDAR:COMMAND
@@ -47,6 +48,7 @@ Exit status: 0, 1 if the machine's own commands failed, 2 if there is no unit th
   --no-project            do not ask Django for its settings
 """
 
+_REREAD = ("systemctl", "daemon-reload")
 ASSUMED = 252
 """Where no systemd is there to be asked: the oldest of the distributions that are supported (Debian 12)."""
 
@@ -59,6 +61,8 @@ def run(arguments: Sequence[str]) -> int:
         if asked.flags & {"--help", "-h"}:
             sys.stdout.write(TEXT)
             return 0
+        if "--uninstall" in asked.flags and served.name_alone(asked):
+            return _uninstall(asked, asked.value("--name"))
         if not asked.words:
             sys.stderr.write(TEXT)
             return served.WRONG
@@ -74,23 +78,30 @@ def _run(asked: Asked, arguments: Sequence[str]) -> int:
         raise Wrong(f"--systemd-version {wanted}: it is a number, as 252")
     found = served.of(asked, served.typed("systemd", arguments))
     name = found.service.name
+    if "--uninstall" in asked.flags:
+        return _uninstall(asked, name)
     version = int(wanted) if wanted else (installed_version() or ASSUMED)
     made = systemd.units(found.service, version, with_socket="--socket" in asked.flags, timers=timers)
-    reread = ("systemctl", "daemon-reload")
     root = asked.value("--root")
-    if "--uninstall" in asked.flags:
-        off = ("systemctl", "disable", "--now", *made.enabled)
-        return served.uninstall(root, f"{name}.systemd", [off], [reread], served.run_command)
     served.tell((*found.remarks, *made.remarks))
     if "--install" not in asked.flags:
         served.show(made.artifacts)
         return 0
     artifacts = [*made.artifacts, *(systemd.enabling(made) if root else ())]
     on = ("systemctl", "enable", *made.enabled)
-    status = served.install(artifacts, root, f"{name}.systemd", [reread, on], served.run_command)
+    status = served.install(artifacts, root, f"{name}.systemd", [_REREAD, on], served.run_command)
     if status == 0 and not root:
         print(f"start it: systemctl start {' '.join(made.enabled)}")
     return status
+
+
+def _uninstall(asked: Asked, name: str) -> int:
+    def off(paths: Sequence[str]) -> list[Sequence[str]]:
+        units = [os.path.basename(path) for path in paths if os.path.dirname(path) == systemd.FOLDER]
+        started = [unit for unit in units if unit == f"{name}.service" or unit.endswith((".socket", ".timer"))]
+        return [("systemctl", "disable", "--now", *started)] if started else []
+
+    return served.uninstall(asked.value("--root"), f"{name}.systemd", off, [_REREAD], served.run_command)
 
 
 def installed_version() -> int | None:

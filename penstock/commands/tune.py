@@ -23,7 +23,7 @@ usage: penstock tune [--apply | --revert] [--json] OPTION ... | FILE
 
   penstock tune app.ini            what is, what is wanted and why, and the file that it would be written to
   penstock tune app.ini --apply    write these files, and set the values now (root)
-  penstock tune app.ini --revert   set back and take away what --apply has done
+  penstock tune app.ini --revert   set back and take away what --apply has done (or by --name NAME alone)
 
 Looks at the kernel's queues and ports, at open files of the instance and of nginx, and at what files set at boot. What
 is good already is not touched, and nothing is ever lowered. In a container it says how the runtime is told.
@@ -47,6 +47,10 @@ def run(arguments: Sequence[str]) -> int:
         if asked.flags & {"--help", "-h"}:
             sys.stdout.write(TEXT)
             return 0
+        if "--revert" in asked.flags and served.name_alone(asked):
+            return _revert(
+                kernel.Tuning(Tree(asked.value("--root") or "/"), asked.value("--name")), asked.value("--name")
+            )
         if not asked.words:
             sys.stderr.write(TEXT)
             return served.WRONG
@@ -64,7 +68,7 @@ def _run(asked: Asked) -> int:
     service = served.of(asked, "penstock tune", somaxconn=_UNBOUNDED).service
     tuning = kernel.Tuning(Tree(root), service.name)
     if "--revert" in asked.flags:
-        return _revert(tuning, service)
+        return _revert(tuning, service.name)
     found = present.look(service, root)
     needs = tune.needs(service, found)
     if "--apply" in asked.flags:
@@ -96,9 +100,9 @@ def _apply(tuning: kernel.Tuning, service: Service, found: Host, needs: Sequence
     return TO_DO if by_hand else 0
 
 
-def _revert(tuning: kernel.Tuning, service: Service) -> int:
+def _revert(tuning: kernel.Tuning, name: str) -> int:
     if not tuning.manifest.entries and not tuning.record:
-        print(f"nothing to take back: nothing was applied for {service.name}")
+        print(f"nothing to take back: nothing was applied for {name}")
         return 0
     if tuning.tree.is_machine and os.geteuid() != 0:
         raise Wrong("only root can set this back: use sudo")

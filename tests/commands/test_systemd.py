@@ -68,7 +68,8 @@ def test_what_is_installed_is_taken_away_again(shop: Path, tmp_path: Path) -> No
     again = run_penstock(*words, "--install", cwd=shop)
     assert (again.returncode, again.stdout) == (0, "nothing to write: every file is there as it should be\n")
     assert tree(root) == found
-    gone = run_penstock(*words, "--uninstall", cwd=shop)
+    # What it was made of need not be there any more.
+    gone = run_penstock("systemd", "--uninstall", "--name", "shop", "--root", root, cwd=tmp_path)
     assert gone.returncode == 0 and tree(root) == {} and not (root / "etc").exists()
     assert "nothing to take away" in run_penstock(*words, "--uninstall", cwd=shop).stdout
 

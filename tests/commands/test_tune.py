@@ -41,7 +41,8 @@ def test_it_says_what_to_do_and_does_it_in_a_folder(shop: Path, tmp_path: Path) 
     file = root / "etc/sysctl.d/60-penstock-shop.conf"
     assert "net.core.somaxconn = 65000\n" in file.read_text()
     assert Path("/proc/sys/net/core/somaxconn").read_text().strip() == somaxconn
-    assert run_penstock(*words, "--revert", cwd=shop).returncode == 0 and not file.exists()
+    by_name = ("tune", "--revert", "--name", "shop", "--root", root)
+    assert run_penstock(*by_name, cwd=tmp_path).returncode == 0 and not file.exists()
     assert "nothing to take back" in run_penstock(*words, "--revert", cwd=shop).stdout
 
 
