@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "completion": "penstock.commands.completion",
     "connect-and-read": "penstock.commands.connect_and_read",
     "convert": "penstock.commands.convert",
+    "deploy": "penstock.commands.deploy",
     "doctor": "penstock.commands.doctor",
     "explain": "penstock.commands.explain",
     "export": "penstock.commands.export",
@@ -27,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "pause": "penstock.commands.pause",
     "ping": "penstock.commands.ping",
     "python-version": "penstock.commands.python_version",
+    "releases": "penstock.commands.releases",
     "reload": "penstock.commands.reload",
     "reopen": "penstock.commands.reopen",
     "resume": "penstock.commands.resume",
@@ -39,6 +41,7 @@ COMMANDS: dict[str, str] = {
     "systemd": "penstock.commands.systemd",
     "sysv": "penstock.commands.sysv",
     "tune": "penstock.commands.tune",
+    "undeploy": "penstock.commands.undeploy",
     "upgrade": "penstock.commands.upgrade",
     "version": "penstock.commands.version",
 }

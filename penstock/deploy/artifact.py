@@ -443,6 +443,11 @@ def _entry_of(document: dict[str, Any]) -> Entry:
 # -- the disk ----------------------------------------------------------------------------------------------------------
 
 
+def write_file(place: Path, content: bytes, mode: int) -> None:
+    """Write a file that is remembered by nobody, whole or not at all; ArtifactError if it can not be."""
+    _write(place, "file", content, mode, (-1, -1))
+
+
 def _write(
     place: Path, kind: str, content: bytes, mode: int, ids: tuple[int, int], mtime_ns: int | None = None
 ) -> None:

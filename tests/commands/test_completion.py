@@ -141,7 +141,7 @@ def test_options_commands_and_values(shell: str, script: Callable[[str], Path], 
     assert [word.rstrip("/") for word in complete("penstock --chdir si")] == ["sitedir"]
     assert sorted(word.rstrip("/") for word in complete("penstock --ini si")) == ["site.ini", "sitedir"]
     assert set(COMMANDS) <= set(complete("penstock "))
-    assert complete("penstock rel") == ["reload"]
+    assert complete("penstock relo") == ["reload"]
     assert set(complete("penstock completion ")) == {"bash", "fish", "zsh"}
     assert complete("penstock help proce") == ["processes"]
     assert complete("penstock help conv") == ["convert"]
@@ -170,7 +170,7 @@ def test_a_value_behind_an_equals_sign_in_bash(script: Callable[[str], Path], fo
         ("penstock --protocol uw", "penstock --protocol uwsgi"),
         ("penstock --chdir s", "penstock --chdir sitedir/"),
         ("penstock --ini site.", "penstock --ini site.ini"),
-        ("penstock rel", "penstock reload"),
+        ("penstock relo", "penstock reload"),
         ("penstock completion z", "penstock completion zsh"),
         ("penstock help lazy-", "penstock help lazy-apps"),
         ("penstock help conv", "penstock help convert"),
