@@ -133,7 +133,7 @@ def of(asked: Asked, origin: str, somaxconn: int | None = None) -> Found:
     environ = {name: value for name, value in os.environ.items() if not name.startswith(_OWN_VARIABLES)}
     for name in sorted(set(os.environ) - set(environ)):
         remarks.append(Remark(f"{name} is set in this shell, and not in the service", "write it to the configuration"))
-    folder = _folder(asked.words)
+    folder = folder_of(asked.words)
     surroundings = replace(sources.surroundings, cwd=folder)
     # As it will be there: started by root or by the user that it becomes, with nothing of this shell.
     program = _program(asked.value("--program"))
@@ -155,7 +155,7 @@ def of(asked: Asked, origin: str, somaxconn: int | None = None) -> Found:
     return Found(service, settings, tuple(remarks))
 
 
-def _folder(words: Sequence[str]) -> str:
+def folder_of(words: Sequence[str]) -> str:
     """The working directory: the folder of the one file that is all there is, else where this was typed."""
     parsed = parse_argv(words)
     files = [one for one in parsed if _file(one)]

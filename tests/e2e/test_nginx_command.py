@@ -198,16 +198,32 @@ def test_nginx_need_not_run(short_dir: Path) -> None:
 
 def test_a_folder_for_another_machine(tmp_path: Path) -> None:
     ini = tmp_path / "shop.ini"
-    ini.write_text(f"[uwsgi]\nsocket = /run/shop/shop.sock\nwsgi-file = {APPS}/hello.py\nchdir = {tmp_path}\n")
+    # Relative paths count from the file, as for the service that is made of it.
+    ini.write_text(f"[uwsgi]\nsocket = run/shop.sock\nwsgi-file = {APPS}/hello.py\n")
     root = tmp_path / "root"
     root.mkdir()
-    done = run("--root", root, "--install", "--server-name", "shop.example.org", "--name", "shop", ini)
+    install = ("--root", root, "--install", "--server-name", "shop.example.org", "--name", "shop", ini)
+    done = run(*install)
     assert done.returncode == 0, done.stderr
-    file = root / "etc/nginx/sites-available/shop"
-    assert "uwsgi_pass penstock_shop;" in file.read_text()
-    assert os.readlink(root / "etc/nginx/sites-enabled/shop") == "/etc/nginx/sites-available/shop"
+    text = (root / "etc/nginx/conf.d/shop.conf").read_text()
+    assert "uwsgi_pass penstock_shop;" in text and f"server unix:{tmp_path}/run/shop.sock;" in text
     assert run("--root", root, "--uninstall", "--name", "shop", ini).returncode == 0
     assert snapshot(root) == {}
+
+    # With nginx's own files in it, and a certificate of certbot's.
+    (root / "etc/nginx").mkdir(parents=True, exist_ok=True)
+    (root / "etc/nginx/nginx.conf").write_text("events {} http { include /etc/nginx/sites-enabled/*; }")
+    live = root / "etc/letsencrypt/live/shop.example.org"
+    live.mkdir(parents=True)
+    certificate_file, key = certificate(tmp_path, "shop.example.org")
+    certificate_file.rename(live / "fullchain.pem")
+    key.rename(live / "privkey.pem")
+    done = run(*install)
+    assert done.returncode == 0 and "the certificate that certbot has" in told(done)
+    text = (root / "etc/nginx/sites-available/shop").read_text()
+    assert "ssl_certificate /etc/letsencrypt/live/shop.example.org/fullchain.pem;" in text
+    assert os.readlink(root / "etc/nginx/sites-enabled/shop") == "/etc/nginx/sites-available/shop"
+    assert "ssl" not in run("--root", root, "--no-tls", "--server-name", "shop.example.org", ini).stdout
     assert "there is no such folder" in told(run("--root", tmp_path / "none", ini))
 
 

@@ -49,12 +49,15 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "http-tcp": ("http-tcp", {}),
     "uwsgi-unix": ("uwsgi-unix", {}),
     "uwsgi-tcp": ("uwsgi-tcp", {"body_limit_bytes": 2000}),
+    "behind": ("http-unix", {"behind": ("127.0.0.0/8",)}),
+    "behind-uwsgi": ("uwsgi-unix", {"behind": ("127.0.0.0/8",)}),
+    "stranger": ("http-unix", {"behind": ("10.0.0.0/8",)}),
     "protected": ("http-unix", {"protected_media": "/protected-media/"}),
     "protected-uwsgi": ("uwsgi-unix", {"protected_media": "/protected-media/"}),
     "tls": ("http-unix", {"certificate": "PEM", "hsts_s": 600, "drops_unknown": True}),
     "tls-uwsgi": ("uwsgi-unix", {"certificate": "PEM", "redirects": False}),
 }
-PLAIN = [name for name in CASES if not name.startswith("tls")]
+PLAIN = [name for name in CASES if not name.startswith(("tls", "behind", "stranger"))]
 
 
 class Echo:
@@ -112,13 +115,14 @@ class Served:
         self.facts = self._facts()
         self._more_files()
         certificate(folder, NAME)
-        self.own = OwnNginx(folder)
+        self.own = OwnNginx(folder, http="variables_hash_max_size 4096;")
         self.instance = stack.enter_context(self._penstock())
         self.echo = Echo(f"{folder}/e.sock")
         stack.callback(self.echo.close)
         self.sites: dict[str, Site] = {}
         self._write_sites()
-        assert self.own.test() == ""
+        told = self.own.test()
+        assert told == "", told
         stack.enter_context(self.own)
         until("the last site answers", lambda: self.own.listens(self.sites["echo"].port))
 
@@ -214,6 +218,19 @@ def test_the_app_sees_who_asks_and_for_what_whatever_the_client_claims(served: S
         Forwarded="for=6.6.6.6;proto=https;host=evil.example.net", X_Real_IP="6.6.6.6",
     )  # fmt: skip
     assert (answer.status, answer.body) == (200, f"http {NAME}:{served.sites[case].port} 127.0.0.1\n".encode())
+
+
+@pytest.mark.parametrize("case", ["behind", "behind-uwsgi"])
+def test_a_balancer_says_who_the_client_is(served: Served, case: str) -> None:
+    answer = served.get(case, "/host/", X_Forwarded_For="6.6.6.6, 198.51.100.7, 127.0.0.9", X_Forwarded_Proto="https")
+    assert answer.body == f"https {NAME} 198.51.100.7\n".encode()
+    answer = served.get(case, "/host/", X_Forwarded_For="198.51.100.7", X_Forwarded_Proto="gopher")
+    assert answer.body == f"http {NAME} 198.51.100.7\n".encode()
+
+
+def test_who_is_no_balancer_says_nothing(served: Served) -> None:
+    answer = served.get("stranger", "/host/", X_Forwarded_For="6.6.6.6", X_Forwarded_Proto="https")
+    assert answer.body == f"http {NAME} 127.0.0.1\n".encode()
 
 
 @pytest.mark.parametrize("case", PLAIN)

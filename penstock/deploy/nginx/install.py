@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from penstock.deploy.artifact import Artifact, Change, Found, Manifest, link
-from penstock.deploy.nginx.installed import Place
 from penstock.deploy.nginx.running import NotReloaded, Running
-from penstock.deploy.nginx.site import Site
 from penstock.values import dataclass
 
 
@@ -24,12 +22,6 @@ class Outcome:
     """What was left as it is, and why."""
     reloaded: bool | None
     """False: nginx does not run; None: nothing was to be read anew."""
-
-
-def artifacts(site: Site, text: str, place: Place) -> tuple[Artifact, ...]:
-    """Make the file of a site, and the link that has nginx read it."""
-    made = Artifact(place.file, text, why=f"nginx's site of {site.name}")
-    return (made, link(place.link, place.file, "nginx reads it")) if place.link is not None else (made,)
 
 
 def manifest_name(site_name: str) -> str:

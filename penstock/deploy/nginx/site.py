@@ -6,6 +6,7 @@ size) and what a person asks for (`Wish`), in that order of being overruled by t
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
 from typing import Literal
@@ -45,6 +46,8 @@ class Wish:
     tls_port: int = 443
     certificate: str = ""
     key: str = ""
+    finds_certificate: bool = True
+    """Without them, one of certbot for the names is used."""
     redirects: bool = True
     """Plain HTTP leads to HTTPS, where there is a certificate."""
     hsts_s: int = 0
@@ -58,6 +61,8 @@ class Wish:
     """Requests for names that no site has are dropped."""
     acme_folder: str = ""
     """Where certbot puts its answers (`--webroot`)."""
+    behind: tuple[str, ...] = ()
+    """Addresses of balancers in front of nginx, which say who the client is and whether it came over HTTPS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +138,8 @@ class Site:
     status_port: int | None
     drops_unknown: bool
     acme_folder: str
+    behind: tuple[str, ...]
+    """Ranges of addresses, in CIDR notation."""
     http2: bool
     names_bucket_bytes: int
     """`server_names_hash_bucket_size`, where a name is longer than nginx's own takes; 0 leaves it."""
@@ -189,6 +196,7 @@ class _Maker:
             status_port=self._status_port(),
             drops_unknown=wish.drops_unknown,
             acme_folder=wish.acme_folder,
+            behind=self._behind(),
             http2=bool(wish.certificate) and self.nginx.has("http_v2"),
             names_bucket_bytes=0,
             notes=tuple(self.notes),
@@ -429,16 +437,27 @@ class _Maker:
                 raise NoSite(f"{file!r}: nginx wants the whole path of a certificate, without $", "move it")
         if words.has_control(wish.acme_folder):
             raise NoSite(f"{wish.acme_folder!r} has a control character in its name", "give the folder another name")
-        if self.facts is not None and self.facts.secure_ssl_redirect and not wish.certificate:
+        if self.facts is not None and self.facts.secure_ssl_redirect and not (wish.certificate or wish.behind):
             self._note(
                 "warning",
                 "SECURE_SSL_REDIRECT leads every visitor to https, and this site has no certificate",
-                "write --cert and --key, or leave it to whatever speaks TLS in front of nginx",
+                "write --cert and --key, or --behind ADDRESS for what speaks TLS in front of nginx",
             )
         if wish.hsts_s and not wish.certificate:
             self._note("warning", "--hsts means nothing without a certificate", "write --cert and --key")
         elif wish.hsts_s and not wish.redirects:
             self._note("warning", "--hsts without the redirect: who comes over plain HTTP is never told")
+
+    def _behind(self) -> tuple[str, ...]:
+        if self.wish.behind and not self.nginx.has("http_realip"):
+            raise NoSite(f"nginx at {self.nginx.program} was built without realip", "install one that has it")
+        found = []
+        for text in self.wish.behind:
+            try:
+                found.append(str(ipaddress.ip_network(text, strict=False)))
+            except ValueError:
+                raise NoSite(f"{text!r} is no address or range of addresses", "write --behind 10.0.0.0/8") from None
+        return tuple(found)
 
     def _status_port(self) -> int | None:
         if self.wish.status_port is not None and not self.nginx.has("http_stub_status"):

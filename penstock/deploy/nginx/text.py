@@ -85,6 +85,9 @@ class _Writer:
                 f"map $server_port ${self.variable}_port", iter(['default ":$server_port";', '80 "";', '443 "";'])
             )
             yield ""
+        if site.behind:
+            yield from self._balancers()
+            yield ""
         if any(each.is_hashed for each in site.files):
             yield "# A file whose name holds a hash of its content never changes."
             cached = f'"{_HASHED}" "public, max-age=31536000, immutable";'
@@ -100,6 +103,18 @@ class _Writer:
             yield "# nginx has no other way to write a dollar sign."
             yield from _block(f"geo ${self._dollar}", iter(['default "$";']))
             yield ""
+
+    def _balancers(self) -> Lines:
+        yield "# A balancer may say whether the client came over HTTPS, and nobody else."
+        known = ("default 0;", *(f"{each} 1;" for each in self.site.behind))
+        yield from _block(f"geo $realip_remote_addr ${self.variable}_known", iter(known))
+        told = f'"${self.variable}_known:$http_x_forwarded_proto"'
+        wanted = [("scheme", "$scheme", "https", "http")]
+        if self.site.upstream.protocol == "uwsgi":
+            wanted.append(("https", "$https", "on", '""'))
+        for name, default, secure, plain in wanted:
+            values = (f"default {default};", f'"1:https" {secure};', f'"1:http" {plain};')
+            yield from _block(f"map {told} ${self.variable}_{name}", iter(values))
 
     def _upstream(self) -> Lines:
         upstream = self.site.upstream
@@ -120,8 +135,15 @@ class _Writer:
 
     @property
     def _asks_for_port(self) -> bool:
+        if self.site.behind:
+            # The balancer has the port that clients know.
+            return False
         ports = {self.site.port, self.site.tls_port} if self.site.has_tls else {self.site.port}
         return not ports <= {80, 443} and self.nginx.version < REQUEST_PORT
+
+    @property
+    def _scheme(self) -> str:
+        return f"${self.variable}_scheme" if self.site.behind else "$scheme"
 
     @property
     def _host(self) -> str:
@@ -179,6 +201,12 @@ class _Writer:
             yield ""
             yield from self._tls()
         yield ""
+        if site.behind:
+            yield "# The client is whom the balancer names."
+            yield from (f"set_real_ip_from {each};" for each in site.behind)
+            yield "real_ip_header X-Forwarded-For;"
+            yield "real_ip_recursive on;"
+            yield ""
         yield "# Larger uploads get 413; the app's own limits are to be looked at too, if this is raised."
         yield f"client_max_body_size {size(site.body_limit_bytes)};"
         yield f"large_client_header_buffers 4 {size(site.header_line_bytes)};"
@@ -248,9 +276,10 @@ class _Writer:
         yield "Host", self._host
         yield "X-Real-IP", "$remote_addr"
         yield "X-Forwarded-For", "$remote_addr"
-        yield "X-Forwarded-Proto", "$scheme"
+        yield "X-Forwarded-Proto", self._scheme
         yield "X-Forwarded-Host", self._host
-        yield "X-Forwarded-Port", "$server_port"
+        # The port of nginx is not the one that clients of a balancer know.
+        yield "X-Forwarded-Port", '""' if self.site.behind else "$server_port"
         yield "Forwarded", '""'
         yield "X-Request-ID", "$request_id"
         if self.site.websocket:
@@ -269,8 +298,8 @@ class _Writer:
         yield "CONTENT_LENGTH", "$content_length"
         yield "DOCUMENT_ROOT", "$document_root"
         yield "SERVER_PROTOCOL", "$server_protocol"
-        yield "REQUEST_SCHEME", "$scheme"
-        yield "HTTPS", "$https if_not_empty"
+        yield "REQUEST_SCHEME", self._scheme
+        yield "HTTPS", f"${self.variable}_https if_not_empty" if self.site.behind else "$https if_not_empty"
         yield "REMOTE_ADDR", "$remote_addr"
         yield "REMOTE_PORT", "$remote_port"
         yield "SERVER_PORT", "$server_port"

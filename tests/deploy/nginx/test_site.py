@@ -342,6 +342,16 @@ def test_the_host_that_the_app_sees_has_its_port() -> None:
     assert "proxy_set_header Host $host$is_request_port$request_port;" in new and "map $server_port" not in new
 
 
+def test_a_balancer_is_believed_by_its_address() -> None:
+    made = text(behind=("10.0.0.7", "fd00::/8"), port=8080)
+    assert "set_real_ip_from 10.0.0.7/32;" in made and "set_real_ip_from fd00::/8;" in made
+    assert "proxy_set_header X-Forwarded-Proto $penstock_shop_scheme;" in made
+    assert "proxy_set_header Host $host;" in made
+    assert warnings(site(facts=django(secure_ssl_redirect=True), behind=("10.0.0.7",))) == []
+    assert "no address" in refusal(behind=("balancer",))
+    assert "without realip" in refusal(behind=("::1",), nginx=replace(ASSUMED, modules=frozenset({"http_uwsgi"})))
+
+
 def test_a_machine_without_ipv6() -> None:
     assert "[::]:80" in text() and "[::]" not in text(nginx=replace(ASSUMED, has_ipv6=False))
 

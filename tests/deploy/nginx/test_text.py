@@ -39,6 +39,7 @@ SOCKETS = {
 }
 WISHES: dict[str, dict[str, Any]] = {
     "plain": {},
+    "behind": {"behind": ("10.0.0.0/8", "fd00::/8"), "port": 8008},
     "port": {"port": 8008},
     "limits": {"body_limit_bytes": 0},
     "protected": {"protected_media": "/protected-media/"},
