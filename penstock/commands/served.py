@@ -275,6 +275,9 @@ def _ask(plan: Plan, user: str, remarks: list[Remark]) -> tuple[Project, DjangoF
         environ.pop(name, None)
         if value is not None:
             environ[name] = value
+    if plan.app.pythonpath:
+        before = [environ["PYTHONPATH"]] if environ.get("PYTHONPATH") else []
+        environ["PYTHONPATH"] = ":".join([*plan.app.pythonpath, *before])
     try:
         project = find(plan.app.chdir, environ)
     except NoProject:

@@ -324,3 +324,30 @@ def test_what_was_applied_is_good_from_then_on(make: Make, tmp_path: Path) -> No
     assert by_key(needs)["nofile"].state == "raise"
     kernel.Tuning(Tree(str(root)), "shop").apply(needs, tune.artifacts(needs, service))
     assert by_key(tune.needs(service, present.look(service, str(root))))["nofile"].state == "good"
+
+
+CONTAINER = """
+set -e
+mount --make-rprivate /
+mount -t tmpfs tmpfs /run
+touch /run/.containerenv
+mount --bind /proc/sys /proc/sys
+mount -o remount,ro,bind /proc/sys
+"$PYTHON" -m penstock tune shop.ini || echo "status $?"
+"$PYTHON" -m penstock tune shop.ini --apply >/dev/null || echo "status $?"
+ls -A /etc/sysctl.d | grep penstock || echo nothing written
+"""
+
+
+def test_where_the_kernel_can_not_be_written_the_container_is_told_from_outside(tmp_path: Path) -> None:
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-nm", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("only root can make namespaces")
+    (tmp_path / "app.py").write_text("def application(env, start_response): ...\n")
+    (tmp_path / "shop.ini").write_text("[uwsgi]\nmodule = app\nhttp-socket = /run/shop/x\nlisten = 60000\n")
+    done = subprocess.run(
+        ["unshare", "-nm", "sh", "-c", CONTAINER], capture_output=True, text=True, cwd=tmp_path, check=False,
+        env={**clean_environment(), "PYTHON": sys.executable, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.stdout.startswith("This is a container (podman)"), done.stderr
+    assert "docker: docker run --sysctl net.core.somaxconn=60000\n" in done.stdout
+    assert done.stdout.splitlines()[-3:] == ["status 1", "status 1", "nothing written"]

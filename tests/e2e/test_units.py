@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
 import re
 import signal
+import sqlite3
 import stat
 import threading
 from collections.abc import Iterator
@@ -14,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.clients import connect, get
+from tests.e2e.clients import connect, get, post
 from tests.e2e.harness import run_penstock, until
 from tests.support import systemd
+from tests.support.projects import make_django, manage
 from tests.support.reachable import reachable
 
 pytestmark = pytest.mark.skipif(bool(systemd.why_not()), reason=systemd.why_not())
@@ -65,9 +68,9 @@ def project() -> Iterator[Path]:
         yield folder
 
 
-def units_of(project: Path, text: str, *options: str) -> dict[str, str]:
+def units_of(project: Path, text: str, *options: str, whole: str = "") -> dict[str, str]:
     """Write a configuration, and have `penstock systemd` make units of it; name -> text."""
-    (project / "shop.ini").write_text(f"[uwsgi]\nchdir = %d\nmodule = app\nprocesses = 2\n{text}")
+    (project / "shop.ini").write_text(whole or f"[uwsgi]\nchdir = %d\nmodule = app\nprocesses = 2\n{text}")
     out = project / "out"
     done = run_penstock(
         "systemd", project / "shop.ini", "--install", "--root", out, "--program", project / "penstock", "--user",
@@ -206,6 +209,54 @@ def test_a_timer_runs_its_command_as_the_service_would(project: Path, tmp_path: 
         assert said[:2] == ["nobody", "www-data"] and said[-1] == "no"
         init.ok("start", "shop-clean.service")
         assert f"managed clearsessions --verbosity 0 teal {pwd.getpwnam('nobody').pw_uid}" in init.journal("shop-clean")
+
+
+DJANGO = """
+MEDIA_ROOT = {folder!r} + "/media"
+DATABASES = {{"default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": {folder!r} + "/data/db.sqlite3"}}}}
+LOGGING = {{
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {{"file": {{"class": "logging.FileHandler", "filename": {folder!r} + "/logs/django.log"}}}},
+    "loggers": {{"django.request": {{"handlers": ["file"], "level": "WARNING"}}}},
+}}
+"""
+
+
+def test_a_django_project_works_in_the_sandbox(project: Path, tmp_path: Path) -> None:
+    import django
+
+    packages = Path(django.__file__).parents[1]
+    if any(not place.stat().st_mode & 0o001 for place in packages.resolve().parents):
+        pytest.skip("another user can not reach Django here")
+    for name in ("media", "data", "logs"):
+        (project / name).mkdir()
+    make_django(project / "code", settings=DJANGO.format(folder=str(project)))
+    manage(project / "code", "migrate")
+    for name in ("media", "data", "data/db.sqlite3", "logs", "logs/django.log"):
+        os.chown(project / name, pwd.getpwnam("nobody").pw_uid, -1)
+    text = (
+        f"[uwsgi]\nchdir = %d/code\nmodule = cmdb.wsgi\nhttp-socket = /run/shop/shop.sock\npythonpath = {packages}\n"
+        "env = DJANGO_SUPERUSER_PASSWORD=secret\nthreads = 2\n"
+    )
+    timer = "user=daily:createsuperuser --noinput --username ann --email ann@example.org"
+    units = units_of(project, "", "--timer", timer, whole=text)
+    paths = re.search(r"^ReadWritePaths=(.*)$", units["shop.service"], re.M)
+    assert paths is not None and paths[1] == f"-{project}/data -{project}/logs -{project}/media"
+    body = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\nhello\r\n--b--\r\n'
+    with systemd.Systemd(units, tmp_path) as init:
+        init.ok("start", "shop.service")
+        address = init.path("/run/shop/shop.sock")
+        assert get(address, "/admin/login/").status == 200
+        sent = post(address, "/upload/", body, {"Content-Type": "multipart/form-data; boundary=b"})
+        assert sent.status == 200 and (project / "media/a.txt").read_bytes() == b"hello"
+        assert get(address, "/nowhere").status == 404
+        assert "Not Found: /nowhere" in (project / "logs/django.log").read_text()
+        # The command writes to the database, with the variables of the application.
+        init.ok("start", "shop-user.service")
+        init.ok("stop", "shop.service")
+    with contextlib.closing(sqlite3.connect(project / "data/db.sqlite3")) as base:
+        assert base.execute("SELECT username FROM auth_user").fetchall() == [("ann",)]
 
 
 def test_install_makes_a_service_of_this_machine_and_uninstall_takes_it_away(project: Path, tmp_path: Path) -> None:
