@@ -1,14 +1,15 @@
 """Run by a project's own interpreter: sets Django up, and writes what its settings come to, as JSON, to a descriptor.
 
-`python -c THIS DESCRIPTOR WHAT[,WHAT...] PENSTOCK`, with DJANGO_SETTINGS_MODULE set and the project's folder as working
-directory; given as text, because the user that it runs as need not be able to read where Penstock is installed. Nothing
-of Penstock is imported, and the syntax is that of Python 3.8: the interpreter may be any that Django runs on. Values
-that are secrets (passwords, keys) never leave the process; of a URL its password is left out.
+`python -c THIS DESCRIPTOR WHAT[,WHAT...] PENSTOCK MODULE`, with DJANGO_SETTINGS_MODULE set and the project's folder as
+working directory; given as text, because the user that it runs as need not be able to read where Penstock is installed.
+Nothing of Penstock is imported, and the syntax is that of Python 3.8: the interpreter may be any that Django runs on.
+Values that are secrets (passwords, keys) never leave the process; of a URL its password is left out.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import json
 import os
@@ -28,7 +29,7 @@ def main() -> None:
     sys.path[:1] = [os.getcwd()]
     find_penstock(sys.argv[3])
     try:
-        answer = {"facts": gather(frozenset(sys.argv[2].split(",")))}
+        answer = {"facts": gather(frozenset(sys.argv[2].split(",")), sys.argv[4])}
     except BaseException as error:
         answer = {"failure": failure(error)}
     with open(int(sys.argv[1]), "w", encoding="utf-8", closefd=False) as channel:
@@ -81,11 +82,17 @@ def failure(error: BaseException) -> dict[str, Any]:
     }
 
 
-def gather(wanted: frozenset[str]) -> dict[str, Any]:
-    """Set Django up, and tell its settings and what else is `wanted`: migrations, deploy, static, database."""
-    import django
+def gather(wanted: frozenset[str], module: str) -> dict[str, Any]:
+    """Set Django up, and tell its settings and what else is `wanted`: migrations, deploy, static, database.
 
-    django.setup()
+    `module` is the WSGI module, for projects in which it does more than Django's own set-up.
+    """
+    if module:
+        importlib.import_module(module)
+    else:
+        import django
+
+        django.setup()
     return describe(wanted)
 
 

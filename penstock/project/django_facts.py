@@ -191,6 +191,8 @@ class Unanswered:
     traceback: str = ""
     output: str = ""
     """What the project wrote before."""
+    missing: str = ""
+    """The module that is nowhere, if that is why."""
 
     def __str__(self) -> str:
         at = f" at {self.file}:{self.line}" if self.file else ""
@@ -219,10 +221,28 @@ def ask(
         variables.pop(name, None)
     if os.geteuid() == 0 and user is None:
         user, group = _owner(project.folder)
-    answer = _answer_of(project, wanted, variables, time_limit_s, user, group)
+    answer = _ask(project, wanted, variables, time_limit_s, user, group, "")
+    if isinstance(answer, Unanswered) and answer.missing and project.wsgi:
+        # A wsgi.py may put directories on the path of imports, as manage.py does.
+        module = project.wsgi.partition(":")[0]
+        again = _ask(project, wanted, variables, time_limit_s, user, group, module)
+        answer = again if isinstance(again, DjangoFacts) else answer
+    return answer
+
+
+def _ask(
+    project: Project,
+    wanted: Iterable[Wanted],
+    environ: dict[str, str],
+    time_limit_s: float,
+    user: int | None,
+    group: int | None,
+    module: str,
+) -> DjangoFacts | Unanswered:
+    answer = _answer_of(project, wanted, environ, time_limit_s, user, group, module)
     if isinstance(answer, PermissionError) and user is not None:
         # Its owner may not run this Python; root may.
-        answer = _answer_of(project, wanted, variables, time_limit_s, None, None)
+        answer = _answer_of(project, wanted, environ, time_limit_s, None, None, module)
     if isinstance(answer, OSError):
         cure = "make the virtual environment again, or name another one"
         return Unanswered(reason=f"{project.python} can not be run: {answer.strerror}", cure=cure)
@@ -252,6 +272,7 @@ def _answer_of(
     time_limit_s: float,
     user: int | None,
     group: int | None,
+    module: str,
 ) -> DjangoFacts | Unanswered | OSError:
     """Ask once; an OSError if the interpreter can not be run."""
     # Imported late: whoever only names the types starts no process.
@@ -263,7 +284,7 @@ def _answer_of(
     with open(os.path.join(here, "ask_django.py"), encoding="utf-8") as file:
         script = file.read()
     with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as output:
-        command = [project.python, "-c", script, str(answer.fileno()), ",".join(wanted), os.path.dirname(here)]
+        command = [project.python, "-c", script, str(answer.fileno()), ",".join(wanted), os.path.dirname(here), module]
         try:
             child = subprocess.Popen(
                 command,
@@ -321,6 +342,7 @@ def _read(text: bytes, status: int, output: str, project: Project) -> DjangoFact
             cure=_cure(told, project),
             traceback=told["traceback"],
             output=output,
+            missing=told["name"] if told["kind"] == "ModuleNotFoundError" else "",
         )
     return from_json(answer["facts"])
 

@@ -151,6 +151,17 @@ def test_settings_that_nobody_knows_and_an_interpreter_that_is_not_there(tmp_pat
     assert isinstance(told, Unanswered) and "/nowhere/python can not be run" in told.reason
 
 
+def test_a_wsgi_py_that_puts_directories_on_the_path_counts(tmp_path: Path) -> None:
+    folder = make_django(tmp_path / "cmdb", settings="INSTALLED_APPS += ['inside']")
+    write_files(folder, {"apps/inside/__init__.py": ""})
+    told = ask(found(folder))
+    assert isinstance(told, Unanswered) and told.missing == "inside"
+    wsgi = folder / "cmdb/wsgi.py"
+    wsgi.write_text(f"import sys\nsys.path.append({str(folder / 'apps')!r})\n{wsgi.read_text()}")
+    facts = ask(found(folder))
+    assert isinstance(facts, DjangoFacts) and "inside" in facts.installed_apps
+
+
 WHO = "import os\nBASE_DIR = f'{os.getuid()} {os.getgid()}'"
 
 
