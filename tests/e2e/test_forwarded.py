@@ -188,3 +188,17 @@ def test_nginx_speaks_for_its_client_by_all_headers(short_dir: Path) -> None:
         found = environ(nginx.address, {"X-Forwarded-Host": "evil.example", "X-Forwarded-Port": "1"})
     assert (found["REMOTE_ADDR"], found["HTTP_HOST"], found["SERVER_PORT"]) == ("127.0.0.1", "localhost", "443")
     assert found["wsgi.url_scheme"] == "https"
+
+
+@pytest.mark.option("trusted-proxies")
+def test_a_proxy_that_nobody_has_named_is_named_once() -> None:
+    with Penstock(*CASES, "--trusted-proxies", "none") as instance:
+        for _ in range(3):
+            environ(instance.http, {"X-Forwarded-Proto": "https"})
+        until("it is named", lambda: "trusted-proxies = 127.0.0.1" in instance.log)
+        environ(instance.http, {"X-Forwarded-For": "192.0.2.1"})
+        assert instance.stop().count("sends headers of proxies") == 1
+    # Behind the PROXY protocol it would be a client that is to be trusted.
+    with Penstock(*CASES, "--trusted-proxies", "none", "--enable-proxy-protocol") as instance:
+        environ(instance.http, {"X-Forwarded-Proto": "https"})
+        assert "sends headers of proxies" not in instance.stop()

@@ -63,18 +63,20 @@ impl Forwarding {
         Ok((headers != USUAL || drops_others).then_some(Self { headers, drops_others }))
     }
 
-    /// Takes what is said about a request, or drops it. Over the uwsgi protocol the front end says what is so by itself.
-    pub fn apply(&self, exchange: &mut Exchange, proxies: &TrustedProxies) {
-        let Parsed::Http(head) = &mut exchange.parsed else { return };
+    /// Takes what is said about a request, or drops it; tells whether something was dropped. Over the uwsgi protocol the
+    /// front end says what is so by itself.
+    pub fn apply(&self, exchange: &mut Exchange, proxies: &TrustedProxies) -> bool {
+        let Parsed::Http(head) = &mut exchange.parsed else { return false };
         if !exchange.trusted {
+            let before = head.headers.len();
             if self.drops_others {
                 let bytes = &exchange.bytes;
                 head.headers.retain(|header| !is_of_proxies(header.name.of(bytes)));
             }
-            return;
+            return head.headers.len() < before;
         }
         if self.headers == USUAL {
-            return;
+            return false;
         }
         let (client, host, port) = self.read(head, &exchange.bytes, proxies);
         exchange.client = Some(Box::new(client));
@@ -84,6 +86,7 @@ impl Forwarding {
         if let Some(port) = port {
             exchange.set_variable(b"SERVER_PORT", port);
         }
+        false
     }
 
     /// The client, HTTP_HOST and SERVER_PORT.

@@ -26,8 +26,8 @@ use crate::response::{Ending, Progress};
 use crate::scoreboard::{Finished, WorkerState};
 use crate::sys::{self, ThreadWatch};
 
+pub use duty::Duty;
 use duty::Fate;
-pub use duty::{Duty, NO_LIMIT};
 use shared::lock;
 pub use shared::{AppThread, Shared};
 use watch::Watch;

@@ -457,6 +457,7 @@ fn fill_from_http(
                 continue;
             }
             Role::ForwardedProto if exchange.trusted => scheme = forwarded::scheme(value),
+            Role::ForwardedProto => shared.notice_stranger(exchange),
             Role::ForwardedSsl if exchange.trusted => https = forwarded::is_on(value),
             _ => {}
         }

@@ -579,8 +579,10 @@ impl EventLoop {
             && exchange.started_us.saturating_sub(self.held_since_us) < HELD_US
             && exchange.started_us.saturating_sub(self.polled_us) < BATCH_US;
         self.away += 1;
-        if let Some(forwarding) = &shared.forwarding {
-            forwarding.apply(&mut exchange, &shared.proxies);
+        if let Some(forwarding) = &shared.forwarding
+            && forwarding.apply(&mut exchange, &shared.proxies)
+        {
+            shared.notice_stranger(&exchange);
         }
         if let Some(ids) = &shared.request_ids {
             ids.name(&mut exchange);

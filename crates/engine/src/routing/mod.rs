@@ -32,6 +32,9 @@ use template::{Captured, TooLong};
 /// Longest text that is put together out of a template. What a client sends is shorter, but may be repeated.
 const TEXT_BYTES: usize = 64 * 1024;
 
+/// A limit of a request that may take as long as it likes, in microseconds.
+pub const NO_LIMIT: u64 = u64::MAX;
+
 /// A request as rules see it: variables as the app would find them in its environ.
 pub trait Request {
     /// The value, empty if there is none.

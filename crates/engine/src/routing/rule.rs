@@ -1,10 +1,10 @@
 //! One rule, compiled from its plan: when it is meant, and what it does.
 
+use super::NO_LIMIT;
 use super::template::Template;
 use crate::forwarded::TrustedProxies;
 use crate::pattern::Pattern;
 use crate::plan::{MapPlan, RulePlan};
-use crate::worker::NO_LIMIT;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {

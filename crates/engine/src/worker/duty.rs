@@ -18,9 +18,6 @@ use super::shared::lock;
 use crate::exchange::Exchange;
 use crate::sys::{ThreadId, ThreadWatch};
 
-/// A limit of a request that may take as long as it likes.
-pub const NO_LIMIT: u64 = u64::MAX;
-
 /// Marks of `Duty::call`.
 const KEPT: u64 = 1 << 62;
 const TAKEN: u64 = 1 << 63;
@@ -44,7 +41,7 @@ pub struct Duty {
     interrupted: AtomicU64,
     /// When the request shall end at the app's own wish, in microseconds of the monotonic clock; 0 for no such wish.
     own_deadline_us: AtomicU64,
-    /// Limit of this one request, in microseconds, where a rule gives it one; 0 for the usual, `NO_LIMIT` for none.
+    /// Limit of this one request, in microseconds, where a rule gives it one; 0 for the usual, `routing::NO_LIMIT` for none.
     limit_us: AtomicU64,
     about: Mutex<About>,
     /// The request as its line in the log needs it, should its thread not come back; only where requests have limits.

@@ -90,6 +90,7 @@ pub struct Shared {
     pub response_options: Option<Arc<ResponseOptions>>,
     /// None where nothing is said of clients but in the usual headers, and nothing is dropped.
     pub forwarding: Option<Forwarding>,
+    stranger_noticed: AtomicBool,
     /// None where requests get no names.
     pub request_ids: Option<RequestIds>,
     /// None where there are no rules.
@@ -158,6 +159,7 @@ impl Shared {
             mounts: Mounts::new(&plan.engine.mounting),
             response_options: ResponseOptions::new(&plan.engine.response),
             forwarding: Forwarding::new(&plan.engine)?,
+            stranger_noticed: AtomicBool::new(false),
             request_ids: RequestIds::new(&plan.engine),
             router,
             proxies,
@@ -186,6 +188,26 @@ impl Shared {
             Peer::Inet(address) => forwarded::Peer::Ip(address.ip()),
             Peer::Unix => forwarded::Peer::Unix,
         })
+    }
+
+    /// Says, once for each worker, that somebody who is not believed speaks for others: it may be a proxy that nobody has
+    /// named, and its clients would all seem to be one.
+    #[cold]
+    pub fn notice_stranger(&self, exchange: &Exchange) {
+        // Behind the PROXY protocol the peer is a client, whom nobody should be told to trust.
+        if self.stranger_noticed.load(Ordering::Relaxed) || self.plan.engine.proxy_protocol {
+            return;
+        }
+        if !self.stranger_noticed.swap(true, Ordering::Relaxed) {
+            let peer = match exchange.peer {
+                Peer::Inet(address) => IpText::from(address.ip()).as_str().to_owned(),
+                Peer::Unix => "unix".to_owned(),
+            };
+            self.note(&format!(
+                "{peer} sends headers of proxies (X-Forwarded-*) and is not believed; if it is a proxy of yours: \
+                 trusted-proxies = {peer}"
+            ));
+        }
     }
 
     /// The client's address: the peer's, or the one that a trusted proxy names.

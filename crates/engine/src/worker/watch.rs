@@ -16,11 +16,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::Duration;
 
-use super::duty::{About, Current, NO_LIMIT};
+use super::duty::{About, Current};
 use super::{Shared, Worker};
 use crate::connection::Refusal;
 use crate::event_loop::EventLoop;
 use crate::exchange::OVERDUE;
+use crate::routing::NO_LIMIT;
 use crate::sys;
 
 /// How long the witness may wait for the interpreter's lock before the stacks are had without it.
