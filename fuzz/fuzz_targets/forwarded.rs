@@ -5,6 +5,10 @@
 #[expect(dead_code, reason = "the target uses the readers of headers only")]
 #[path = "../../crates/engine/src/forwarded.rs"]
 mod forwarded;
+#[path = "../../crates/wire/tests/common/invariants.rs"]
+mod invariants;
+#[path = "../../crates/wire/tests/common/deliveries.rs"]
+mod deliveries;
 
 use libfuzzer_sys::fuzz_target;
 
@@ -25,10 +29,5 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(!port.is_empty() && port.len() <= 5 && port.iter().all(u8::is_ascii_digit));
     }
     let _ = trusted.forwarded([bytes].into_iter());
-    if let Some(elements) = wire::forwarded::parse(bytes) {
-        assert!(elements.len() <= bytes.len());
-        for value in elements.iter().flat_map(|one| [&one.client, &one.host, &one.scheme]).flatten() {
-            assert!(value.len() < bytes.len() && !value.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n')));
-        }
-    }
+    invariants::forwarded_line(bytes);
 });

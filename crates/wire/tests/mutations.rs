@@ -115,6 +115,11 @@ fn run(directories: &[(&str, &str)], share: u64, check: impl Fn(&[u8], usize, &L
         .map(|case| case.bytes)
         .filter(|bytes| bytes.len() < 4096)
         .collect();
+    run_on(&seeds, share, check);
+}
+
+/// Mutate these seeds and check each result.
+fn run_on(seeds: &[Vec<u8>], share: u64, check: impl Fn(&[u8], usize, &Limits) + RefUnwindSafe) {
     let limits = limits();
     let mut random = Random(number_from_environment("PENSTOCK_SEED", 20_261_123).max(1));
     for _ in 0..number_from_environment("PENSTOCK_MUTATIONS", DEFAULT_MUTATIONS) / share {
@@ -142,6 +147,16 @@ fn proxy_headers() {
     run(&[("proxy/valid", "bin"), ("proxy/invalid", "bin")], 13, |bytes, seed, _| {
         invariants::proxy_header(bytes, seed)
     });
+}
+
+#[test]
+fn lines_of_forwarded() {
+    let text = std::fs::read(cases::root().join("forwarded/forwarded.tsv")).expect("the cases can be read");
+    let seeds: Vec<Vec<u8>> = text
+        .split(|&byte| byte == b'\n')
+        .map(|line| line.split(|&byte| byte == b'\t').next().unwrap_or(line).to_vec())
+        .collect();
+    run_on(&seeds, 8, |bytes, _, _| invariants::forwarded_line(bytes));
 }
 
 #[test]

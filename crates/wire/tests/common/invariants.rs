@@ -4,7 +4,7 @@
 
 use super::deliveries::{read_chunked, read_head};
 use wire::http1::{self, Framing, Underscores, Version};
-use wire::{Limits, Step, detect, proxy, response, uwsgi};
+use wire::{Limits, Step, detect, forwarded, proxy, response, uwsgi};
 
 fn is_token(bytes: &[u8]) -> bool {
     const SPECIAL: &[u8] = b"!#$%&'*+-.^_`|~";
@@ -123,6 +123,26 @@ pub fn proxy_header(bytes: &[u8], seed: usize) {
         Ok(Step::Done(proxy::Header::Absent, used)) => assert_eq!(used, 0),
         Ok(Step::Done(_, used)) => assert!(used >= 15 && used <= bytes.len()),
         _ => {}
+    }
+}
+
+/// What is read are pieces of the line; what comes behind a comma changes nothing of what stands before it.
+pub fn forwarded_line(bytes: &[u8]) {
+    let whole = forwarded::parse(bytes);
+    let longer = [bytes, b",for=192.0.2.1"].concat();
+    let more = forwarded::parse(&longer);
+    match (&whole, &more) {
+        (None, None) => {}
+        (Some(whole), Some(more)) => {
+            assert_eq!(whole[..], more[..whole.len()]);
+            assert_eq!(more.len(), whole.len() + 1);
+            assert_eq!(more[whole.len()].client.as_deref(), Some(&b"192.0.2.1"[..]));
+            let values = whole.iter().flat_map(|one| [&one.client, &one.host, &one.scheme]).flatten();
+            let total: usize = values.clone().map(|value| value.len()).sum();
+            assert!(total < bytes.len().max(1));
+            assert!(values.into_iter().all(|value| !value.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n'))));
+        }
+        _ => panic!("{whole:?} became {more:?}"),
     }
 }
 
