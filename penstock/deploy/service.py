@@ -149,8 +149,17 @@ def stop_s(plan: Plan) -> int:
 
     The delay before the drain, the mercy for requests, the mercy for attached programs, one after the other.
     """
-    programs_s = plan.programs.mercy_s if plan.programs.each else 0.0
-    return math.ceil(plan.drain_delay_s + plan.drain_timeout_s + programs_s) + STOP_MARGIN_S
+    return stop_of(plan.drain_delay_s, plan.drain_timeout_s, programs_mercy_s(plan))
+
+
+def stop_of(delay_s: float, requests_s: float, programs_s: float) -> int:
+    """The same, of its parts."""
+    return math.ceil(delay_s + requests_s + programs_s) + STOP_MARGIN_S
+
+
+def programs_mercy_s(plan: Plan) -> float:
+    """How long attached programs may take to leave; 0 where there are none."""
+    return plan.programs.mercy_s if plan.programs.each else 0.0
 
 
 def open_files(plan: Plan) -> int:

@@ -38,7 +38,7 @@ def _fitted(service: Service) -> Service:
     """Shorten times to what the platform allows."""
     wishes = replace(service.wishes, trusted_proxies=service.wishes.trusted_proxies or ROUTERS)
     # Requests go elsewhere before the signal comes.
-    mercy = min(service.mercy_s, STOP_S - 5)
+    mercy = max(1, min(service.mercy_s, STOP_S - 5 - service.programs_s))
     harakiri = min(service.harakiri_s or ROUTER_TIMEOUT_S, ROUTER_TIMEOUT_S - 2)
     carried = (("harakiri", str(harakiri)), *(pair for pair in service.carried if pair[0] != "harakiri"))
     return replace(service, wishes=wishes, drain_delay_s=0, mercy_s=mercy, harakiri_s=harakiri, carried=carried)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from penstock.config.settings import Settings
+from penstock.deploy.service import programs_mercy_s, stop_of
 from penstock.options.secrets import shown
 from penstock.options.table import BY_NAME
 from penstock.plan.processes import WORKER_BYTES
@@ -33,8 +34,6 @@ USER = 10001
 PROCESSES, THREADS = 2, 4
 DRAIN_DELAY_S = 10
 """Longer than a cluster takes to tell all its proxies that a pod leaves."""
-SPARE_S = 5
-"""Of a stop, for the end of the processes themselves."""
 PRIVATE = "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 fd00::/8"
 """Addresses that proxies inside a network have (RFC 1918, RFC 4193)."""
 _OWN_BYTES = 64 << 20
@@ -112,6 +111,9 @@ class Service:
     memory_bytes: int
     drain_delay_s: int
     mercy_s: int
+    """For requests in flight."""
+    programs_s: int
+    """For attached programs, after them."""
     harakiri_s: int
     body_limit_bytes: int
     carried: tuple[tuple[str, str], ...]
@@ -136,7 +138,7 @@ class Service:
     @property
     def stop_s(self) -> int:
         """How long a stop may take until somebody may kill it: the announcement, the requests in flight, the rest."""
-        return self.drain_delay_s + self.mercy_s + SPARE_S
+        return stop_of(self.drain_delay_s, self.mercy_s, self.programs_s)
 
     @property
     def memory_mib(self) -> int:
@@ -181,7 +183,8 @@ def describe(
         threads=threads,
         memory_bytes=_memory(processes, facts),
         drain_delay_s=math.ceil(plan.drain_delay_s) if plan is not None and plan.drain_delay_s else DRAIN_DELAY_S,
-        mercy_s=_mercy(plan),
+        mercy_s=math.ceil(plan.drain_timeout_s) if plan is not None else HARAKIRI_S,
+        programs_s=math.ceil(programs_mercy_s(plan)) if plan is not None else 0,
         harakiri_s=plan.engine.harakiri.limit_s if plan is not None else HARAKIRI_S,
         body_limit_bytes=plan.engine.body_limit_bytes if plan is not None else 0,
         carried=carried,
@@ -205,14 +208,6 @@ def _with_host(wishes: Wishes, facts: DjangoFacts | None) -> Wishes:
     usable = (host for host in hosts if re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", host) and not host[-1].isdigit())
     found = next(usable, "")
     return replace(wishes, host=found) if found else wishes
-
-
-def _mercy(plan: Plan | None) -> int:
-    """How long requests in flight may take at a stop, attached programs after them."""
-    if plan is None:
-        return HARAKIRI_S
-    programs = plan.programs.mercy_s if plan.programs.each else 0.0
-    return math.ceil(plan.drain_timeout_s + programs)
 
 
 def _memory(processes: int, facts: DjangoFacts | None) -> int:

@@ -40,6 +40,8 @@ spool-dir = %d../spool
 log-format = %(addr) "%(method) %(uri)" $(SUFFIX)
 limit-post = 1000000
 buffer-size = 65536
+attach-daemon = %dworker.sh
+reload-mercy = 6
 trusted-proxies = 192.0.2.1
 """
 
@@ -106,17 +108,18 @@ def test_what_was_exported_passes_the_check(configured: Path, tmp_path: Path) ->
 
 
 def test_a_stop_fits_everywhere(configured: Path, tmp_path: Path) -> None:
-    drain, mercy = 7, 25
+    programs = 6
+    least = 7 + 25 + programs
     manifest = by_kind(export("kubernetes", configured / "uwsgi.ini", tmp_path / "k")["kubernetes.yaml"])
-    assert manifest["Deployment"]["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > drain + mercy
+    assert manifest["Deployment"]["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > least
     compose = yaml.safe_load(export("compose", configured / "uwsgi.ini", tmp_path / "c")["compose.yaml"])
-    assert int(compose["services"]["web"]["stop_grace_period"].rstrip("s")) > drain + mercy
+    assert int(compose["services"]["web"]["stop_grace_period"].rstrip("s")) > least
     job = hcl2.loads(export("nomad", configured / "uwsgi.ini", tmp_path / "n")["cmdb.nomad.hcl"])["job"][0]
     (task,) = next(iter(job.values()))["group"][0]['"web"']["task"]
-    assert int(task['"web"']["kill_timeout"].strip('"s')) > drain + mercy
+    assert int(task['"web"']["kill_timeout"].strip('"s')) > least
     # The platform kills after 30 seconds, and its router gives up a request then.
     heroku = dict(options(export("heroku", configured / "uwsgi.ini", tmp_path / "h")["container.ini"]))
-    assert int(heroku["drain-delay"]) + int(heroku["worker-reload-mercy"]) < 30 > int(heroku["harakiri"])
+    assert int(heroku["drain-delay"]) + int(heroku["worker-reload-mercy"]) + programs < 30 > int(heroku["harakiri"])
     assert heroku["http"] == ":$(PORT)"
 
 
