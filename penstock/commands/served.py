@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from penstock.commands import configuration
 from penstock.commands.terminal import plain, write
 from penstock.config.argv import Given, Positional, parse_argv
+from penstock.config.files import STANDARD_INPUT
 from penstock.config.findings import ConfigError, ConfigExit
 from penstock.config.load import load
 from penstock.config.pairs import kind_of
@@ -25,7 +26,7 @@ from penstock.config.settings import Settings
 from penstock.deploy import service as about
 from penstock.deploy.artifact import Artifact, ArtifactError, Manifest, Tree, compare
 from penstock.deploy.service import Remark, Service
-from penstock.plan.machine import Machine, find_user
+from penstock.plan.machine import Machine, find_group, find_user
 from penstock.plan.resolve import PlanError, resolve
 from penstock.plan.types import Plan
 from penstock.project.django_facts import DjangoFacts, ask
@@ -127,6 +128,8 @@ def of(asked: Asked, origin: str, somaxconn: int | None = None) -> Found:
         NotPossible: it can not be a service.
     """
     remarks: list[Remark] = []
+    if STANDARD_INPUT in asked.words:
+        raise Wrong("what standard input says is not there when the service starts: write it to a file")
     sources = configuration.sources(asked.words)
     if sources is None:
         raise Wrong("name a configuration: a file, or options as a start takes them")
@@ -180,8 +183,6 @@ def command(words: Sequence[str], program: Sequence[str]) -> tuple[str, ...]:
     made = []
     rest = list(words)
     for index, word in enumerate(rest):
-        if word == "-":
-            raise Wrong("a configuration from standard input is not there when the service starts: write it to a file")
         option, equals, value = word.partition("=")
         before = rest[index - 1] if index else ""
         if kind_of(word.partition(":")[0]) is not None and not word.startswith("-"):
@@ -329,6 +330,8 @@ def _is_group(name: str) -> bool:
 def _about_user(service: Service, has_root: bool) -> Iterator[Remark]:
     if has_root or not service.user:
         return
+    if service.group and find_group(service.group) is None:
+        yield Remark(f"there is no group {service.group}", f"groupadd --system {service.group}, or --group NAME")
     if find_user(service.user) is None:
         cure = (
             f"useradd --system --user-group --no-create-home --shell /usr/sbin/nologin {service.user}, or --user NAME"
@@ -338,9 +341,9 @@ def _about_user(service: Service, has_root: bool) -> Iterator[Remark]:
     for path in dict.fromkeys((*service.reads, service.folder, service.plan.app.chdir)):
         closed = _closed_to(path, find_user(service.user) or 0)
         if closed:
-            yield Remark(
-                f"the user {service.user} can not reach {path}: {closed} is closed to it", f"chmod o+x {closed}"
-            )
+            # The home of root stays root's.
+            cure = "install it where others may go, as /opt" if closed == "/root" else f"chmod o+x {closed}"
+            yield Remark(f"the user {service.user} can not reach {path}: {closed} is closed to it", cure)
             return
 
 

@@ -118,12 +118,30 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", 
         (("shop.ini", "--timer"), "--timer needs a value"),
         (("shop.ini", "--daemonize", "/x.log"), "logto = /x.log"),
         (("shop.ini", "--processes", "many"), "many"),
+        (("-",), "what standard input says"),
+        (("--ini", "-"), "what standard input says"),
     ],
 )
 def test_what_can_not_be_followed_is_said_in_a_line_or_two(words: tuple[str, ...], said: str, shop: Path) -> None:
     done = run_penstock("systemd", *words, cwd=shop)
     assert done.returncode == 2 and done.stdout == ""
     assert said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_who_is_not_there_or_can_not_come_in_is_said(short_dir: Path) -> None:
+    short_dir.chmod(0o755)
+    text = "[uwsgi]\nmodule = app\nchdir = ..\nhttp = :8000\n"
+    write_files(short_dir, {"app.py": "def application(env, start_response): ...\n", "inner/shop.ini": text})
+    (short_dir / "inner").chmod(0o700)
+    words = ("systemd", "inner/shop.ini", "--program", "/bin/true")
+    said = run_penstock(*words, "--user", "no-such-user", "--group", "no-such-group", cwd=short_dir).stderr
+    assert "there is no user no-such-user; useradd" in said and "there is no group no-such-group; groupadd" in said
+    said = run_penstock(*words, "--user", "nobody", cwd=short_dir).stderr
+    inner = short_dir / "inner"
+    interpreter = Path(os.path.realpath(run_python()))
+    reachable = all(place.stat().st_mode & 0o001 for place in interpreter.parents)
+    # The first that is closed is named.
+    assert f"{inner} is closed to it; chmod o+x {inner}" in said if reachable else "is closed to it" in said
 
 
 def test_variables_of_the_shell_are_not_the_services(shop: Path) -> None:
