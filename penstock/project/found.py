@@ -7,7 +7,7 @@ that says by which, and how to say otherwise. What Django's settings come to, on
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from penstock.config.pairs import kind_of
@@ -19,6 +19,7 @@ from penstock.project.sources import SETTINGS_VARIABLE, Bound
 from penstock.values import dataclass
 
 Framework = Literal["django", "wsgi", "asgi"]
+Listing = Literal["requirements", "pyproject", "uv", "poetry", "pipenv", "setup"]
 
 _PRODUCTION = ("production", "prod", "live", "deploy", "server", "release")
 """Modules of settings that are meant for a server, the likeliest first."""
@@ -36,6 +37,19 @@ _USUAL_FILES = (
     "api.py",
     "index.py",
 )
+_REQUIREMENTS: tuple[tuple[Listing, str], ...] = (
+    ("uv", "uv.lock"),
+    ("poetry", "poetry.lock"),
+    ("pipenv", "Pipfile.lock"),
+    ("pipenv", "Pipfile"),
+    ("requirements", "requirements.txt"),
+    ("requirements", "requirements/production.txt"),
+    ("requirements", "requirements/prod.txt"),
+    ("requirements", "requirements/base.txt"),
+    ("pyproject", "pyproject.toml"),
+    ("setup", "setup.py"),
+)
+"""What lists a project's packages: exact versions before ranges."""
 _UWSGI_NAMES = ("uwsgi.ini", "uwsgi.yaml", "uwsgi.yml", "uwsgi.xml", "uwsgi.json")
 _DEPTH = 2
 """How many folders below the one that was named a project is looked for."""
@@ -64,7 +78,7 @@ class Choice:
 class Requirements:
     """A file that lists what is to be installed."""
 
-    kind: Literal["requirements", "pyproject", "uv", "poetry", "pipenv", "setup"]
+    kind: Listing
     path: str
 
 
@@ -128,8 +142,13 @@ class Project:
         return self.framework == "django"
 
 
-def find(folder: str | os.PathLike[str], environ: Mapping[str, str], *, settings: str | None = None,
-         machine: Machine | None = None) -> Project:  # fmt: skip
+def find(
+    folder: str | os.PathLike[str],
+    environ: Mapping[str, str],
+    *,
+    settings: str | None = None,
+    machine: Machine | None = None,
+) -> Project:
     """Find the project in a folder; `settings` names Django's module where the caller knows it. Raises NoProject."""
     root = os.path.abspath(folder)
     _readable(root)
@@ -401,9 +420,19 @@ class _Finder:
 
     # -- what all have -------------------------------------------------------------------------------------------------
 
-    def _project(self, *, folder: str, framework: Framework, library: str, manage: str | None, settings: str | None,
-                 settings_file: str | None, wsgi: tuple[str, str] | None, asgi: tuple[str, str] | None,
-                 name: str) -> Project:  # fmt: skip
+    def _project(
+        self,
+        *,
+        folder: str,
+        framework: Framework,
+        library: str,
+        manage: str | None,
+        settings: str | None,
+        settings_file: str | None,
+        wsgi: tuple[str, str] | None,
+        asgi: tuple[str, str] | None,
+        name: str,
+    ) -> Project:
         found, environment = self._environment(folder, library)
         if environment is not None:
             python, version = environment.python, environment.version
@@ -534,28 +563,15 @@ def _word(name: str) -> str:
     return word or "app"
 
 
-def _requirements(folders: Iterator[str] | Mapping[str, None]) -> Iterator[Requirements]:
+def _requirements(folders: Iterable[str]) -> Iterator[Requirements]:
     for folder in folders:
         there = set(_entries(folder))
-        for name, kind in (
-            ("uv.lock", "uv"),
-            ("poetry.lock", "poetry"),
-            ("Pipfile.lock", "pipenv"),
-            ("Pipfile", "pipenv"),
-            ("requirements.txt", "requirements"),
-        ):
-            if name in there:
-                yield Requirements(kind, os.path.join(folder, name))  # type: ignore[arg-type]
-        for inside in ("requirements/production.txt", "requirements/prod.txt", "requirements/base.txt"):
-            if "requirements" in there and os.path.isfile(os.path.join(folder, inside)):
-                yield Requirements("requirements", os.path.join(folder, inside))
-        if "pyproject.toml" in there:
-            yield Requirements("pyproject", os.path.join(folder, "pyproject.toml"))
-        if "setup.py" in there:
-            yield Requirements("setup", os.path.join(folder, "setup.py"))
+        for kind, name in _REQUIREMENTS:
+            if name.partition("/")[0] in there and os.path.isfile(os.path.join(folder, name)):
+                yield Requirements(kind, os.path.join(folder, name))
 
 
-def _uwsgi_files(folders: Iterator[str] | Mapping[str, None]) -> Iterator[str]:
+def _uwsgi_files(folders: Iterable[str]) -> Iterator[str]:
     """List files with a section of uWSGI: by their name, or an ini file that has [uwsgi]."""
     for folder in folders:
         for place in (
