@@ -43,7 +43,7 @@ def prepare(
     facts: DjangoFacts | None,
     wish: Wish,
     nginx: Nginx,
-    files: Configuration,
+    files: Configuration | None,
     *,
     name: str,
     origin: str = "",
@@ -52,13 +52,16 @@ def prepare(
 ) -> Prepared:
     """Make a site for an nginx whose files are `files`; `root` is the folder that stands for `/`, empty for `/`.
 
+    Without files, or where none could be read, it goes where every nginx of a distribution looks.
+
     Raises NoSite, NoPlace.
     """
     wish, notes = certified(wish, facts, root)
     site = make(plan, facts, wish, nginx, name=name, origin=origin, hostname=hostname)
-    place = place_of(site.name, files) if files.files else _usual_place(site.name, nginx)
+    has_files = files is not None and files.files
+    place = place_of(site.name, files) if files is not None and has_files else _usual_place(site.name, nginx)
     counsel: tuple[Advice, ...] = ()
-    if files.is_readable:
+    if files is not None and files.is_readable:
         own = [place.file, *([place.link] if place.link is not None else [])]
         site = fit(site, files, nginx, own)
         counsel = advice(files, plan)
