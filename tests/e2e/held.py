@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.harness import state, until
+from tests.e2e.harness import state
 
 NETLINK_SOCK_DIAG = 4
 SOCK_DIAG_BY_FAMILY = 20
@@ -41,15 +41,19 @@ class Kill:
     held: frozenset[str]
     """Names of the connections that it had."""
     at: float
-    """When it was stopped for good, in seconds of the monotonic clock."""
+    """When it stood still for good, in seconds of the monotonic clock."""
 
 
 def kill(pid: int) -> Kill:
     """Kill process `pid` as SIGKILL does in any moment, and tell what it held in that moment."""
     os.kill(pid, signal.SIGSTOP)
     try:
-        until(f"process {pid} stands still", lambda: _stands_still(pid))
-        found = Kill(pid, held_by(pid), time.monotonic())
+        # Not `until`, which pauses: what is sent to it meanwhile would count as sent before.
+        end = time.monotonic() + 10
+        while not _stands_still(pid):
+            assert time.monotonic() < end, f"process {pid} does not stand still"
+        at = time.monotonic()
+        found = Kill(pid, held_by(pid), at)
     finally:
         os.kill(pid, signal.SIGKILL)
     return found
