@@ -54,6 +54,7 @@ def image(service: Service) -> list[Artifact]:
 
 def _ignored(service: Service) -> str:
     own = [place for _, place in (*service.static, *((service.media,) if service.media else ()))]
+    own += [place for place in service.environments if place not in (f"{APP}/venv", f"{APP}/.venv", APP)]
     return _IGNORED + "".join(f"{place.removeprefix(f'{APP}/')}\n" for place in own)
 
 

@@ -94,6 +94,8 @@ class Service:
     """Where the code is imported from."""
     app_lines: tuple[tuple[str, str], ...]
     """Options that name the application."""
+    environments: tuple[str, ...]
+    """Virtual environments in the project, which are made anew in the image."""
     requirements: Requirements | None
     """With its path relative to the project."""
     library: str
@@ -172,6 +174,7 @@ def describe(
         python_version=project.python_version or "3.12",
         folder=_inside(project, plan.app.chdir if plan is not None else project.folder) or APP,
         app_lines=tuple(_app(project, plan)),
+        environments=tuple(filter(None, (_inside(project, one.path) for one in project.environments))),
         requirements=_requirements(project, notes),
         library=_library(project, facts),
         manage=_inside(project, project.manage) if project.manage else "",

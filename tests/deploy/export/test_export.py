@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import hcl2
@@ -96,6 +98,14 @@ def test_a_configuration_is_carried_over(configured: Path, tmp_path: Path) -> No
     assert "hush" not in text and "env    (a secret" in text
     assert "# static-map = /files=/srv/files    (a place outside of the project)" in text
     assert str(configured) not in "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+
+
+def test_virtual_environments_of_any_name_stay_outside(shop: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    shutil.copytree(shop, folder)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "py"], check=True)
+    made = export("kubernetes", folder, tmp_path / "k") | export("dockerfile", folder, tmp_path / "d")
+    assert "py" in made[".dockerignore"].splitlines()
 
 
 def test_what_was_exported_passes_the_check(configured: Path, tmp_path: Path) -> None:
