@@ -13,8 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from penstock.deploy import logrotate
+from penstock.deploy.service import Service
+from penstock.values import replace
 from tests.e2e.clients import get
 from tests.e2e.harness import Penstock, clean_environment, run_penstock, state, until
+from tests.support.plans import plan_of
 from tests.support.reachable import reachable
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start services")
@@ -189,10 +193,6 @@ def test_the_scripts_are_without_a_fault(tmp_path: Path) -> None:
 @root_only
 @pytest.mark.skipif(shutil.which("logrotate") is None, reason="logrotate is not installed")
 def test_logrotate_renames_a_log_and_the_instance_goes_on_in_a_new_one(short_dir: Path) -> None:
-    from penstock.deploy import logrotate
-    from penstock.deploy.service import Service
-    from tests.support.plans import plan_of
-
     short_dir.chmod(0o755)
     log = short_dir / "x.log"
     plan = plan_of(short_dir, f"http-socket = {short_dir}/s\nlogto = {log}\npidfile = {short_dir}/pid\n")
@@ -214,6 +214,34 @@ def test_logrotate_renames_a_log_and_the_instance_goes_on_in_a_new_one(short_dir
         assert "/before" in Path(f"{log}.1").read_text() and "/after" not in Path(f"{log}.1").read_text()
     # Nothing runs: there is nobody to be asked, and nothing wrong with that.
     run("logrotate", "-f", "-s", short_dir / "state", rules)
+
+
+@root_only
+@pytest.mark.skipif(shutil.which("logrotate") is None, reason="logrotate is not installed")
+def test_logs_in_a_directory_of_the_user_are_rotated_as_that_user(project: Path) -> None:
+    log, pidfile = Path(f"/var/log/{project.name}/x.log"), f"/run/{project.name}/x.pid"
+    with (project / f"{project.name}.ini").open("a") as file:
+        file.write(f"logto = {log}\npidfile = {pidfile}\n")
+    script = files_of("sysv", project) / f"etc/init.d/{project.name}"
+    plan = replace(plan_of(project, "http = :0\n"), logto=str(log), pidfile=pidfile)
+    program = str(project / "penstock")
+    service = Service(
+        name="shop", command=(program,), folder=str(project), plan=plan, user="nobody", group="nogroup"
+    )  # fmt: skip
+    made = logrotate.rotation(service).artifact
+    assert made is not None and "su nobody nogroup" in made.text
+    (project / "app.py").write_text(APP)
+    (project / "rules").write_text(made.text)
+    run(script, "start")
+    try:
+        get(address(project), "/before")
+        until("the line is written", lambda: "/before" in log.read_text())
+        run("logrotate", "-f", "-s", project / "state", project / "rules")
+        get(address(project), "/after")
+        until("the next line is written", lambda: "/after" in log.read_text())
+        assert "/before" in Path(f"{log}.1").read_text() and log.stat().st_uid == NOBODY
+    finally:
+        run(script, "stop")
 
 
 def test_reopen_says_who_is_not_there(short_dir: Path) -> None:
