@@ -11,6 +11,7 @@ import os
 import resource
 from collections.abc import Sequence
 
+from penstock.deploy import service as about
 from penstock.deploy.artifact import STATE, Artifact, ArtifactError, Manifest, Tree
 from penstock.deploy.tune import Boot, Need
 
@@ -109,7 +110,8 @@ def own_open_files() -> int:
 
 
 def _number(word: str) -> int:
-    return int(word) if word.isdigit() else 1 << 30
+    found = about.number(word)
+    return 1 << 30 if found is None else found
 
 
 # -- setting -----------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from penstock.deploy import kernel, tune
+from penstock.deploy import service as about
 from penstock.deploy.service import Service
 from penstock.deploy.tune import Host, WebServer
 
@@ -67,9 +68,16 @@ def _limit_of_unit(root: str, name: str) -> tuple[int, str] | None:
             key, _, value = line.partition("=")
             number = value.strip().rpartition(":")[2]
             if key.strip() == "LimitNOFILE":
-                limit = int(number) if number.isdigit() else _UNBOUNDED
-                found = limit, f"/etc/systemd/system/{each}"
+                limit = _limit(number)
+                found = (limit, f"/etc/systemd/system/{each}") if limit is not None else found
     return found
+
+
+def _limit(text: str) -> int | None:
+    """A limit as systemd and limits.conf(5) write it; None for what they would not take."""
+    if text.strip() in ("infinity", "unlimited", "-1"):
+        return _UNBOUNDED
+    return about.number(text)
 
 
 def _limit_of_user(root: str, user: str) -> tuple[int, str] | None:
@@ -88,7 +96,8 @@ def _limit_of_user(root: str, user: str) -> tuple[int, str] | None:
             # root is not meant by the pattern for all.
             is_meant = len(words) == 4 and (words[0] == user or (words[0] == "*" and user != "root"))
             if is_meant and words[1] in ("hard", "-") and words[2] == "nofile":
-                found = int(words[3]) if words[3].isdigit() else _UNBOUNDED, place
+                limit = _limit(words[3])
+                found = (limit, place) if limit is not None else found
     return found
 
 
@@ -100,10 +109,11 @@ def _web_server(root: str) -> WebServer | None:
     main = read(_MAIN, "" if root == "/" else root).main
     events = main.first("events")
     said = events.first("worker_connections") if events is not None else None
-    connections = int(said.text) if said is not None and said.text.isdigit() else _NGINX_DEFAULT
+    connections = (about.number(said.text) if said is not None else None) or _NGINX_DEFAULT
     limit = main.first("worker_rlimit_nofile")
-    if limit is not None and limit.text.isdigit():
-        return WebServer(connections, int(limit.text), str(limit.origin), is_said=True)
+    files = about.number(limit.text) if limit is not None else None
+    if limit is not None and files is not None:
+        return WebServer(connections, files, str(limit.origin), is_said=True)
     unit = _limit_of_unit(root, "nginx")
     if unit is not None:
         return WebServer(connections, unit[0], unit[1], is_said=False)

@@ -237,6 +237,12 @@ def read(service: Service) -> list[str]:
     return list(dict.fromkeys(path for path in found if path.startswith("/")))
 
 
+def number(text: str) -> int | None:
+    """A number as files of this machine write it; None for anything else."""
+    plain = text.strip()
+    return int(plain) if plain.isascii() and plain.isdecimal() and len(plain) < 20 else None
+
+
 def is_within(path: str, places: Iterable[str]) -> bool:
     """Whether a path is one of some places, or lies in one."""
     plain = normal(path)

@@ -178,9 +178,8 @@ def _numbers(service: Service, host: Host) -> Iterator[tuple[str, str, str]]:
     if any(one.kind == "syslog" or (one.kind == "socket" and one.path) for each in streams for one in each.loggers):
         yield "net.unix.max_dgram_qlen", str(DGRAM_QUEUE), "lines of the log that wait for who takes them"
     if any(one.fast_open for one in tuning):
-        present = host.sysctls.get("net.ipv4.tcp_fastopen", "0").strip()
-        number = int(present) if present.isdigit() else 0
-        yield "net.ipv4.tcp_fastopen", str(number | 2), "TCP Fast Open of listeners (tcp-fastopen)"
+        present = about.number(host.sysctls.get("net.ipv4.tcp_fastopen", "0")) or 0
+        yield "net.ipv4.tcp_fastopen", str(present | 2), "TCP Fast Open of listeners (tcp-fastopen)"
 
 
 def _port_numbers(service: Service) -> Iterator[tuple[str, str, str]]:
@@ -208,19 +207,23 @@ def _raised(key: str, present: str, wanted: str) -> str:
         return ",".join([*([present] if present.strip() else []), *missing])
     if key == "net.ipv4.tcp_tw_reuse":
         return wanted if present.strip() == "0" else present
-    return str(max(int(present), int(wanted))) if present.strip().isdigit() else wanted
+    number = about.number(present)
+    return wanted if number is None else str(max(number, int(wanted)))
 
 
 def _pair(text: str) -> tuple[int, int] | None:
-    words = text.split()
-    return (int(words[0]), int(words[1])) if len(words) == 2 and all(word.isdigit() for word in words) else None
+    numbers = [about.number(word) for word in text.split()]
+    if len(numbers) != 2 or numbers[0] is None or numbers[1] is None:
+        return None
+    return numbers[0], numbers[1]
 
 
 def _is_among(port: int, ranges: str) -> bool:
     """Whether a port is in a list as 8080,9000-9010."""
     for part in ranges.replace(" ", "").split(","):
         first, dash, last = part.partition("-")
-        if first.isdigit() and int(first) <= port <= int(last if dash and last.isdigit() else first):
+        low, high = about.number(first), about.number(last if dash else first)
+        if low is not None and high is not None and low <= port <= high:
             return True
     return False
 

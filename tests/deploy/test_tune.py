@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from penstock.deploy import kernel, present, tune
 from penstock.deploy.artifact import Tree
@@ -351,3 +353,25 @@ def test_where_the_kernel_can_not_be_written_the_container_is_told_from_outside(
     assert done.stdout.startswith("This is a container (podman)"), done.stderr
     assert "docker: docker run --sysctl net.core.somaxconn=60000\n" in done.stdout
     assert done.stdout.splitlines()[-3:] == ["status 1", "status 1", "nothing written"]
+
+
+WORDS = (
+    *tune.NAMES, "=", " ", "\n", "-", "²", "٣", "9" * 5000, "128", "1 2", "#", "shop", "hard", "nofile", "LimitNOFILE",
+    "infinity", ":", "\x00", "\udcff", "1-9,", "worker_connections",
+)  # fmt: skip
+ODD = st.lists(st.sampled_from(WORDS), max_size=30).map("".join)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(text=ODD, value=ODD)
+def test_whatever_stands_in_files_of_the_machine_is_survived(text: str, value: str, make: Make, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    for name in ("etc/sysctl.conf", "etc/security/limits.conf", "etc/systemd/system/shop.service"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+    service = make(EVERYTHING)
+    found = replace(present.look(service, str(root)), sysctls=dict.fromkeys(tune.NAMES, value))
+    for has_systemd in (True, False):
+        needs = tune.needs(service, replace(found, has_systemd=has_systemd))
+        assert {need.state for need in needs} <= {"good", "raise", "by-hand"}
+        assert all(each.path.startswith("/etc/") for each in tune.artifacts(needs, service))
