@@ -18,19 +18,25 @@ from penstock.commands.target import Refused, exists, read_pid
 from penstock.commands.terminal import PLAIN_STYLE, Style, plain, style, width, wrap, write
 from penstock.config.findings import Level
 from penstock.config.pairs import kind_of
+from penstock.doctor.checks.chain import ways
 from penstock.doctor.diagnosis import LEVELS, Diagnosis
 from penstock.doctor.examination import Examination, Wanted, examine_all
+from penstock.doctor.facts import Facts
 from penstock.doctor.mending import MendError, mend, shown
 from penstock.master.control_client import ControlError, request
 from penstock.master.pidfile import is_instance
 from penstock.plan.machine import Machine
+from penstock.project.django_facts import DjangoFacts
+from penstock.project.found import NoProject
+from penstock.project.found import find as find_project
 from penstock.values import dataclass
 
 SUMMARY = "look at configuration, host, nginx, Django and the running instance together, and say what is wrong"
-USAGE = "[--json] [--fix [--yes]] [--no-import] [--root DIR] FILE | FOLDER | PIDFILE | OPTION ..."
+USAGE = "[--json] [--fix [--yes]] [--no-import] [--no-request] [--nginx FILE] [--root DIR] FILE | FOLDER | PIDFILE"
 
 TEXT = """\
-usage: penstock doctor [--json] [--fix [--yes]] [--no-import] [--root DIR] [FILE | FOLDER | PIDFILE | OPTION ...]
+usage: penstock doctor [--json] [--fix [--yes]] [--no-import] [--no-request] [--nginx FILE] [--root DIR]
+                       [FILE | FOLDER | PIDFILE | OPTION ...]
 
   penstock doctor app.ini          the configuration, and everything around it
   penstock doctor                  the project in this directory
@@ -43,6 +49,8 @@ user. Exit status: 0 nothing is wrong, 1 warnings, 2 errors, or nothing could be
   --yes          do not ask
   --json         print {"findings": [...], "not_looked_at": [...]}
   --no-import    do not import the application
+  --no-request   send no request through nginx to the application
+  --nginx FILE   the main file of nginx, if it is not that of the installed one
   --root DIR     look for the files of services below DIR, as in an image
 """
 
@@ -59,12 +67,15 @@ class _Asked:
     """The command line, read."""
 
     words: tuple[str, ...]
+    folder: str
     pid: int | None
     is_json: bool
     fixes: bool
     is_sure: bool
     imports: bool
+    requests: bool
     root: str
+    nginx: str
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -96,22 +107,39 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _read(arguments: Sequence[str]) -> _Asked:
-    words, flags = configuration.take_flags(arguments, "--json", "--fix", "--yes", "--no-import")
-    root = "/"
-    while "--root" in words:
-        place = words.index("--root")
-        if place + 1 == len(words):
-            raise Refused(NOTHING_LOOKED_AT, "--root takes a directory")
-        root = os.path.abspath(words[place + 1])
-        del words[place : place + 2]
+    words, flags = configuration.take_flags(arguments, "--json", "--fix", "--yes", "--no-import", "--no-request")
+    root = os.path.abspath(_take(words, "--root", "/"))
+    nginx = _take(words, "--nginx", "")
     if not os.path.isdir(root):
         raise Refused(NOTHING_LOOKED_AT, f"--root = {root}: there is no such directory")
     pid: int | None = None
+    folder = words[0] if words and os.path.isdir(words[0]) else "."
     if len(words) <= 1 and not (words and words[0].startswith("-")):
         words, pid = _named(words[0] if words else ".", bool(words))
     return _Asked(
-        tuple(words), pid, "--json" in flags, "--fix" in flags, "--yes" in flags, "--no-import" not in flags, root
+        words=tuple(words),
+        folder=os.path.abspath(folder),
+        pid=pid,
+        is_json="--json" in flags,
+        fixes="--fix" in flags,
+        is_sure="--yes" in flags,
+        imports="--no-import" not in flags,
+        requests="--no-request" not in flags,
+        root=root,
+        nginx=os.path.abspath(nginx) if nginx else "",
     )
+
+
+def _take(words: list[str], name: str, default: str) -> str:
+    """Take an option and its value out of the words, in both of its forms; the last one counts."""
+    found = default
+    while (place := next((at for at, word in enumerate(words) if word.partition("=")[0] == name), None)) is not None:
+        _, equals, value = words[place].partition("=")
+        del words[place]
+        found = value if equals else words.pop(place) if place < len(words) else ""
+        if not found:
+            raise Refused(NOTHING_LOOKED_AT, f"{name} takes a {'file' if name == '--nginx' else 'directory'}")
+    return found
 
 
 def _named(word: str, is_given: bool) -> tuple[list[str], int | None]:
@@ -120,11 +148,18 @@ def _named(word: str, is_given: bool) -> tuple[list[str], int | None]:
         found = [os.path.join(word, name) for name in USUAL_FILES if os.path.isfile(os.path.join(word, name))]
         if found:
             return [os.path.normpath(found[0])], None
-        if is_given or not _has_environment():
+        if not is_given and _has_environment():
+            return [], None
+        try:
+            project = find_project(word, os.environ)
+        except NoProject as error:
             where = "this directory" if word == "." else word
-            cure = f"name the configuration, or make one: penstock init {'' if word == '.' else word}".rstrip()
-            raise Refused(NOTHING_LOOKED_AT, f"{where} has no {' or '.join(USUAL_FILES)}; {cure}")
-        return [], None
+            cure = "name the configuration, or the folder of a project"
+            raise Refused(
+                NOTHING_LOOKED_AT, f"{where} has no {' or '.join(USUAL_FILES)}, and {error}; {cure}"
+            ) from error
+        # A configuration of uWSGI is one of ours.
+        return [os.path.relpath(path) for path in project.uwsgi_files[:1]], None
     if kind_of(word.partition(":")[0]) is not None or not os.path.isfile(word):
         return [word], None
     try:
@@ -149,6 +184,7 @@ def _wanted(asked: _Asked) -> Wanted:
     sources = configuration.sources(asked.words)
     return Wanted(
         words=asked.words,
+        folder=asked.folder,
         sources=sources,
         environ=dict(os.environ),
         machine=Machine.here(),
@@ -156,6 +192,8 @@ def _wanted(asked: _Asked) -> Wanted:
         pid=asked.pid,
         root=asked.root,
         imports=asked.imports,
+        requests=asked.requests,
+        nginx_file=asked.nginx,
     )
 
 
@@ -199,6 +237,10 @@ def _clear(asked: _Asked) -> None:
 
 def as_text(examination: Examination, columns: int, style: Style = PLAIN_STYLE) -> Iterator[str]:
     """What came out, for people."""
+    yield style.heading(plain(_what(examination.facts)))
+    for way in ways(examination.facts):
+        yield style.mark("dim", plain(way))
+    yield ""
     serious = [one for one in examination.diagnoses if one.level != "note"]
     notes = [one for one in examination.diagnoses if one.level == "note"]
     for one in serious:
@@ -216,6 +258,20 @@ def as_text(examination: Examination, columns: int, style: Style = PLAIN_STYLE) 
             yield from wrap(plain(f"{unseen.what}: {unseen.why}"), columns, "    ", "  ")
         yield ""
     yield _outcome(examination, style)
+
+
+def _what(facts: Facts) -> str:
+    """What was looked at: `app.ini, instance 4711 (Penstock 0.1.0), nginx 1.22.1, Django 5.2`."""
+    files = facts.report.settings.files if facts.report is not None else ()
+    parts = [", ".join(files) or facts.chdir]
+    if facts.instance is not None:
+        version = f" (Penstock {facts.instance.version})" if facts.instance.version else ""
+        parts.append(f"instance {facts.instance.pid}{version}")
+    if facts.nginx is not None:
+        parts.append(f"nginx {facts.nginx.version}".strip())
+    if isinstance(facts.django, DjangoFacts):
+        parts.append(f"Django {facts.django.django_version}")
+    return ", ".join(parts)
 
 
 def _diagnosis(one: Diagnosis, columns: int, style: Style) -> Iterator[str]:

@@ -27,9 +27,10 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One change of a text file: the first `old` becomes `new`."""
+    """One change of a line of a text file: the first `old` in it becomes `new`, which begins no other line."""
 
     path: str
+    line: int
     old: str
     new: str
 

@@ -7,10 +7,14 @@ is a function of `Facts`. What could not be looked at is None or empty here, and
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
+from penstock.deploy.nginx.reading import Configuration
+from penstock.deploy.nginx.servers import Passing
 from penstock.doctor.diagnosis import Blind
 from penstock.plan.access import Person
+from penstock.plan.addresses import Address, parse_address
 from penstock.plan.types import Plan
 from penstock.project.django_facts import DjangoFacts, Unanswered
 from penstock.values import dataclass
@@ -144,6 +148,11 @@ class SocketFact:
     seen_by_nginx: bool | None = None
     """Whether nginx sees the same file at this path; None if nobody could look."""
 
+    @property
+    def plain(self) -> Address:
+        """The address, read."""
+        return parse_address(self.address, "/")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
@@ -219,6 +228,119 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """The beginning of what a server answered."""
+
+    status: int = 0
+    """0: there was no answer, and `error` says why."""
+    server: str = ""
+    location: str = ""
+    body: bytes = b""
+    error: str = ""
+    is_connected: bool = True
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        if not self.status:
+            return self.error
+        return f"{self.status}{f' to {self.location}' if self.location else ''}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A way from a visitor to the application, tried: through nginx, and at the socket behind it."""
+
+    url: str
+    name: str
+    address: str
+    """Where nginx listens."""
+    port: int
+    place: str
+    """Of the server block."""
+    passing: Passing
+    via: Response
+    direct: Response
+    was_reached: bool | None
+    """Whether the instance counted a request while nginx was asked; None if it could not be asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request that was sent to a socket of the instance itself, where no nginx passes any."""
+
+    address: str
+    origin: str
+    host: str
+    response: Response
+
+
+@dataclass(frozen=True, slots=True)
+class LogEnd:
+    """The last lines of the instance's own log."""
+
+    path: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaticFact:
+    """A file that visitors should get from nginx."""
+
+    url: str
+    what: str
+    file: str
+    """Where the file is; empty where there is none."""
+    looked: str
+    """Where nginx looks for it; empty where it passes the request on, or nobody can say."""
+    place: str
+    exists: bool
+    """Whether it is where nginx looks."""
+    closed: Owned | None
+    """The first thing on the way that nginx's user may not use."""
+    response: Response
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A file of a site that nginx does not read."""
+
+    path: str
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NginxFacts:
+    """nginx on this machine."""
+
+    configuration: Configuration
+    version: str
+    main_file: str
+    user: str
+    group: str
+    user_place: str
+    pid: int = 0
+    """Of its master; 0 if it does not run."""
+    broken: str = ""
+    """What `nginx -t` says against its files."""
+    error_log: str = ""
+    log_lines: tuple[str, ...] = ()
+    """The last lines of the error log about our addresses."""
+    open_files: int = 0
+    mine: tuple[Passing, ...] = ()
+    """The places that pass requests to us."""
+    unread: tuple[Unread, ...] = ()
+    routes: tuple[Route, ...] = ()
+    statics: tuple[StaticFact, ...] = ()
+    dead: tuple[Passing, ...] = ()
+    """Places that pass to an address of this machine where nobody listens."""
+    lines: Mapping[str, str] = MappingProxyType({})
+    """FILE:LINE -> what stands there, of the files that were read."""
+    holders: tuple[tuple[int, str], ...] = ()
+    """(port of our servers, the program that listens there if it is not nginx)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """All that is known."""
 
@@ -237,13 +359,16 @@ class Facts:
     person: Person | None = None
     """Whom the instance runs as, or would."""
     containers: tuple[Container, ...] = ()
-    nginx_user: str = ""
-    nginx_group: str = ""
-    nginx_user_place: str = ""
+    nginx: NginxFacts | None = None
+    asked: Asked | None = None
+    log: LogEnd | None = None
+    is_elsewhere: bool = False
+    """The files of services are those of another tree: what runs here tells nothing about them."""
     newest_source: tuple[str, float] | None = None
     """A file of the project and its time, seconds since the epoch."""
     blind: tuple[Blind, ...] = ()
 
-    def socket_at(self, address: str) -> SocketFact | None:
-        """What is known about an address."""
-        return next((one for one in self.sockets if one.address == address), None)
+    def place_of(self, option: str) -> str:
+        """Where an option was set: FILE:LINE, a flag or a variable; its name where it was not."""
+        entries = self.report.settings.entries if self.report is not None else ()
+        return next((str(entry.origin) for entry in reversed(entries) if entry.key == option), option)

@@ -9,7 +9,7 @@ import difflib
 import os
 import shlex
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from penstock.doctor.diagnosis import Edit, Mend
@@ -26,17 +26,14 @@ class MendError(Exception):
 
 def shown(mend: Mend | None) -> Iterator[str]:
     """Write what would be done: the differences of files, and commands as they are typed."""
-    for edit in mend.edits if mend is not None else ():
-        try:
-            before = _content(edit.path)
-        except MendError as error:
-            yield str(error)
-            continue
-        after = before.replace(edit.old, edit.new, 1)
-        yield from (
-            line.rstrip("\n")
-            for line in difflib.unified_diff(before.splitlines(True), after.splitlines(True), edit.path, edit.path, n=1)
-        )
+    try:
+        changed = _changed(mend.edits if mend is not None else ())
+    except MendError as error:
+        yield str(error)
+        changed = {}
+    for path, (before, after) in changed.items():
+        lines = difflib.unified_diff(before.splitlines(True), after.splitlines(True), path, path, n=1)
+        yield from (line.rstrip("\n") for line in lines)
     for words in mend.commands if mend is not None else ():
         yield f"$ {shlex.join(words)}"
 
@@ -45,20 +42,31 @@ def mend(what: Mend | None, run: Run) -> None:
     """Do it. Raises MendError."""
     if what is None:
         return
-    before: dict[str, str] = {}
+    changed = _changed(what.edits)
+    written: list[str] = []
     try:
-        for edit in what.edits:
-            text = _content(edit.path)
-            if edit.old not in text:
-                raise MendError(f"{edit.path} has changed meanwhile")
-            before.setdefault(edit.path, text)
-            _write(edit, text.replace(edit.old, edit.new, 1))
+        for path, (_, after) in changed.items():
+            _write(path, after)
+            written.append(path)
         for words in what.commands:
             _command(words, run)
     except MendError:
-        for path, text in before.items():
-            _write(Edit(path, "", ""), text)
+        for path in written:
+            _write(path, changed[path][0])
         raise
+
+
+def _changed(edits: Iterable[Edit]) -> dict[str, tuple[str, str]]:
+    """Path -> its text before and after all edits. Raises MendError."""
+    texts: dict[str, tuple[str, str]] = {}
+    for edit in edits:
+        before, now = texts.get(edit.path) or (_content(edit.path),) * 2
+        lines = now.splitlines(True)
+        if not 0 < edit.line <= len(lines) or edit.old not in lines[edit.line - 1]:
+            raise MendError(f"{edit.path} has changed meanwhile")
+        lines[edit.line - 1] = lines[edit.line - 1].replace(edit.old, edit.new, 1)
+        texts[edit.path] = before, "".join(lines)
+    return texts
 
 
 def _command(words: tuple[str, ...], run: Run) -> None:
@@ -81,8 +89,8 @@ def _content(path: str) -> str:
         raise MendError(f"{path} can not be read: {error.strerror}") from error
 
 
-def _write(edit: Edit, text: str) -> None:
-    path = os.path.realpath(edit.path)
+def _write(named: str, text: str) -> None:
+    path = os.path.realpath(named)
     try:
         found = os.stat(path)
         fd, part = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".penstock-")
@@ -97,4 +105,4 @@ def _write(edit: Edit, text: str) -> None:
             os.unlink(part)
             raise
     except OSError as error:
-        raise MendError(f"{edit.path} can not be written: {error.strerror}") from error
+        raise MendError(f"{named} can not be written: {error.strerror}") from error

@@ -22,6 +22,10 @@ class Person:
         """Whether this user may pass through a directory."""
         return self._may(directory, stat.S_IXUSR)
 
+    def may_read(self, path: str) -> bool:
+        """Whether this user may read a file."""
+        return self._may(path, stat.S_IRUSR)
+
     def may_write(self, path: str) -> bool:
         """Whether this user may write to a file, or make files in a directory."""
         return self._may(path, stat.S_IWUSR)

@@ -28,6 +28,7 @@ def examination(
     environ: dict[str, str] | None = None,
     root: Path | str = "/nowhere",
     imports: bool = False,
+    requests: bool = False,
     **more: object,
 ) -> Examination:
     """Examine what the words name, with the files of services below `root`."""
@@ -38,12 +39,14 @@ def examination(
     return examine_all(
         Wanted(
             words=words,
+            folder=str(cwd),
             sources=Sources(parse_argv(list(words)), variables, surroundings, reader) if words else None,
             environ=variables,
             machine=machine,
             masters=Masters(),
             root=str(root),
             imports=imports,
+            requests=requests,
             **more,  # type: ignore[arg-type]
         )
     )
@@ -66,7 +69,13 @@ def evidence(one: Diagnosis) -> str:
     return "\n".join(f"{each.place} {each.value}" for each in one.evidence)
 
 
-def write_app(folder: Path, text: str = "def application(environ, start_response): ...\n") -> None:
+HELLO = """def application(environ, start_response):
+    start_response("200 OK", [])
+    return [b"hello"]
+"""
+
+
+def write_app(folder: Path, text: str = HELLO) -> None:
     """Make a package `shop` with an application."""
     (folder / "shop").mkdir(exist_ok=True)
     (folder / "shop" / "__init__.py").touch()

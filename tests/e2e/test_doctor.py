@@ -16,6 +16,7 @@ import pytest
 
 from tests.doctor.support import write_app, write_configuration
 from tests.e2e.harness import ROOT, Penstock, clean_environment
+from tests.support.projects import make_django
 
 NOT_OF_THE_INSTANCE = {"clock-not-synchronised", "killed-for-memory", "crashed"}
 
@@ -86,7 +87,7 @@ def test_exit_statuses_and_text(project: Path, tmp_path: Path) -> None:
         (("none.pid",), "none.pid"),
         (("empty.pid",), "neither a configuration nor a pid file"),
         (("stale.pid",), "is stale"),
-        (("folder",), "penstock init"),
+        (("folder",), "folder of a project"),
         (("--root",), "--root takes a directory"),
         (("--root", "/no/where"), "no such directory"),
     ],
@@ -143,3 +144,32 @@ def test_on_a_terminal_it_asks(project: Path, answer: bytes, is_gone: bool) -> N
 def test_help() -> None:
     done = doctor(Path(tempfile.gettempdir()), "--help")
     assert done.returncode == 0 and done.stdout.startswith("usage: penstock doctor") and "--fix" in done.stdout
+
+
+def test_without_root_what_is_not_seen_is_said(project: Path) -> None:
+    """As another user, who may read everything, as whoever is asked to look at somebody else's machine."""
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        pytest.skip("only root can become somebody else")
+    may_read = "+dac_read_search"
+    prefix = ["setpriv", "--reuid=33", "--regid=33", "--clear-groups", f"--inh-caps={may_read}"]
+    (project / "no-services").mkdir(exist_ok=True)
+    done = subprocess.run(
+        [*prefix, f"--ambient-caps={may_read}", sys.executable, "-m", "penstock", "doctor", "--json", "penstock.ini"],
+        cwd=project,
+        env={**clean_environment(), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    unseen = {one["what"]: one["why"] for one in json.loads(done.stdout)["not_looked_at"]}
+    assert "root" in unseen["what the running instance says of itself"], unseen
+
+
+def test_a_project_without_a_configuration(tmp_path: Path) -> None:
+    project = make_django(tmp_path / "cmdb")
+    done = doctor(project, "--json")
+    assert "no-configuration" in errors(done) and "django-migrations" in errors(done)
+    (project / "uwsgi.ini").write_text(f"[uwsgi]\nsocket = {tmp_path}/a.sock\nmodule = cmdb.wsgi\nchmod-socket = 660\n")
+    done = doctor(project, "--json")
+    assert "no-configuration" not in errors(done) and "not-running" in errors(done)

@@ -357,3 +357,10 @@ def user(configuration: Configuration, compiled: str = "nobody") -> str:
     """Name the user that nginx's workers run as; `compiled` is what it was built with (`--user`)."""
     found = configuration.main.first("user")
     return found.text if found is not None else compiled
+
+
+def server_of(passing: Passing) -> Server | None:
+    """Find the server that a place stands in; None for one that stands outside of all."""
+    chain = passing.scope.chain
+    depth = next((depth for depth, block in enumerate(chain, 1) if block.name == "server"), None)
+    return Server(Scope(chain[:depth])) if depth is not None else None

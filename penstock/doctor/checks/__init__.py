@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from penstock.doctor.checks import app, boot, containers, exposure, host, limits, project, sockets
+from penstock.doctor.checks import (
+    app,
+    boot,
+    chain,
+    containers,
+    exposure,
+    host,
+    limits,
+    nginx,
+    nginx_rules,
+    project,
+    sockets,
+)
 from penstock.doctor.diagnosis import Diagnosis
 from penstock.doctor.facts import Facts
 from penstock.plan.findings import Row
@@ -22,4 +34,17 @@ class Group(Protocol):
         ...
 
 
-GROUPS: Sequence[Group] = (app, sockets, project, limits, exposure, boot, containers, host)
+# The order within a level: causes before what comes of them.
+GROUPS: Sequence[Group] = (
+    app,
+    sockets,
+    nginx,
+    chain,
+    project,
+    nginx_rules,
+    limits,
+    exposure,
+    boot,
+    containers,
+    host,
+)

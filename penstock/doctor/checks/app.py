@@ -11,6 +11,13 @@ from penstock.plan.findings import Row
 TITLE = "The application"
 ROWS: tuple[Row, ...] = (
     Row(
+        "no-configuration",
+        "warning",
+        "",
+        "the project has no configuration of Penstock, so that nothing but the project could be looked at",
+        "penstock init writes one that fits it",
+    ),
+    Row(
         "app-import-fails",
         "error",
         "module",
@@ -30,6 +37,11 @@ ROWS: tuple[Row, ...] = (
 def check(facts: Facts) -> Iterator[Diagnosis]:
     """What came out of the import."""
     app, plan = facts.app, facts.plan
+    if facts.report is None:
+        cause = "there is no configuration: only the project was looked at"
+        cure = "make one, or name the one that there is: penstock doctor FILE"
+        command = (f"penstock init {facts.chdir}",)
+        yield Diagnosis("no-configuration", "warning", cause, (Evidence(facts.chdir, "the project"),), cure, command)
     if app is None or plan is None:
         return
     what = plan.app.description

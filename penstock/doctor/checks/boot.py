@@ -37,7 +37,7 @@ ROWS: tuple[Row, ...] = (
         "warning",
         "logto",
         "the log is renamed, and nobody tells the instance: it goes on writing to the old file, which fills the disk",
-        "postrotate with penstock --reload PIDFILE, a file for touch-logreopen, or copytruncate",
+        "postrotate with penstock reopen PIDFILE, a file for touch-logreopen, or copytruncate",
     ),
 )
 _TELLS = ("penstock", "reload", "kill", "touch ", "HUP", "fifo")
@@ -56,7 +56,7 @@ def check(facts: Facts) -> Iterator[Diagnosis]:
         yield Diagnosis("two-managers", "warning", cause, seen, "keep one of them, and remove or disable the others")
     for service in services:
         if facts.plan is not None:
-            yield from _under(service, facts.plan)
+            yield from _under(facts, service, facts.plan)
     yield from _rotation(facts)
 
 
@@ -79,14 +79,14 @@ def drain_s(plan: Plan) -> float:
     return plan.drain_delay_s + longest
 
 
-def _under(service: Service, plan: Plan) -> Iterator[Diagnosis]:
+def _under(facts: Facts, service: Service, plan: Plan) -> Iterator[Diagnosis]:
     if service.manager != "systemd":
         return
     seen = [Evidence(service.place, service.command)]
     if plan.daemonize is not None and service.type != "forking":
         cause = f"daemonize under systemd ({service.name}): the instance leaves its service, which counts as ended"
         cure = "remove daemonize: the journal keeps the log, and Type=notify waits for the application"
-        seen.insert(0, Evidence("daemonize", plan.daemonize))
+        seen.insert(0, Evidence(facts.place_of("daemonize"), f"daemonize = {plan.daemonize}"))
         yield Diagnosis("daemonize-under-systemd", "warning", cause, tuple(seen), cure)
     need, has = drain_s(plan), service.stop_timeout_s
     if has is not None and has < need + MARGIN_S:
@@ -107,6 +107,6 @@ def _rotation(facts: Facts) -> Iterator[Diagnosis]:
         seen = (Evidence(one.place, f"rotates {one.log}"), Evidence("", one.script or "no postrotate script"))
         cause = f"logrotate renames {one.log}, and nobody tells the instance, which goes on writing to the old file"
         pidfile = facts.plan.pidfile if facts.plan is not None else None
-        command = f"penstock --reload {pidfile}" if pidfile else "systemctl reload NAME"
+        command = f"penstock reopen {pidfile}" if pidfile else "systemctl reload NAME"
         cure = f"postrotate, a line with {command}, endscript in that block; or copytruncate"
         yield Diagnosis("logrotate-without-reopen", "warning", cause, seen, cure)

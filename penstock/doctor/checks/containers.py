@@ -101,7 +101,7 @@ def _asks_app(probe: Probe, plan: Plan) -> bool:
 def _listeners(facts: Facts, plan: Plan) -> Iterator[Diagnosis]:
     tcp = [one for one in plan.listeners if one.family in ("inet", "inet6")]
     local = [one for one in tcp if one.host.startswith("127.") or one.host in ("localhost", "::1")]
-    has_nginx = bool(facts.nginx_user) or any(one.is_unix for one in plan.listeners)
+    has_nginx = facts.nginx is not None or any(one.is_unix for one in plan.listeners)
     if tcp and len(local) == len(tcp) and not has_nginx:
         seen = tuple(Evidence(one.origin, one.name) for one in local)
         cause = f"nobody outside of the container can connect: {local[0].name} is the container's own loopback"

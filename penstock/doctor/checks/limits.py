@@ -50,7 +50,9 @@ def _files(facts: Facts) -> Iterator[Diagnosis]:
         )
         cause = f"a worker may open {instance.open_files} files, and {need} can be needed: connections are refused then"
         cure = f"LimitNOFILE={max(need * 2, 65536)} in the unit, or max-fd = {need * 2} in the configuration; restart"
-        yield Diagnosis("open-files-few", "warning", cause, seen, cure)
+        files = facts.report.settings.files if facts.report is not None else ()
+        commands = (f"penstock tune {files[0]}",) if files else ()
+        yield Diagnosis("open-files-few", "warning", cause, seen, cure, commands)
 
 
 def _memory(facts: Facts) -> Iterator[Diagnosis]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from penstock.config.findings import Level
 from penstock.doctor.diagnosis import Diagnosis, Evidence, Mend
 from penstock.doctor.facts import Facts, SocketFact, StalePid
 from penstock.plan.findings import Row
@@ -75,8 +76,9 @@ def _nobody(facts: Facts, served: list[SocketFact]) -> Iterator[Diagnosis]:
                 Evidence(f"pid {facts.instance.pid}", f"listens at {', '.join(facts.instance.addresses) or 'nothing'}"),
             )
             cause = f"the instance runs, and nobody listens at {one.address}"
+            level: Level = "error" if one.protocol in ("http", "uwsgi") else "warning"
             cure = "restart it: it was started with another configuration, or somebody removed the file of the socket"
-            yield Diagnosis("nothing-listens", "error", cause, seen, cure)
+            yield Diagnosis("nothing-listens", level, cause, seen, cure)
         if stale is not None and not facts.instance.pidfile:
             yield _stale(stale)
         return
@@ -84,6 +86,8 @@ def _nobody(facts: Facts, served: list[SocketFact]) -> Iterator[Diagnosis]:
         signs = [Evidence(one.origin, f"{one.address}: {_said(one)}") for one in silent]
         if stale is not None:
             signs.append(Evidence(stale.path, stale.why))
+        if facts.log is not None:
+            signs += [Evidence(facts.log.path, line[-200:]) for line in facts.log.lines]
         left = [one for one in silent if one.presence == "refused" and one.family == "unix"]
         if left:
             cause = f"the process that made {left[0].address} is gone, and left the file: whoever connects is refused"
@@ -121,10 +125,11 @@ def _start(facts: Facts) -> tuple[str, tuple[str, ...]]:
 
 
 def _closed(facts: Facts, one: SocketFact) -> Diagnosis:
-    user = facts.nginx_user
+    nginx = facts.nginx
+    user = nginx.user if nginx is not None else ""
     seen = [Evidence(one.origin, one.address)]
-    if facts.nginx_user_place:
-        seen.append(Evidence(facts.nginx_user_place, f"nginx runs as {user}"))
+    if nginx is not None:
+        seen.append(Evidence(nginx.user_place, f"nginx runs as {user}"))
     closed = one.closed
     if closed is None:
         seen.append(Evidence(one.address, f"{one.owned}; a connection as {user} was denied"))
@@ -139,7 +144,7 @@ def _closed(facts: Facts, one: SocketFact) -> Diagnosis:
         return Diagnosis(
             "socket-closed-to-nginx", "error", cause, tuple(seen), cure, (f"setfacl -m u:{user}:x {closed.path}",)
         )
-    group = facts.nginx_group
+    group = nginx.group if nginx is not None else user
     cause = f"nginx ({user}) may not write to {one.address}"
     cure = f"so that it stays so: chmod-socket = 660 and chown-socket = {closed.owner}:{group} in the configuration"
     commands = (("chgrp", group, one.address), ("chmod", "660", one.address))

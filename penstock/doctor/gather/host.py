@@ -37,18 +37,19 @@ def host(
     blind: list[Blind] = []
     group = proc / (str(pid) if pid is not None else "self") / "cgroup"
     killed = kernel_log(environ, blind)
+    kind = container(environ, proc)
     limits = [MemoryLimit(size, source) for size, source in limits_bytes(group, proc, cgroups)]
     return (
         Host(
             euid=os.geteuid(),
-            container=container(environ, proc),
+            container=kind,
             init=command_line(proc / "1"),
             somaxconn=_number(proc / "sys/net/core/somaxconn"),
             memory=min(limits, key=lambda one: one.size_bytes, default=None),
             clock_is_synchronised=clock_is_synchronised(),
             now_s=time.time(),
             killed=killed,
-            oom_kills=oom_kills(group, cgroups),
+            oom_kills=oom_kills(group, cgroups, is_container=bool(kind)) if pid is not None else 0,
             port_variable=environ.get("PORT", ""),
             selinux_enforces=_number(Path("/sys/fs/selinux/enforce")) == 1,
             avc=denials(environ) if _number(Path("/sys/fs/selinux/enforce")) == 1 else (),
@@ -119,7 +120,7 @@ def killed(text: str) -> tuple[Killed, ...]:
     return tuple(found[-_MOST:])
 
 
-def oom_kills(membership: Path, cgroups: Path = CGROUPS) -> int:
+def oom_kills(membership: Path, cgroups: Path = CGROUPS, *, is_container: bool = False) -> int:
     """How many processes of a control group the kernel has killed for want of memory."""
     try:
         lines = membership.read_text().splitlines()
@@ -131,7 +132,10 @@ def oom_kills(membership: Path, cgroups: Path = CGROUPS) -> int:
             continue
         base = cgroups / "memory" if controllers else cgroups
         name = "memory.oom_control" if controllers else "memory.events"
-        for place in (base / group.strip("/"), base):
+        # In a container the own path is often not visible, and the root is the container's; outside, the root is
+        # everybody's.
+        own = group.strip("/")
+        for place in (base / own, *((base,) if is_container else ())) if own or is_container else ():
             try:
                 words = (place / name).read_text().split()
             except OSError:

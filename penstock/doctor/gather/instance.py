@@ -37,7 +37,7 @@ def instance(pid: int, pidfile: str, ask: Ask, blind: list[Blind], proc: Path = 
         version=str(answer.get("version", "")),
         addresses=tuple(map(str, answer.get("addresses", ()))),
         stats=stats.get("stats") if isinstance(stats, dict) else None,
-        open_files=_open_files(proc / str(pid) / "limits"),
+        open_files=open_files(pid, proc),
         memory_bytes=used_bytes(family(pid, proc), proc),
         command=command_line(proc / str(pid)),
     )
@@ -65,9 +65,10 @@ def _parents(proc: Path) -> Iterator[tuple[int, int]]:
             continue
 
 
-def _open_files(path: Path) -> int:
+def open_files(pid: int, proc: Path = PROC) -> int:
+    """Tell how many files a process may open; 0 if nobody says."""
     try:
-        for line in path.read_text().splitlines():
+        for line in (proc / str(pid) / "limits").read_text().splitlines():
             if line.startswith("Max open files"):
                 return int(line.split()[3])
     except (OSError, ValueError, IndexError):

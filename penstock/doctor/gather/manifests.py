@@ -245,7 +245,8 @@ def _compose(path: str, document: Value) -> Iterator[Container]:
             name=name,
             command=" ".join(words),
             is_shell=stays_a_shell(words) and runs_server(words),
-            runs_penstock=runs_server(words) or bool(service.get("build").plain),
+            # What has no command of its own runs the image's.
+            runs_penstock=runs_server(words) if words else bool(service.get("build").plain),
             grace_s=_duration(grace.text) if grace.text else GRACE_OF_DOCKER_S,
             grace_place=f"{path}:{grace.line}" if grace.text else f"{path}:{service.line}",
             liveness=_asked(f"{path}:{test.line}", " ".join(test.words)) if test.plain else None,

@@ -240,6 +240,11 @@ def _name(pid: int, proc: Path) -> str:
         return "a process"
 
 
+def holders_of(port: int, proc: Path = PROC) -> set[str]:
+    """Name the programs that listen on a TCP port, of whatever address; only root sees those of others."""
+    return {_name(pid, proc) for pid in _holders(f":{port}", proc)}
+
+
 # -- from outside ------------------------------------------------------------------------------------------------------
 
 
@@ -258,3 +263,9 @@ def outward_address() -> str:
 def answers(address: str) -> str:
     """The address again if a connection is accepted there, else nothing."""
     return address if _connect(address) == "accepts" else ""
+
+
+def is_dead(target: str) -> bool:
+    """Whether nobody listens at an address of this machine; of others nothing is said."""
+    is_here = target.startswith(("/", "127.", "localhost:", "[::1]:"))
+    return is_here and _connect(target) in ("missing", "refused")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from penstock.doctor.checks import app as checks
-from penstock.doctor.facts import Facts, Host
 from penstock.doctor.gather.app import import_it
-from tests.doctor.support import evidence, examination, only, serious, write_app
+from penstock.values import replace
+from tests.doctor.support import evidence, examination, only, serious, write_app, write_configuration
 from tests.e2e.harness import Penstock
 
 
@@ -49,7 +49,8 @@ def test_one_that_fails_is_shown_with_its_line(
 
 def test_one_that_does_not_end_is_given_up(running: tuple[Path, Penstock]) -> None:
     folder, _ = running
-    plan = examination(folder, "app.ini").facts.plan
+    facts = examination(folder, "app.ini").facts
+    plan = facts.plan
     assert plan is not None
     write_app(folder, "import threading\nthreading.Event().wait()\n")
     try:
@@ -58,7 +59,7 @@ def test_one_that_does_not_end_is_given_up(running: tuple[Path, Penstock]) -> No
     finally:
         write_app(folder)
     assert late.is_late
-    (one,) = checks.check(Facts(host=Host(euid=0), plan=plan, app=late))
+    (one,) = checks.check(replace(facts, app=late))
     assert one.code == "app-import-late" and "shop.wsgi" in one.cause
 
 
@@ -77,3 +78,25 @@ def test_it_is_imported_as_its_own_user(folder: Path) -> None:
         return
     assert (folder / "shop" / "log").stat().st_uid == 33
     only(found, "not-running")
+
+
+def test_an_environment_of_another_interpreter(folder: Path) -> None:
+    """As it is after an upgrade of the distribution: the Python that it was made with is gone."""
+    home = folder / "venv"
+    (home / "bin").mkdir(parents=True)
+    (home / "bin" / "python").symlink_to("/usr/bin/python3.9-that-was")
+    (home / "pyvenv.cfg").write_text("home = /usr/bin\nversion = 3.9.2\n")
+    write_configuration(folder, f"home = {home}\n")
+    found = examination(folder, "app.ini", imports=True)
+    assert "no-interpreter" in serious(found) and found.exit_status == 2
+    assert any(str(home) in one.cause for one in found.diagnoses)
+
+
+def test_a_library_that_is_in_another_environment(folder: Path) -> None:
+    """The environment beside the project is not named: what it holds is missed, and it is named."""
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    (folder / ".venv" / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    write_app(folder, "import nosuchlibrary\n")
+    found = examination(folder, "app.ini", imports=True)
+    (one,) = (each for each in found.diagnoses if each.code == "app-import-fails")
+    assert f"home = {folder}/.venv" in one.cure

@@ -67,6 +67,10 @@ def test_kills_are_counted_by_the_control_group(tmp_path: Path) -> None:
     (tmp_path / "shop.service" / "memory.events").write_text("low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\n")
     assert oom_kills(tmp_path / "membership", tmp_path) == 2
     assert oom_kills(Path("/proc/self/cgroup")) >= 0
+    (tmp_path / "membership").write_text("0::/\n")
+    (tmp_path / "memory.events").write_text("oom_kill 5\n")
+    assert oom_kills(tmp_path / "membership", tmp_path) == 0
+    assert oom_kills(tmp_path / "membership", tmp_path, is_container=True) == 5
     (one,) = checks.check(Facts(host=Host(euid=0, oom_kills=2)))
     assert one.code == "killed-for-memory" and "2 processes" in evidence(one)
 

@@ -32,6 +32,7 @@ def test_a_backlog_above_what_the_kernel_allows(folder: Path) -> None:
     with Penstock("app.ini", cwd=folder):
         one = only(examination(folder, "app.ini"), "backlog-lowered")
     assert f"{allowed + 1}" in one.cause and "somaxconn" in one.cure
+    assert one.commands == ("penstock tune --apply app.ini",)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import signal
 import socket
 from pathlib import Path
 
-from tests.doctor.support import evidence, examination, only, serious, write_configuration
+from tests.doctor.support import evidence, examination, only, serious, write_app, write_configuration
 from tests.e2e.harness import Penstock, until
 
 
@@ -87,3 +87,19 @@ def test_an_instance_that_ends_is_missed_at_once(folder: Path) -> None:
         instance.stop(signal.SIGTERM)
         until("the end", lambda: not instance.processes())
         assert "not-running" in serious(examination(folder, "app.ini")) | {"not-running"}
+
+
+def test_the_end_of_its_log_tells_why_an_instance_is_gone(folder: Path) -> None:
+    write_configuration(folder, f"logto = {folder}/app.log\n")
+    (folder / "app.log").write_text("first\n" * 9 + "*** no app loaded. GAME OVER ***\n")
+    one = only(examination(folder, "app.ini"), "not-running")
+    assert "app.log *** no app loaded. GAME OVER ***" in evidence(one) and evidence(one).count("first") == 2
+
+
+def test_an_application_that_fails_without_nginx(folder: Path) -> None:
+    write_app(folder, "def application(environ, start_response):\n    raise RuntimeError('of the test')\n")
+    with Penstock("app.ini", cwd=folder):
+        found = examination(folder, "app.ini", requests=True)
+        one = only(found, "chain-app-fails")
+        assert "answers 500" in one.cause
+        assert found.as_json_value()["chain"][0]["reaches"] == f"client -> {folder}/app.sock -> app: 500"
