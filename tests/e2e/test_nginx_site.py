@@ -28,7 +28,7 @@ from tests.config.support import read
 from tests.e2e.clients import Connection, Response, connect, get, post
 from tests.e2e.harness import Penstock, until
 from tests.plan.test_resolve import machine
-from tests.support.nginx import OwnNginx, certificate, free_ports
+from tests.support.nginx import OwnNginx, PortTaken, certificate, free_ports
 from tests.support.projects import found, make_django, manage
 
 NAME = "shop.example.org"
@@ -120,11 +120,20 @@ class Served:
         self.echo = Echo(f"{folder}/e.sock")
         stack.callback(self.echo.close)
         self.sites: dict[str, Site] = {}
+        stack.callback(self.own.stop)
+        self._start()
+        until("the last site answers", lambda: self.own.listens(self.sites["echo"].port))
+
+    def _start(self, attempts: int = 3) -> None:
         self._write_sites()
         told = self.own.test()
         assert told == "", told
-        stack.enter_context(self.own)
-        until("the last site answers", lambda: self.own.listens(self.sites["echo"].port))
+        try:
+            self.own.start()
+        except PortTaken:
+            if attempts == 1:
+                raise
+            self._start(attempts - 1)
 
     def _facts(self) -> DjangoFacts:
         facts = ask(found(self.project))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 from types import TracebackType
@@ -11,10 +13,14 @@ from typing import Literal, Self
 
 from penstock.deploy.nginx.installed import Nginx, look
 from tests.e2e.clients import connect
-from tests.e2e.harness import free_port, is_alive, until
+from tests.e2e.harness import is_alive, until
 
 PROGRAM = shutil.which("nginx") or "/usr/sbin/nginx"
 Layout = Literal["sites", "conf.d", "bare"]
+
+
+class PortTaken(AssertionError):
+    """Somebody else has got a port in between: choose others."""
 
 
 class OwnNginx:
@@ -102,7 +108,9 @@ exec {PROGRAM} -e {self.error_log_file} "$@"
         until("nginx has a worker", self._has_worker)
 
     def _has_worker(self) -> bool:
-        assert self.process is not None and self.process.poll() is None, self.log
+        assert self.process is not None, "started above"
+        if self.process.poll() is not None:
+            raise (PortTaken if "Address already in use" in self.log else AssertionError)(self.log)
         return bool(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split())
 
     def listens(self, port: int) -> bool:
@@ -151,8 +159,14 @@ def certificate(folder: Path, *names: str, days: int = 30, stem: str = "site") -
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, all different."""
-    found: set[int] = set()
-    while len(found) < count:
-        found.add(free_port())
-    return sorted(found)
+    """Ports that were free a moment ago, all different; none of those that the kernel gives to whoever asks for any."""
+    found: list[int] = []
+    for port in random.sample(range(20000, 32000), 1000):
+        try:
+            with socket.create_server(("0.0.0.0", port)):
+                found.append(port)
+        except OSError:
+            continue
+        if len(found) == count:
+            return found
+    raise AssertionError(f"of 1000 ports not {count} are free")
