@@ -40,10 +40,10 @@ def text(project: Project, **place: str) -> list[str]:
     return initial(project, None, size(2, None), where).splitlines()
 
 
-def test_paths_are_written_from_the_folder_of_the_file(tmp_path: Path) -> None:
-    lines = text(found(write_files(tmp_path, APP)))
-    assert "chdir = %d" in lines and f"http = %d{found(tmp_path).name}.sock" in lines
-    assert not any(str(tmp_path) in line for line in lines)
+def test_paths_are_written_from_the_folder_of_the_file(short_dir: Path) -> None:
+    lines = text(found(write_files(short_dir, APP)))
+    assert "chdir = %d" in lines and f"http = %d{found(short_dir).name}.sock" in lines
+    assert not any(str(short_dir) in line for line in lines)
 
 
 def test_the_socket_lies_in_run_where_that_is_given(tmp_path: Path) -> None:
@@ -52,8 +52,13 @@ def test_the_socket_lies_in_run_where_that_is_given(tmp_path: Path) -> None:
     assert "http = /run/shop/shop.sock" in lines and "pidfile = /run/shop/shop.pid" in lines
 
 
-def test_started_by_root_it_becomes_the_owner_and_nginx_may_connect(tmp_path: Path) -> None:
-    project = found(write_files(tmp_path, APP))
+def test_where_the_path_of_a_socket_would_be_too_long_an_address_is_written(tmp_path: Path) -> None:
+    lines = text(found(write_files(tmp_path / ("long" * 20), APP)), port="8003")
+    assert "http = 127.0.0.1:8003" in lines and not any("chmod-socket" in line for line in lines)
+
+
+def test_started_by_root_it_becomes_the_owner_and_nginx_may_connect(short_dir: Path) -> None:
+    project = found(write_files(short_dir, APP))
     lines = text(project, user="shop", group="shop", nginx_group="www-data")
     assert {"uid = shop", "gid = shop", "chmod-socket = 660", "chown-socket = shop:www-data"} <= set(lines)
     lines = text(project, starter="me")
