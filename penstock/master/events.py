@@ -230,6 +230,8 @@ class RequestDetached:
     """The response had begun."""
     was_complete: bool = False
     """The client has all of its response: it is what the app does afterwards that takes too long."""
+    has_left: bool = False
+    """The client was not there any more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,12 +56,15 @@ def parse_detached(generation: int, slot: int, text: str) -> ev.RequestDetached:
         source=cast(Source, source),
         was_cut=outcome == "cut",
         was_complete=outcome == "complete",
+        has_left=outcome == "left",
     )
 
 
 def _outcome(event: ev.RequestDetached) -> str:
     if event.was_complete:
         return "its response was complete"
+    if event.has_left:
+        return "its client had left"
     return "cut off" if event.was_cut else "answered with 504"
 
 

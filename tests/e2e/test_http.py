@@ -367,6 +367,9 @@ def test_a_body_above_limit_post_is_a_413(limited: Penstock) -> None:
     with Connection(limited.http) as connection:
         connection.send(request_bytes("POST", "/echo", {"Expect": "100-continue", "Content-Length": "1001"}))
         assert connection.read().status == 413, "before the body was asked for"
+    with Connection(limited.http) as connection:
+        connection.send(request_bytes("HEAD", "/echo", {"Content-Length": "1001"}))
+        assert connection.read("HEAD").status == 413 and connection.is_closed(), "and HEAD has no body"
 
 
 def test_a_chunked_body_above_limit_post_is_a_413(limited: Penstock) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -196,6 +198,25 @@ def test_requests_beside_c_code_that_holds_the_lock_get_an_answer(serve: Callabl
     instance.stop()
 
 
+def test_a_request_for_a_head_beside_such_code_gets_no_body(serve: Callable[..., Instance]) -> None:
+    options = ("--threads", "2", "--route", "^/sleep harakiri:60", "--worker-reload-mercy", "3")
+    instance = serve(*options, env={"STUCK_SECONDS": "0.3"})
+    for _ in range(20):
+        since = len(instance.log)
+        with Connection(instance.http) as other, ThreadPoolExecutor(1) as pool:
+            short = pool.submit(get, instance.http, "/short")
+            other.send(request_bytes("HEAD", "/sleep"))
+            assert short.result().status == 200
+            assert_late(get(instance.http, "/match"))
+            found = instance.wait_log(r"HARAKIRI \[core (\d)\] \S+ - GET /match", 10, since)
+            # The main thread could be interrupted: then there is another try.
+            if found[1] == "1":
+                assert other.read("HEAD").status == 503 and other.is_closed()
+                instance.stop()
+                return
+    pytest.fail("the main thread was the one that got stuck, each time")
+
+
 # --- what the client sees
 
 
@@ -281,6 +302,33 @@ def test_connections_go_on_to_the_504_and_no_further(serve: Callable[..., Instan
         connection.send(request_bytes("HEAD", "/sleep"))
         response = connection.read("HEAD")
         assert response.status == 504 and connection.is_closed(), "HEAD has no body"
+    instance.stop()
+
+
+@pytest.mark.parametrize("way", ["closes", "resets"])
+@pytest.mark.parametrize("http", [True, False], ids=["http", "uwsgi"])
+def test_a_client_that_left_before_the_limit_is_logged_as_499(
+    serve: Callable[..., Instance], way: str, http: bool
+) -> None:
+    instance = serve(http=http, limit=2)
+    request = request_bytes("GET", "/sleep") if http else uwsgi_packet(uwsgi_variables("/sleep"))
+    connection = Connection(instance.http if http else instance.uwsgi).send(request)
+    until("it is in the app", lambda: "half of harakiri" in instance.log)
+    if way == "resets":
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+    instance.wait_log(r"GET /sleep => generated 0 bytes in \d+ msecs \(HTTP/1.1 499\)")
+    instance.wait_log(r"of harakiri = 2: its client had left, and it is interrupted")
+    instance.wait_log(r"GET /sleep since .* its client had left\)")
+    instance.stop()
+
+
+def test_a_client_that_closes_its_sending_side_only_gets_its_504(serve: Callable[..., Instance]) -> None:
+    instance = serve()
+    with Connection(instance.http) as connection:
+        connection.send(request_bytes("GET", "/sleep")).sock.shutdown(socket.SHUT_WR)
+        assert_late(connection.read())
+    instance.wait_log(r"GET /sleep => generated 0 bytes in \d+ msecs \(HTTP/1.1 504\)")
     instance.stop()
 
 

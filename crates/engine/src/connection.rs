@@ -115,6 +115,8 @@ pub struct Refusal {
     pub explanation: String,
     /// What the log says beside the explanation, and the client need not know.
     pub detail: String,
+    /// The request was for the head only.
+    pub omits_body: bool,
 }
 
 impl From<Error> for Refusal {
@@ -125,7 +127,12 @@ impl From<Error> for Refusal {
 
 impl Refusal {
     fn new(status: u16, code: &'static str, explanation: &str) -> Self {
-        Self { status, code, explanation: explanation.to_owned(), detail: String::new() }
+        Self { status, code, explanation: explanation.to_owned(), detail: String::new(), omits_body: false }
+    }
+
+    /// As an answer to a request of this method.
+    pub fn answering(self, method: &[u8]) -> Self {
+        Self { omits_body: method == b"HEAD", ..self }
     }
 
     /// The system has no descriptor or memory for it now.
@@ -380,7 +387,7 @@ impl Connection {
             Framing::None | Framing::Length(0) => self.ready(exchange, rest),
             Framing::Length(length) => {
                 if intake.limits.body_bytes > 0 && length > intake.limits.body_bytes {
-                    return Verdict::Refuse(too_large(intake));
+                    return Verdict::Refuse(too_large(intake).answering(exchange.method()));
                 }
                 self.begin_body(exchange, BodyFraming::Length(length), rest, expect_continue, intake)
             }
@@ -540,7 +547,9 @@ impl Connection {
 }
 
 fn refuse(error: Error, input: &[u8], protocol: ListenerProtocol) -> Verdict {
-    Verdict::Refuse(wrong_protocol(detect::guess(input), protocol).unwrap_or_else(|| error.into()))
+    let refusal = wrong_protocol(detect::guess(input), protocol).unwrap_or_else(|| error.into());
+    // What is wrong with a head is told behind its method.
+    Verdict::Refuse(refusal.answering(input.split(|byte| *byte == b' ').next().unwrap_or_default()))
 }
 
 fn too_large(intake: &Intake) -> Refusal {

@@ -15,6 +15,7 @@ use crate::routing::Routed;
 use crate::socket::{Gone, Socket};
 use crate::spool::SpooledBody;
 use crate::sys::Peer;
+use crate::worker::Outcome;
 
 /// The request as it was parsed; the spans point into `Exchange::bytes`.
 #[derive(Clone)]
@@ -81,7 +82,7 @@ impl Spares {
 }
 
 /// What the log says of a response that its client did not wait for, as nginx does.
-const CLIENT_GONE: u16 = 499;
+pub const CLIENT_GONE: u16 = 499;
 
 /// And of one that the server answered in the app's place, because it took too long.
 pub const OVERDUE: u16 = 504;
@@ -354,6 +355,7 @@ impl Exchange {
     /// answer, or what had become of the app's.
     pub fn report_without_app(&mut self, status: u16, progress: Option<Progress>) {
         self.report.status = status;
+        self.report.client_gone = status == CLIENT_GONE;
         if let Some(progress) = progress {
             self.report.status = progress.status;
             self.report.header_count = progress.header_count;
@@ -362,14 +364,17 @@ impl Exchange {
         }
     }
 
-    /// The client was answered, or cut off, without the app.
-    pub fn detach(&mut self, was_answered: bool) {
+    /// The client was answered, or cut off, without the app, or had left before that.
+    pub fn detach(&mut self, outcome: Outcome) {
         self.report.ending = Ending::Cut;
         self.report.app_failed = false;
-        if was_answered {
-            self.report.status = OVERDUE;
-            (self.report.header_count, self.report.header_bytes, self.report.body_bytes) = (0, 0, 0);
-        }
+        self.report.status = match outcome {
+            Outcome::Cut | Outcome::Complete => return,
+            Outcome::Answered => OVERDUE,
+            Outcome::Left => CLIENT_GONE,
+        };
+        self.report.client_gone |= outcome == Outcome::Left;
+        (self.report.header_count, self.report.header_bytes, self.report.body_bytes) = (0, 0, 0);
     }
 
     /// Whether the client may be sending another request behind this one.

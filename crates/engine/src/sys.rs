@@ -72,6 +72,13 @@ pub fn wait_for_room(fd: RawFd, timeout: std::time::Duration) -> bool {
     unsafe { libc::poll(&raw mut wanted, 1, timeout_ms) > 0 }
 }
 
+/// Whether nothing can be received or sent any more; a peer that closed its sending side only may still read.
+pub fn is_broken_off(fd: RawFd) -> bool {
+    let mut wanted = libc::pollfd { fd, events: 0, revents: 0 };
+    // SAFETY: `wanted` is one valid `pollfd`, and this waits for nothing.
+    unsafe { libc::poll(&raw mut wanted, 1, 0) > 0 && wanted.revents & (libc::POLLERR | libc::POLLHUP) != 0 }
+}
+
 /// Bytes that were sent and that the peer has not acknowledged (a unix socket's: not read); 0 if that can not be known.
 pub fn unacknowledged(fd: RawFd) -> usize {
     let mut count: libc::c_int = 0;

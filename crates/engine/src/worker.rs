@@ -26,8 +26,7 @@ use crate::response::{Ending, Progress};
 use crate::scoreboard::{Finished, WorkerState};
 use crate::sys::{self, ThreadWatch};
 
-pub use duty::Duty;
-use duty::Fate;
+pub use duty::{Duty, Outcome};
 use shared::lock;
 pub use shared::{AppThread, Shared};
 use watch::Watch;
@@ -288,9 +287,9 @@ impl Worker {
         thread.begun_epoch_us = thread.epoch_of(begun_us);
         board.begin(begun_us, thread.begun_epoch_us, exchange.method(), exchange.uri());
         self.app.serve(exchange, thread, &self.shared);
-        let fate = duty.end();
-        if fate != Fate::Kept {
-            exchange.detach(fate == Fate::Answered);
+        let outcome = duty.end();
+        if let Some(outcome) = outcome {
+            exchange.detach(outcome);
         }
         let ended_us = sys::now_us();
         let report = &exchange.report;
@@ -318,10 +317,10 @@ impl Worker {
             waited_us: begun_us.saturating_sub(exchange.started_us),
             app_us: done.elapsed_us,
         };
-        match fate {
-            Fate::Kept => self.shared.log_exchange(exchange, thread.index, times, false),
+        match outcome {
+            None => self.shared.log_exchange(exchange, thread.index, times, false),
             // It had its line when its client was answered.
-            Fate::Answered | Fate::Cut => self.shared.forget_notes(thread.index),
+            Some(_) => self.shared.forget_notes(thread.index),
         }
     }
 

@@ -69,7 +69,7 @@ impl EventLoop {
     pub(super) fn refusal_text(&mut self, shared: &Shared, refusal: &Refusal) -> (Vec<u8>, Vec<u8>) {
         let reason = wire::response::reason(refusal.status);
         let options = shared.response_options.as_deref();
-        let (kind, body) = match options.and_then(|options| options.page(refusal.status)) {
+        let (kind, mut body) = match options.and_then(|options| options.page(refusal.status)) {
             Some(page) => ("text/html", page),
             None => ("text/plain", format!("{} {reason}\n{}\n", refusal.status, refusal.explanation).into_bytes()),
         };
@@ -83,6 +83,9 @@ impl EventLoop {
         .into_bytes();
         head.extend_from_slice(options.map_or(&b""[..], |options| options.added().0));
         head.extend_from_slice(b"\r\n");
+        if refusal.omits_body {
+            body.clear();
+        }
         (head, body)
     }
 

@@ -9,21 +9,21 @@ use crate::connection::{Connection, Refusal, State};
 use crate::exchange::{Exchange, Parsed};
 use crate::spool::SpooledBody;
 use crate::sys;
-use crate::worker::Shared;
+use crate::worker::{Outcome, Shared};
 
 /// A request of this size, with what stands behind it, can be passed on to another worker in one datagram.
 const PASSED_BYTES: usize = 60_000;
 
 impl EventLoop {
-    /// Takes the connection of an exchange from the app; tells whether the response had begun. One that `is_complete` is
-    /// all that its client waits for. For an exchange whose thread can not bring it back before this is done.
-    pub fn detach(&mut self, shared: &Shared, key: u64, refusal: &Refusal, is_head: bool, is_complete: bool) -> bool {
-        let Some(connection) = self.take(key) else { return false };
+    /// Takes the connection of an exchange from the app; tells what its client got. One that `is_complete` is all that the
+    /// client waits for. For an exchange whose thread can not bring it back before this is done.
+    pub fn detach(&mut self, shared: &Shared, key: u64, refusal: &Refusal, is_complete: bool) -> Outcome {
+        let Some(connection) = self.take(key) else { return Outcome::Left };
         debug_assert!(matches!(connection.state, State::Away), "an exchange is with its thread");
         self.detached.push(key);
         self.detached_until_ms = sys::now_ms() + self.detached_grace_ms;
         self.count_room(shared);
-        self.answer_for_app(shared, connection, refusal, is_head, is_complete)
+        self.answer_for_app(shared, connection, refusal, is_complete)
     }
 
     fn answer_for_app(
@@ -31,25 +31,26 @@ impl EventLoop {
         shared: &Shared,
         mut connection: Box<Connection>,
         refusal: &Refusal,
-        is_head: bool,
         is_complete: bool,
-    ) -> bool {
+    ) -> Outcome {
         connection.is_detached = true;
         let has_begun = connection.socket.take_over();
         if has_begun && is_complete {
             self.last_response_written(shared, connection);
-        } else if has_begun {
+            return Outcome::Complete;
+        }
+        if has_begun {
             sys::cut(connection.socket.fd(), connection.socket.is_tcp);
             self.discard(shared, connection);
-        } else {
-            let (mut head, body) = self.refusal_text(shared, refusal);
-            if !is_head {
-                head.extend_from_slice(&body);
-            }
-            connection.socket.write_own(&head);
-            self.last_response_written(shared, connection);
+            return Outcome::Cut;
         }
-        has_begun
+        let (mut text, body) = self.refusal_text(shared, refusal);
+        text.extend_from_slice(&body);
+        connection.socket.write_own(&text);
+        // A client that had closed its end has answered the bytes with a reset by now, if it is not far away.
+        let has_left = connection.socket.is_broken() || sys::is_broken_off(connection.socket.fd());
+        self.last_response_written(shared, connection);
+        if has_left { Outcome::Left } else { Outcome::Answered }
     }
 
     /// How many exchanges are with app threads that nobody waits for any more.
@@ -89,16 +90,17 @@ impl EventLoop {
         };
     }
 
-    /// Answers everybody who still waits for the app: this worker is about to be gone.
-    pub fn refuse_all(&mut self, shared: &Shared) {
+    /// Answers everybody who still waits for the app, as `is_head` says of a connection: this worker is about to be gone.
+    pub fn refuse_all(&mut self, shared: &Shared, is_head: impl Fn(u64) -> bool) {
         let is_away = |connection: &&Connection| matches!(connection.state, State::Away);
         let all = self.slots.iter().filter_map(|slot| slot.connection.as_deref());
         let keys: Vec<u64> = all.filter(is_away).map(|connection| connection.key).collect();
-        let refusal = Refusal::late(503, "worker-lost", "the server could not finish this request");
         for key in keys {
             if let Some(connection) = self.take(key) {
+                let refusal = Refusal::late(503, "worker-lost", "the server could not finish this request");
+                let refusal = Refusal { omits_body: is_head(key), ..refusal };
                 shared.log_lost(key, refusal.status);
-                self.answer_for_app(shared, connection, &refusal, false, false);
+                self.answer_for_app(shared, connection, &refusal, false);
             }
         }
     }
@@ -126,6 +128,7 @@ impl EventLoop {
             self.release(shared, connection);
         } else {
             let refusal = Refusal::late(503, "worker-lost", "the server could not come to this request");
+            let refusal = refusal.answering(exchange.method());
             self.refuse(shared, connection, &refusal);
         }
     }

@@ -166,7 +166,7 @@ impl EventLoop {
             Outcome::File(Lookup::Unavailable(text)) => {
                 self.away -= 1;
                 if let Some(connection) = self.take(exchange.key) {
-                    self.refuse(shared, connection, &Refusal::unavailable(text));
+                    self.refuse(shared, connection, &Refusal::unavailable(text).answering(exchange.method()));
                 }
                 return None;
             }

@@ -7,11 +7,11 @@
 //! response goes out whatever the clock says, or the thread that runs the event loop takes it away before.
 //!
 //! Invariants: the number in `call`, and `key`, are written by the app thread alone; its marks `KEPT` and `TAKEN` are set
-//! only on a call without a mark, by the app thread and by the thread that runs the event loop. `settled` and `has_begun`
+//! only on a call without a mark, by the app thread and by the thread that runs the event loop. `settled` and `outcome`
 //! are written by the latter alone. `inside` changes only while the app thread holds the interpreter's lock: who holds
 //! that lock and finds a call inside can interrupt just that call.
 
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use super::shared::lock;
@@ -35,8 +35,8 @@ pub struct Duty {
     inside: AtomicU64,
     /// The last call whose client was answered, or cut off, without the app.
     settled: AtomicU64,
-    /// Something of the response of that call had left.
-    has_begun: AtomicBool,
+    /// What its client got of it: an `Outcome`.
+    outcome: AtomicU8,
     /// The last call that was interrupted.
     interrupted: AtomicU64,
     /// When the request shall end at the app's own wish, in microseconds of the monotonic clock; 0 for no such wish.
@@ -74,14 +74,36 @@ pub struct Current {
     pub limit_us: u64,
 }
 
-/// What became of a call.
+/// What became of the client of a call that was taken from its thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    Kept,
-    /// Its client was answered without it.
+pub enum Outcome {
+    /// It was answered without it.
     Answered,
-    /// Its client was cut off in the middle of the response.
+    /// It was cut off in the middle of the response.
     Cut,
+    /// It had all of its response: what took too long is what the app did afterwards.
+    Complete,
+    /// It had left before.
+    Left,
+}
+
+impl Outcome {
+    const ALL: [Self; 4] = [Self::Answered, Self::Cut, Self::Complete, Self::Left];
+
+    /// Something of the app's response was on its way.
+    pub fn has_begun(self) -> bool {
+        matches!(self, Self::Cut | Self::Complete)
+    }
+
+    /// What the master is told.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Cut => "cut",
+            Self::Complete => "complete",
+            Self::Left => "left",
+        }
+    }
 }
 
 impl Duty {
@@ -110,8 +132,8 @@ impl Duty {
         kept.map_or_else(|seen| seen & TAKEN == 0, |_| true)
     }
 
-    /// The call is over; tells what became of it.
-    pub fn end(&self) -> Fate {
+    /// The call is over; tells what became of it if it was taken.
+    pub fn end(&self) -> Option<Outcome> {
         let is_kept = self.keep();
         let call = self.number();
         while !is_kept && self.settled.load(Ordering::Acquire) != call {
@@ -125,11 +147,7 @@ impl Duty {
         if self.limit_us.load(Ordering::Relaxed) != 0 {
             self.limit_us.store(0, Ordering::Relaxed);
         }
-        match is_kept {
-            true => Fate::Kept,
-            false if self.has_begun.load(Ordering::Relaxed) => Fate::Cut,
-            false => Fate::Answered,
-        }
+        if is_kept { None } else { Some(Outcome::ALL[usize::from(self.outcome.load(Ordering::Relaxed))]) }
     }
 
     /// The interpreter is about to run the app, with its lock held; false if nobody waits for that any more.
@@ -205,6 +223,11 @@ impl Duty {
         })
     }
 
+    /// The connection of the request that the thread is with, or had last.
+    pub fn key(&self) -> u64 {
+        self.key.load(Ordering::Acquire)
+    }
+
     pub fn about(&self) -> About {
         lock(&self.about).clone()
     }
@@ -220,8 +243,8 @@ impl Duty {
     }
 
     /// Says what became of a call that was taken.
-    pub fn settle(&self, call: u64, has_begun: bool) {
-        self.has_begun.store(has_begun, Ordering::Relaxed);
+    pub fn settle(&self, call: u64, outcome: Outcome) {
+        self.outcome.store(outcome as u8, Ordering::Relaxed);
         self.settled.store(call, Ordering::Release);
     }
 
@@ -266,14 +289,14 @@ mod tests {
         assert!(duty.is_interrupted() && duty.leave());
         assert!(!duty.interrupt(first.call), "it has left");
         assert!(duty.take(first.call));
-        duty.settle(first.call, false);
+        duty.settle(first.call, Outcome::Left);
         assert!(duty.is_lost());
-        assert_eq!(duty.end(), Fate::Answered);
+        assert_eq!(duty.end(), Some(Outcome::Left));
         assert!(!duty.is_lost() && duty.current().is_none());
         duty.begin(8);
         assert!(duty.enter() && !duty.is_interrupted() && !duty.is_detached());
         assert!(!duty.interrupt(first.call) && !duty.take(first.call) && !duty.leave());
-        assert_eq!(duty.end(), Fate::Kept);
+        assert_eq!(duty.end(), None);
     }
 
     #[test]
@@ -295,9 +318,9 @@ mod tests {
         duty.begin(1);
         let call = duty.current().expect("a call goes on").call;
         assert!(duty.take(call));
-        duty.settle(call, true);
+        duty.settle(call, Outcome::Answered);
         assert!(!duty.enter());
-        assert_eq!(duty.end(), Fate::Cut);
+        assert_eq!(duty.end(), Some(Outcome::Answered));
     }
 
     #[test]
@@ -307,7 +330,7 @@ mod tests {
         let call = duty.current().expect("a call goes on").call;
         assert!(duty.keep() && duty.keep());
         assert!(!duty.take(call) && duty.current().is_none());
-        assert_eq!(duty.end(), Fate::Kept);
+        assert_eq!(duty.end(), None);
         let (rounds, mut taken) = (20_000, 0);
         std::thread::scope(|scope| {
             let ends = scope.spawn(|| {
@@ -315,13 +338,13 @@ mod tests {
                     duty.begin(key);
                     duty.end()
                 });
-                fates.filter(|fate| *fate == Fate::Cut).count()
+                fates.filter(|fate| *fate == Some(Outcome::Cut)).count()
             });
             while !ends.is_finished() {
                 if let Some(current) = duty.current()
                     && duty.take(current.call)
                 {
-                    duty.settle(current.call, true);
+                    duty.settle(current.call, Outcome::Cut);
                     taken += 1;
                 }
             }

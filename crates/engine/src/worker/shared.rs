@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::SLOW_US;
-use super::duty::Duty;
+use super::duty::{Duty, Outcome};
 use super::watch::Signals;
 use crate::access_log::{Line, Via};
 use crate::client::Forwarding;
@@ -409,7 +409,7 @@ impl Shared {
                 && duty.take(current.call)
             {
                 let request = duty.take_request();
-                duty.settle(current.call, false);
+                duty.settle(current.call, Outcome::Answered);
                 if let Some(request) = request {
                     let since_us = self.busy_since_us(thread).unwrap_or_else(sys::now_us);
                     self.log_without_app(request, thread, since_us, status, None);

@@ -16,11 +16,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::Duration;
 
-use super::duty::{About, Current};
+use super::duty::{About, Current, Outcome};
 use super::{Shared, Worker};
 use crate::connection::Refusal;
 use crate::event_loop::EventLoop;
-use crate::exchange::OVERDUE;
+use crate::exchange::{CLIENT_GONE, OVERDUE};
 use crate::routing::NO_LIMIT;
 use crate::sys;
 
@@ -221,8 +221,7 @@ impl Watch {
         let shared = &worker.shared;
         let line = shared.request_line(thread);
         let explanation = "the request took longer than this server allows";
-        let refusal = Refusal::late(504, "harakiri", explanation);
-        let is_head = line.starts_with("HEAD ");
+        let refusal = Refusal::late(504, "harakiri", explanation).answering(method_of(&line));
         let duty = shared.duty(thread);
         let About { client, number } = about(worker, thread);
         // Before the client hears of it: who enters the app later shall know.
@@ -233,26 +232,29 @@ impl Watch {
         shared.mark_detached(thread);
         let progress = worker.app.conclude(thread);
         let is_complete = progress.is_some_and(|progress| progress.is_complete);
-        let has_begun = event_loop.detach(shared, current.key, &refusal, is_head, is_complete);
+        let outcome = event_loop.detach(shared, current.key, &refusal, is_complete);
         // Before the call may end: until then what is remembered is of this request.
         let request = duty.take_request();
-        duty.settle(current.call, has_begun);
+        duty.settle(current.call, outcome);
         if let Some(request) = request {
-            let progress = if has_begun { progress } else { None };
-            shared.log_without_app(request, thread, limit.since_us, OVERDUE, progress);
+            let progress = if outcome.has_begun() { progress } else { None };
+            let status = if outcome == Outcome::Left { CLIENT_GONE } else { OVERDUE };
+            shared.log_without_app(request, thread, limit.since_us, status, progress);
         }
         let elapsed_us = now_us.saturating_sub(limit.since_us);
         let since_s = sys::epoch_us().saturating_sub(elapsed_us) / 1_000_000;
-        let (outcome, done) = match (has_begun, is_complete) {
-            (true, true) => ("complete", "its client has had its response"),
-            (true, false) => ("cut", "its response is cut off"),
-            (false, _) => ("answered", "its client got 504"),
-        };
         shared.tell_master(&format!(
-            "harakiri {thread} {number} {since_s} {} {} {outcome} {client} {line}",
+            "harakiri {thread} {number} {since_s} {} {} {} {client} {line}",
             elapsed_us / 1000,
             limit.kind.word(),
+            outcome.word(),
         ));
+        let done = match outcome {
+            Outcome::Answered => "its client got 504",
+            Outcome::Cut => "its response is cut off",
+            Outcome::Complete => "its client has had its response",
+            Outcome::Left => "its client had left",
+        };
         let what = format!(
             "{line} of {client} (request {number}) has taken {:.1} s of {}: {done}, and it is interrupted",
             elapsed_us as f64 / 1e6,
@@ -384,10 +386,22 @@ impl Watch {
             event_loop.seize(shared, true);
         }
         if self.seized_us.is_some_and(|since_us| now_us >= since_us + SEIZED_GRACE_US) && event_loop.is_leaving() {
-            event_loop.refuse_all(shared);
+            let threads = 0..shared.plan.engine.threads;
+            let heads: Vec<u64> = threads.filter_map(|thread| head_of(shared, thread)).collect();
+            event_loop.refuse_all(shared, |key| heads.contains(&key));
             end_without_app(worker);
         }
     }
+}
+
+/// The connection of a thread's request, if that asks for the head of a response only.
+fn head_of(shared: &Shared, thread: usize) -> Option<u64> {
+    let is_head = shared.busy_since_us(thread).is_some() && method_of(&shared.request_line(thread)) == b"HEAD";
+    is_head.then(|| shared.duty(thread).key())
+}
+
+fn method_of(line: &str) -> &[u8] {
+    line.split(' ').next().unwrap_or_default().as_bytes()
 }
 
 /// How long the threads that are busy may take turns before one that waits has had its own.
