@@ -3,7 +3,8 @@
 //! Every function maps to one system call and returns `io::Result`; nothing is decided, retried (except on `EINTR`)
 //! or logged here. All `unsafe` around libc lives in this file and in `scoreboard.rs`.
 
-use std::io::{self, IoSlice};
+use std::fs::File;
+use std::io::{self, IoSlice, Read};
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -372,6 +373,9 @@ fn clock(id: libc::clockid_t) -> libc::timespec {
     time
 }
 
+/// What is of interest in a file of a thread is not longer.
+const MOST_OF_A_WATCH: usize = 1024;
+
 /// A thread of this process as another one sees it, through /proc. Without a /proc nothing is known. The files are opened
 /// for each look: looks are rare, and descriptors that are kept would be two for each thread.
 pub struct ThreadWatch {
@@ -432,7 +436,11 @@ impl ThreadWatch {
 
     /// A file of /proc about it; None if it has ended, or is not shown.
     pub fn read(&self, name: &str) -> Option<String> {
-        std::fs::read_to_string(format!("/proc/self/task/{}/{name}", self.thread)).ok()
+        let file = File::open(format!("/proc/self/task/{}/{name}", self.thread)).ok()?;
+        // The kernel makes the whole text for the first read: asking for its size and its end would be three calls more.
+        let mut text = [0; MOST_OF_A_WATCH];
+        let count = (&file).read(&mut text).ok()?;
+        Some(String::from_utf8_lossy(&text[..count]).into_owned())
     }
 
     /// How long it has run, or could have run had there been a processor for it, in microseconds.
