@@ -20,7 +20,7 @@ usage: penstock [OPTION ...] [FILE.ini]
   penstock --http :8000 --module project.wsgi   serve a Django project
   penstock app.ini                              serve what a file says
   penstock check app.ini                        say what is wrong with a file
-  penstock doctor app.ini                       say what is wrong with everything around it
+  penstock doctor app.ini                       say what is wrong around it, too
   penstock --help                               every option and every command
 """
 
@@ -70,7 +70,9 @@ def overview(columns: int, style: Style = PLAIN_STYLE) -> Iterator[str]:
     yield style.heading("Commands (those of uWSGI also as an option: --reload PIDFILE)")
     for name in COMMANDS:
         command = find(name)
-        yield from _entry(f"{name} {command.USAGE}".rstrip(), command.SUMMARY, columns, style)
+        left = f"{name} {command.USAGE}".rstrip()
+        # What does not fit into a line is told by the command's own help.
+        yield from _entry(left if len(left) + 2 <= columns else f"{name} ...", command.SUMMARY, columns, style)
     for option in table.OPTIONS:
         if option in commands.OPTIONS and option.role != "command":
             yield from _entry(left_side(option), _right_side(option), columns, style)

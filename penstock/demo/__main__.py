@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         import django
     except ImportError:
-        print(f"The demo needs Django: {sys.executable} -m pip install 'penstock[demo]'", file=sys.stderr)
+        print(f"The demo needs Django: {sys.executable} -m pip install 'django>=5.2,<5.3'", file=sys.stderr)
         return 1
     print(f"Preparing the demo in {directory} with Django {django.get_version()}", flush=True)
     prepare(directory)

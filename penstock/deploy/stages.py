@@ -156,7 +156,7 @@ class Stages:
                 raise Failed(
                     f"{d.user} can not run {where}: {_last_line(outcome.output)}",
                     cure="Python and Penstock have to be where everybody may read, not in somebody's home: python3 -m"
-                    " venv /opt/penstock, /opt/penstock/bin/pip install penstock; --python names another interpreter",
+                    " venv /opt/penstock, /opt/penstock/bin/pip install its wheel; --python names another interpreter",
                 )
 
     # -- the release ---------------------------------------------------------------------------------------------------

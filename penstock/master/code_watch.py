@@ -94,7 +94,7 @@ class CodeWatch:
             how = f"changes are seen at once where the kernel tells of them, else every {self._interval_s:g} s"
         except ImportError as error:
             missing = getattr(error, "name", "") == "watchfiles"
-            cure = "pip install 'penstock[reload]'" if missing else f"watchfiles can not be imported: {error}"
+            cure = "pip install watchfiles" if missing else f"watchfiles can not be imported: {error}"
             how = f"its files are looked at every {self._interval_s:g} s (to see changes at once: {cure})"
         self._say(f"py-auto-reload: {how}")
         while not self._is_closed:

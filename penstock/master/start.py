@@ -387,7 +387,7 @@ def _layout(catalogue: Callable[[], dict[str, Any]]) -> Layout:
     except ImportError as error:
         raise StartError(
             f"the engine of Penstock can not be loaded by {sys.executable} "
-            f"({sys.version.split()[0]}): {error}. Install Penstock for this interpreter: pip install penstock"
+            f"({sys.version.split()[0]}): {error}. Install Penstock for this interpreter"
         ) from error
 
 

@@ -75,7 +75,7 @@ OPTIONS = (
         check=at_least(0),
         help="for development: reload when code has changed; how often to look where nobody notifies, 0 for never",
         verdict="differs",
-        note="changes are seen at once with penstock[reload]; code that does not import leaves the old one serving",
+        note="seen at once with the library watchfiles; code that does not import leaves the old one serving",
     ),
     Option(
         name="py-auto-reload-ignore",

@@ -66,8 +66,8 @@ def missing_engine(directory: str) -> "str | None":
     return (
         f"the app's interpreter {sys.executable} is {mine}, and this Penstock ({directory}) has an engine for "
         f"{built_for}\n"
-        f"cure: install Penstock with that interpreter ({sys.executable} -m pip install penstock) and start the one it "
-        "installs, or make the virtual environment (home) with the Python that Penstock runs on"
+        f"cure: install Penstock with that interpreter ({sys.executable} -m pip install penstock-*.whl) and start "
+        "the one it installs, or make the virtual environment (home) with the Python that Penstock runs on"
     )
 
 

@@ -101,7 +101,7 @@ def test_the_clock_is_used_where_there_is_no_library(
     (tmp_path / "app1" / "module1.py").unlink()
     assert site.next(30) == ["app1/module1.py is gone"]
     assert site.said == [
-        "py-auto-reload: its files are looked at every 0.2 s (to see changes at once: pip install 'penstock[reload]')"
+        "py-auto-reload: its files are looked at every 0.2 s (to see changes at once: pip install watchfiles)"
     ]
 
 
