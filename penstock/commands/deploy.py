@@ -81,7 +81,8 @@ def run(arguments: Sequence[str]) -> int:
         progress = Progress(style(), is_plan=is_plan)
         runner: Runner = Recorder() if root or is_plan else Machine(progress.heard)
         free = free_bytes()
-        deployment = Deployment(wish, tree, runner, os.environ, free.size_bytes if free is not None else None)
+        size_bytes = free.size_bytes if free is not None else None
+        deployment = Deployment(wish, tree, runner, os.environ, size_bytes)
         if is_plan:
             return _show(deployment, progress)
         with memory.locked(tree, deployment.layout):

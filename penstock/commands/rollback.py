@@ -72,7 +72,7 @@ def _of_deployment(name: str, wanted: Sequence[str]) -> int:
         with memory.locked(tree, layout):
             found = memory.recall(tree, layout)
             kind = found.services if found is not None and found.services else services.detect()
-            manager = services.make(kind, penstock)  # type: ignore[arg-type]
+            manager = services.make(kind, penstock)
             back = GoingBack(tree, layout, manager, runner, penstock, os.environ, next(iter(wanted), ""))
             result = carry_out(back.steps(), back.manifest, runner, progress)
     except (ArtifactError, memory.Busy) as error:

@@ -90,7 +90,7 @@ def _do(tree: Tree, layout: Layout, flags: set[str]) -> int:
     runner: Runner = Machine(progress.heard) if tree.is_machine and not is_plan else Recorder()
     found = memory.recall(tree, layout)
     kind = found.services if found is not None and found.services else services.detect()
-    manager = services.make(kind, (sys.executable, "-m", "penstock"))  # type: ignore[arg-type]
+    manager = services.make(kind, (sys.executable, "-m", "penstock"))
     removal = Removal(tree, layout, manager, os.environ, with_data="--data" in flags)
     if is_plan:
         count = show(removal.steps(), progress)

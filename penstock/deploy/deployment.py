@@ -90,7 +90,12 @@ class Deployment:
     """What there is to know for the steps. Properties are worked out when they are first asked for."""
 
     def __init__(
-        self, given: Wish, tree: Tree, runner: Runner, environ: Mapping[str, str], free_bytes: int | None = None
+        self,
+        given: Wish,
+        tree: Tree,
+        runner: Runner,
+        environ: Mapping[str, str],
+        free_bytes: int | None = None,
     ) -> None:
         """Find the project, its name, and what is remembered of it; `free_bytes` is the memory that is left for it.
 
@@ -215,8 +220,7 @@ class Deployment:
     def services(self) -> services.Services:
         """Who starts and stops it."""
         kind = self.wish.services or self.memory.services or (services.detect() if self.tree.is_machine else "systemd")
-        has_chkconfig = not os.path.exists("/usr/sbin/update-rc.d") and os.path.exists("/sbin/chkconfig")
-        return services.make(kind, self.penstock, has_chkconfig)  # type: ignore[arg-type]
+        return services.make(kind, self.penstock)
 
     @cached_property
     def systemd_version(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import select
 import shlex
 import subprocess
 from collections.abc import Callable, Mapping
@@ -13,6 +14,8 @@ from penstock.values import dataclass
 
 _TAIL_LINES = 40
 """What is shown of the output of a command that failed."""
+_LOOK_AGAIN_S = 0.05
+"""How soon the end of a command is noticed whose output is silent."""
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "NO_PROXY", "no_proxy")
 _PASSED_ON_PREFIXES = ("PIP_", "UV_", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 """What commands get of the environment: where packages come from, and nothing of a shell's session."""
@@ -100,20 +103,43 @@ class Machine:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                text=True,
-                errors="backslashreplace",
                 umask=0o022,
                 **ids,  # type: ignore[call-overload]
             )
         except (OSError, ValueError) as error:
             return Outcome(127, f"{command.argv[0]} can not be started: {error}")
-        lines = []
-        assert process.stdout is not None, "it was asked for"
         with process:
-            for line in process.stdout:
-                lines.append(line)
-                self._heard(line.rstrip("\n"))
-        return Outcome(process.returncode, "".join(lines))
+            output = self._listen(process)
+            # Closed before it is waited for: a daemon that keeps the other end would be waited for as well.
+            return Outcome(process.wait(), output)
+
+    def _listen(self, process: subprocess.Popen[bytes]) -> str:
+        """Hear what it writes until it has ended; what it has started may keep its output open for good."""
+        assert process.stdout is not None, "it was asked for"
+        descriptor = process.stdout.fileno()
+        os.set_blocking(descriptor, False)
+        heard: list[str] = []
+        rest = b""
+        while True:
+            has_ended = process.poll() is not None
+            select.select([descriptor], [], [], 0 if has_ended else _LOOK_AGAIN_S)
+            try:
+                piece = os.read(descriptor, 65536)
+            except BlockingIOError:
+                piece = None
+            if piece:
+                *lines, rest = (rest + piece).split(b"\n")
+                for line in lines:
+                    self._hear(line, heard)
+            elif has_ended or piece == b"":
+                break
+        if rest:
+            self._hear(rest, heard)
+        return "".join(f"{line}\n" for line in heard)
+
+    def _hear(self, line: bytes, heard: list[str]) -> None:
+        heard.append(line.decode("utf-8", "backslashreplace"))
+        self._heard(heard[-1])
 
 
 class Recorder:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 
+from penstock.deploy import logrotate, systemd, sysv
 from penstock.deploy import service as about
-from penstock.deploy import systemd
 from penstock.deploy.artifact import Artifact
 from penstock.deploy.configuration import listening_part
 from penstock.deploy.deployment import Deployment
@@ -20,19 +20,35 @@ from penstock.values import replace
 
 
 def service_files(deployment: Deployment, configuration: str) -> tuple[list[Artifact], list[str]]:
-    """Make them, and say what whoever asked should know; nothing where no manager is there.
+    """Make them, and log rotation with them; and say what whoever asked should know.
 
     Raises:
         Failed: there are none that would work.
     """
     d = deployment
-    if d.services.kind != "systemd":
-        return [], []
+    service = service_of(d, configuration)
+    handlers = d.served_facts.log_files if d.served_facts is not None else ()
     try:
-        made = systemd.units(service_of(d, configuration), d.systemd_version)
+        artifacts, remarks = _of_manager(d, service)
+        if not d.without("logrotate"):
+            unit = service.name if d.services.kind == "systemd" else ""
+            made = logrotate.rotation(service, handlers, unit=unit)
+            artifacts += [made.artifact] if made.artifact is not None else []
+            remarks += map(str, made.remarks)
     except NotPossible as error:
         raise Failed(str(error)) from error
-    return list(made.artifacts), [str(remark) for remark in made.remarks]
+    return artifacts, remarks
+
+
+def _of_manager(deployment: Deployment, service: Service) -> tuple[list[Artifact], list[str]]:
+    """The files of the manager itself; none where there is no manager."""
+    if deployment.services.kind == "systemd":
+        made = systemd.units(service, deployment.systemd_version)
+        return list(made.artifacts), [str(remark) for remark in made.remarks]
+    if deployment.services.kind == "none":
+        return [], []
+    # The script says itself where the log goes.
+    return [sysv.script(replace(service, plan=replace(service.plan, daemonize=None)))], []
 
 
 def service_of(deployment: Deployment, configuration: str) -> Service:
@@ -65,4 +81,5 @@ def _as_served(deployment: Deployment, plan: Plan) -> Plan:
     owner = f"{d.user}:{d.nginx_group}" if d.nginx_group else None
     listeners = tuple(replace(each, owner=owner) if each.is_unix else each for each in plan.listeners)
     app = replace(plan.app, chdir=f"{d.layout.current}/code", interpreter=base_python())
-    return replace(plan, listeners=listeners, app=app, pidfile=d.layout.pidfile, uid=d.user, gid=d.group)
+    log = None if d.services.kind == "systemd" else d.layout.log
+    return replace(plan, listeners=listeners, app=app, pidfile=d.layout.pidfile, daemonize=log, uid=d.user, gid=d.group)

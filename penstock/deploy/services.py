@@ -206,11 +206,15 @@ def systemd_version() -> int | None:
     return int(found[1]) if found else None
 
 
-def make(kind: Kind, penstock: Sequence[str], has_chkconfig: bool = False) -> Services:
+def make(kind: str, penstock: Sequence[str]) -> Services:
     """Make the manager of a kind."""
     if kind == "systemd":
         return Systemd()
-    return SysV(has_chkconfig) if kind == "sysv" else Nobody(penstock)
+    if kind == "sysv":
+        # What Debian has, and what the RHEL family has.
+        has_update_rc = any(os.access(f"{folder}/update-rc.d", os.X_OK) for folder in ("/usr/sbin", "/sbin"))
+        return SysV(has_chkconfig=not has_update_rc)
+    return Nobody(penstock)
 
 
 def reload(layout: Layout, penstock: Sequence[str]) -> Command:

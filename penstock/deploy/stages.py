@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from penstock.deploy import production, proof, releases, services
+from penstock.deploy import present, production, proof, releases, services, tune
 from penstock.deploy.artifact import Artifact, ArtifactError, Change, Kind, compare, directory, write_file
 from penstock.deploy.configuration import configuration_text
 from penstock.deploy.deployment import Deployment
 from penstock.deploy.environment import MARK, Environment
+from penstock.deploy.kernel import Tuning
 from penstock.deploy.releases import Release
 from penstock.deploy.running import Command
-from penstock.deploy.service_files import service_files
+from penstock.deploy.service_files import service_files, service_of
 from penstock.deploy.site_file import nginx_runs, site_of
 from penstock.deploy.steps import Act, Failed, Inside, Item, Remark, Step
 from penstock.project.django_facts import Unanswered, ask
@@ -39,6 +40,7 @@ def steps_of(deployment: Deployment) -> list[Step]:
         Step("database", stages.database),
         Step("static files", stages.static),
         Step("checks", stages.checks),
+        Step("kernel", stages.kernel),
         Step("services", stages.services),
         Step("start", stages.start, stages.mend_start),
         Step("nginx", stages.nginx, stages.mend_nginx),
@@ -93,7 +95,9 @@ class Stages:
         if d.services.kind != "systemd":
             # systemd makes the one at each start, and its journal takes the log.
             wanted.append(directory(layout.run, 0o755, user, group, "the socket and the pid file"))
-            wanted.append(directory(layout.logs, 0o750, user, group, "the log"))
+            # A script in /etc/init.d makes both anew where they are missing, as 0755.
+            mode = 0o755 if d.services.kind == "sysv" else 0o750
+            wanted.append(directory(layout.logs, mode, user, group, "the log"))
         for artifact in wanted:
             change = self._compare(artifact)
             if change.nothing:
@@ -343,6 +347,26 @@ class Stages:
             yield from commands
             yield Act("", lambda: d.note(enabled=True))
 
+    def kernel(self) -> Iterator[Item]:
+        """Values of the kernel that the configuration needs higher than they are."""
+        d = self.d
+        if d.without("tune"):
+            return
+        service = service_of(d, self._configuration())
+        found = [need for need in tune.needs(service, present.look(service, d.tree.root)) if need.is_sysctl]
+        raised = [need for need in found if need.state == "raise"]
+        for need in found:
+            if need.state == "by-hand":
+                yield Remark(
+                    f"{need.key} is {need.present}, and {need.wanted} would be better: {need.reason}; {need.cure}"
+                )
+        for need in raised:
+            file = f" ({need.file})" if need.file else ""
+            yield Act(f"{need.key} {need.present} -> {need.wanted}{file}: {need.reason}", _with_the_next)
+        if raised:
+            tuning = Tuning(d.tree, d.layout.name)
+            yield Act("", partial(tuning.apply, found, tune.artifacts(found, service)))
+
     def _configuration(self) -> str:
         """The configuration of the release: what is there, or what would be."""
         found = self.d.tree.look(f"{self.d.release}/penstock.ini")
@@ -515,6 +539,10 @@ def _own(place: Path, ids: tuple[int, int], without_others: bool = False) -> Non
                 path.chmod(path.stat().st_mode & 0o7750)
     except OSError as error:
         raise ArtifactError(f"can not give {error.filename} to its owner: {error.strerror}") from error
+
+
+def _with_the_next() -> None:
+    """Told for itself, and done together with others by the act that follows."""
 
 
 def _last_line(text: str) -> str:

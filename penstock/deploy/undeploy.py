@@ -17,6 +17,7 @@ from typing import Any
 
 from penstock.deploy import memory, services
 from penstock.deploy.artifact import Manifest, Tree
+from penstock.deploy.kernel import Tuning
 from penstock.deploy.layout import Layout
 from penstock.deploy.nginx import installed
 from penstock.deploy.releases import remove_folder
@@ -48,6 +49,7 @@ class Removal:
             Step("nginx", self.nginx),
             Step("stop", self.stop),
             Step("services", self.services),
+            Step("kernel", self.kernel),
             Step("code", self.code),
             Step("data", self.data),
             Step("files", self.files),
@@ -90,11 +92,25 @@ class Removal:
         if self.memory.enabled:
             yield from self.manager.disable(self.layout)
             yield Act("", partial(self._note, enabled=False))
-        units = [path for path in self.manifest.entries if path.startswith(("/etc/systemd/", "/etc/init.d/"))]
+        units = [
+            path
+            for path in self.manifest.entries
+            if path.startswith(("/etc/systemd/", "/etc/init.d/", "/etc/logrotate.d/"))
+        ]
         for path in reversed(units):
             yield self._drop(path)
         if units:
             yield from self.manager.reread()
+
+    def kernel(self) -> Iterator[Item]:
+        """What the kernel had before."""
+        tuning = Tuning(self.tree, self.layout.name)
+        if tuning.record or tuning.manifest.entries:
+            values = ", ".join(tuning.record) or "what the kernel is told at boot"
+            yield Act(f"{values}: as before", partial(self._revert, tuning))
+
+    def _revert(self, tuning: Tuning) -> None:
+        self.remarks += tuning.revert()[1]
 
     def code(self) -> Iterator[Item]:
         """Releases, environments, the log."""

@@ -315,6 +315,24 @@ def test_under_a_real_systemd_it_is_a_service_that_starts_at_boot(project: Path)
         assert machine.run("systemctl", "is-active", "cmdb.service", "nginx.service").output == "inactive\n" * 2
 
 
+def test_without_systemd_there_is_a_script_that_starts_it_at_boot(machine: Machine) -> None:
+    machine.run("sh", "-c", "echo 128 > /proc/sys/net/core/somaxconn")
+    said = deploy(machine, PROJECT, "--host", HOST, "--services", "sysv", *HOME)
+    assert "net.core.somaxconn 128 -> " in said, said
+    assert machine.run("cat", "/proc/sys/net/core/somaxconn").output != "128\n"
+    assert machine.run("/etc/init.d/cmdb", "status").status == 0
+    assert machine.run("sh", "-c", "ls /etc/rc2.d/S??cmdb /etc/rc0.d/K??cmdb").status == 0
+    assert "/var/log/cmdb/cmdb.log" in machine.run("cat", "/etc/logrotate.d/cmdb").output
+    assert page(machine).output == "shop\n"
+    assert "nothing to do: all was as it should be" in deploy(machine, PROJECT)
+    assert machine.run("/etc/init.d/cmdb", "restart").status == 0
+    assert page(machine).output == "shop\n"
+    done = machine.run(*PENSTOCK, "undeploy", "--data")
+    assert done.status == 0, done.output
+    assert changed(machine) == {}
+    assert machine.run("cat", "/proc/sys/net/core/somaxconn").output == "128\n"
+
+
 def test_a_second_project_a_certificate_and_data_that_is_taken_along(machine: Machine, tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.mkdir()

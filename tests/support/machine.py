@@ -247,33 +247,44 @@ def _serve(folder: Path) -> None:
         if "changed" in told:
             print(json.dumps(_changed(folder / "layers")), flush=True)
             continue
-        try:
-            with tempfile.TemporaryFile() as output:
-                # Not a pipe: a daemon that keeps it open would be waited for.
-                done = subprocess.run(
+        with tempfile.TemporaryFile() as output:
+            # Not a pipe: a daemon that keeps it open would be waited for.
+            try:
+                process = subprocess.Popen(
                     told["argv"],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    timeout=told["limit"],
                     cwd=told["cwd"],
                     env={**os.environ, **told["env"]},
-                    check=False,
                 )
-                output.seek(0)
-                answer = {"status": done.returncode, "output": output.read().decode("utf-8", "replace")}
-        except (OSError, subprocess.TimeoutExpired) as error:
-            answer = {"status": 127, "output": str(error)}
-        while _reaped():
-            pass
+                status, more = _wait(process, told["limit"]), ""
+            except (OSError, AssertionError) as error:
+                status, more = 127, str(error)
+            output.seek(0)
+            answer = {"status": status, "output": output.read().decode("utf-8", "replace") + more}
         print(json.dumps(answer), flush=True)
 
 
-def _reaped() -> bool:
+def _wait(process: subprocess.Popen[bytes], limit_s: float) -> int:
+    """Wait for a command, and reap whatever ends meanwhile, as process 1 has to: a zombie looks as if it still ran."""
+    ended: dict[int, int] = {}
+
+    def reap() -> bool:
+        try:
+            while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                ended[found[0]] = os.waitstatus_to_exitcode(found[1])
+        except ChildProcessError:
+            pass
+        return process.pid in ended
+
     try:
-        return os.waitpid(-1, os.WNOHANG)[0] > 0
-    except ChildProcessError:
-        return False
+        until(f"the end of {process.args!r}", reap, limit_s)
+    except AssertionError:
+        process.kill()
+        raise
+    process.returncode = ended[process.pid]
+    return process.returncode
 
 
 def _mount(folder: Path, covered: Sequence[str] = COVERED) -> None:
