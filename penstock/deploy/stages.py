@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import grp
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -183,6 +184,12 @@ class Stages:
             yield Act(f"{d.code}/{kept.inside} leads to {kept.target}", partial(self._link, kept))
             yield from self._data(kept)
         if d.settings_module == production.MODULE and d.facts is not None:
+            if _sets_settings(d.project.wsgi_file):
+                yield Remark(
+                    f"{d.project.wsgi_file} sets DJANGO_SETTINGS_MODULE whatever the environment says, so the settings"
+                    " of this server do not count: write os.environ.setdefault(...) there, as startproject does",
+                    is_warning=True,
+                )
             if d.facts.secret_key != "set" and d.tree.look(layout.secret_key) is None:
                 yield Act(f"a secret key is made: {layout.secret_key}", self._secret_key)
             text = production.text(d.facts, d.served, layout)
@@ -539,6 +546,15 @@ def _own(place: Path, ids: tuple[int, int], without_others: bool = False) -> Non
                 path.chmod(path.stat().st_mode & 0o7750)
     except OSError as error:
         raise ArtifactError(f"can not give {error.filename} to its owner: {error.strerror}") from error
+
+
+def _sets_settings(wsgi_file: str | None) -> bool:
+    """Whether the application's file chooses its settings itself, where startproject only says which are usual."""
+    try:
+        text = Path(wsgi_file).read_text(errors="replace") if wsgi_file else ""
+    except OSError:
+        return False
+    return re.search(r"""^\s*os\.environ\[["']DJANGO_SETTINGS_MODULE["']\]\s*=""", text, re.M) is not None
 
 
 def _with_the_next() -> None:

@@ -89,7 +89,16 @@ def test_a_plan_for_a_folder_writes_nothing(project: Path, tmp_path: Path) -> No
     done = penstock("deploy", project, "--root", root, "--home", sys.prefix, "--plan")
     assert done.returncode == 0, done.stderr
     assert "+++ /etc/nginx/conf.d/cmdb.conf" in done.stdout and "nothing was changed" in done.stdout
+    assert "\x1b" not in done.stdout, "colours are for terminals"
     assert files(root) == {}
+
+
+def test_an_application_that_chooses_its_settings_itself_is_named(tmp_path: Path) -> None:
+    project = make_django(tmp_path / "shop", "cmdb", debug=True)
+    with (project / "cmdb/wsgi.py").open("a") as file:
+        file.write('os.environ["DJANGO_SETTINGS_MODULE"] = "cmdb.settings"\n')
+    done = penstock("deploy", project, "--root", tmp_path / "root", "--home", sys.prefix, "--plan")
+    assert done.returncode == 0 and "cmdb/wsgi.py sets DJANGO_SETTINGS_MODULE" in " ".join(done.stdout.split())
 
 
 def test_settings_that_are_fit_stay_as_they_are(project: Path, tmp_path: Path) -> None:
