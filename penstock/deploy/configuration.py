@@ -38,7 +38,8 @@ def configuration_text(deployment: Deployment) -> str:
         raise Failed(str(error)) from error
     more = []
     if d.settings_module == production.MODULE:
-        more += ["", "# The settings of this server are beside the code.", f"pythonpath = {d.release}/settings"]
+        more += ["", "# The settings of this server are beside the code; what the application starts finds them too."]
+        more += [f"pythonpath = {d.release}/settings", f"env = PYTHONPATH={d.release}/settings"]
     variables = [
         (name, value)
         for name, value in d.release_variables.items()

@@ -258,6 +258,12 @@ def test_a_full_disk_is_said_and_leaves_the_old_release_serving(machine: Machine
     assert page(machine, "/static/shop/shop.css").output == "/* small */"
 
 
+def test_the_doctor_finds_nothing_wrong_with_what_was_deployed(machine: Machine) -> None:
+    deploy(machine, PROJECT, "--host", HOST, *HOME)
+    done = machine.run(*PENSTOCK, "doctor", "/srv/cmdb/current/penstock.ini", "--json")
+    assert done.status < 2, done.output
+
+
 def test_a_user_that_is_there_is_not_taken(machine: Machine) -> None:
     assert machine.run("useradd", "--system", "cmdb").status == 0
     before = changed(machine)
