@@ -22,6 +22,7 @@ from tests.e2e.clients import (
     Connection,
     Cut,
     Response,
+    connect,
     get,
     post,
     request_bytes,
@@ -114,6 +115,23 @@ def assert_late(response: Response) -> None:
 
 def wait_gone(instance: Instance, pid: int, deadline_s: float = 15.0) -> None:
     until(f"worker {pid} is gone", lambda: not is_alive(pid), deadline_s)
+
+
+@pytest.mark.option("harakiri")
+@pytest.mark.parametrize("http", [True, False])
+def test_a_connection_ends_with_its_request(serve: Callable[..., Instance], http: bool) -> None:
+    """What the log would need of a request that gets stuck does not keep the connection of any other open."""
+    instance = serve(limit=60, http=http)
+    address = instance.http if http else instance.uwsgi
+    closing = b"GET /free HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    with connect(address) as client:
+        client.settimeout(20)
+        client.sendall(closing if http else uwsgi_packet(uwsgi_variables("/free")))
+        received = b""
+        while piece := client.recv(65536):
+            received += piece
+    assert received.endswith(b"free\n")
+    assert instance.stop()
 
 
 # --- each way to get stuck

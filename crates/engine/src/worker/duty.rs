@@ -11,7 +11,7 @@
 //! are written by the latter alone. `inside` changes only while the app thread holds the interpreter's lock: who holds
 //! that lock and finds a call inside can interrupt just that call.
 
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use super::shared::lock;
@@ -46,6 +46,8 @@ pub struct Duty {
     about: Mutex<About>,
     /// The request as its line in the log needs it, should its thread not come back; only where requests have limits.
     request: Mutex<Option<Box<Exchange>>>,
+    /// Whether there is one; where requests have no limits the end of a call does not look further.
+    has_request: AtomicBool,
     vars: AtomicU32,
     app: AtomicI32,
     thread: OnceLock<Thread>,
@@ -140,6 +142,11 @@ impl Duty {
             // Whoever took it is about to answer the client, which waits for nothing.
             std::thread::yield_now();
         }
+        // It has a handle of the connection, which stays open as long as anybody has.
+        if self.has_request.load(Ordering::Relaxed) {
+            self.has_request.store(false, Ordering::Relaxed);
+            drop(lock(&self.request).take());
+        }
         self.call.store(call + 1, Ordering::Release);
         if self.own_deadline_us.load(Ordering::Relaxed) != 0 {
             self.own_deadline_us.store(0, Ordering::Relaxed);
@@ -190,6 +197,7 @@ impl Duty {
     /// Keeps a copy of the request.
     pub fn remember(&self, exchange: &Exchange) {
         *lock(&self.request) = Some(Box::new(exchange.for_log()));
+        self.has_request.store(true, Ordering::Relaxed);
     }
 
     /// How many variables the app gets, as the log counts them.
