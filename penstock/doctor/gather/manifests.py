@@ -32,6 +32,7 @@ _SERVERS = frozenset({"penstock", "uwsgi"})
 _LARGEST = 1 << 18
 _MOST_FILES = 60
 _DEEPEST = 20
+_MOST_NODES = 20_000
 GRACE_OF_DOCKER_S = 10.0
 GRACE_OF_KUBERNETES_S = 30.0
 
@@ -210,24 +211,27 @@ def _documents(path: str) -> Iterator[Value]:
     import yaml
 
     text = (read_source(path) or b"")[:_LARGEST].decode("utf-8", "replace")
+    left = iter(range(_MOST_NODES))
     try:
         for node in yaml.compose_all(text, Loader=yaml.SafeLoader):
             if node is not None:
-                yield _value(node, 0)
+                yield _value(node, left, 0)
     except (yaml.YAMLError, ValueError, RecursionError):
         return
 
 
-def _value(node: Any, depth: int) -> Value:
+def _value(node: Any, left: Iterator[int], depth: int) -> Value:
+    """Make a value of a node. Aliases of aliases grow without bound: ValueError when `left` has no more."""
     line = int(node.start_mark.line) + 1
+    if next(left, None) is None:
+        raise ValueError("more values than anybody writes")
     if depth > _DEEPEST:
         return Value("", line)
     if node.id == "mapping":
-        return Value(
-            {str(key.value): _value(value, depth + 1) for key, value in node.value if key.id == "scalar"}, line
-        )
+        pairs = [(str(key.value), value) for key, value in node.value if key.id == "scalar"]
+        return Value({key: _value(value, left, depth + 1) for key, value in pairs}, line)
     if node.id == "sequence":
-        return Value([_value(each, depth + 1) for each in node.value], line)
+        return Value([_value(each, left, depth + 1) for each in node.value], line)
     return Value(str(node.value), line)
 
 
