@@ -114,7 +114,7 @@ class Rules:
             only_loads=plan.only_loads,
             programs=plan.programs.each,
             program_mercy_s=plan.programs.mercy_s,
-            gates_s=plan.gates.longest_s,
+            gates_s=plan.gates.longest_s(plan.engine.threads),
             reload_timeout_s=plan.gates.reload_timeout_s,
         )
 

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from penstock.master.processes import end_with_parent
+from penstock.master.processes import ProcessRef, end_with_parent
 from penstock.master.rereading import NotReread, Reread, reread
 from penstock.master.signals import taken
 from penstock.plan.types import Plan, from_json_value, to_json_value
@@ -53,14 +53,15 @@ class Reading:
             with warnings.catch_warnings():
                 # Python warns where there are threads: nothing that is used there waits for one of them.
                 warnings.simplefilter("ignore", DeprecationWarning)
-                self.pid = os.fork()
+                pid = os.fork()
         except OSError:
             os.close(self._read_end)
             os.close(write_end)
             raise
-        if self.pid == 0:
+        if pid == 0:
             _read(make, let_go, write_end)
         os.close(write_end)
+        self._process = ProcessRef(pid)
 
     def fileno(self) -> int:
         """Return the descriptor that has something to read, at the end too."""
@@ -81,12 +82,13 @@ class Reading:
         return Outcome(plan, tuple(told["notes"]), told["reason"], told["more"])
 
     def give_up(self) -> Outcome:
-        """End it, with what it has started: it took too long. It is reaped as any other child."""
-        os.kill(self.pid, signal.SIGTERM)
+        """End it, with what it has started: it took too long. It is reaped as any other child, perhaps before this."""
+        self._process.send(signal.SIGTERM)
         return _failed(f"that took longer than {READ_MOST_S:g} seconds")
 
     def close(self) -> None:
         """Give back what it holds here."""
+        self._process.close()
         os.close(self._read_end)
 
 

@@ -124,11 +124,13 @@ class GatesPlan:
     reload_timeout_s: float = 0.0
     """How long it may take from the start of a generation until it serves, if another one serves; 0 for any time."""
 
-    @property
-    def longest_s(self) -> float:
-        """Tell how long a worker may take for all of it; 0 where there is nothing to do."""
+    def longest_s(self, threads: int) -> float:
+        """Tell how long a worker may take for all of it; 0 where there is nothing to do.
+
+        Each of its `threads` asks for the paths of `warmup`, one thread after the other.
+        """
         tries = (self.check_retries + 1) * (self.check_timeout_s + 1.0)
-        return len(self.warmups) * self.warmup_timeout_s + len(self.checks) * tries
+        return threads * len(self.warmups) * self.warmup_timeout_s + len(self.checks) * tries
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def _serve(assignment: Assignment) -> int:
     assignment.forks.let_go = lambda: _let_go(assignment)
     modules.enter_core(0)
     threads = [AppThread(plan.worker_id, number, modules) for number in range(1, plan.engine.threads)]
-    if assignment.start.gates.longest_s:
+    if assignment.start.gates.longest_s(plan.engine.threads):
         # Imported where there are gates, and only there.
         from penstock.worker import gates
 

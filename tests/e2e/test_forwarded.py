@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.clients import get
+from tests.e2e.clients import Connection, get
 from tests.e2e.harness import APPS, Nginx, Penstock, run_penstock, until
 
 CASES = ("--http", "127.0.0.1:0", "--wsgi-file", APPS / "cases.py")
@@ -143,6 +143,15 @@ def test_rules_see_what_the_app_sees() -> None:
         headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "a.example"}
         assert get(instance.http, "/hello", headers).header("location") == "/secure"
         assert get(instance.http, "/hello").body == b"Hello world"
+
+
+def test_rules_and_the_app_take_the_scheme_from_the_line_that_the_proxy_has_added() -> None:
+    with Penstock(*CASES, "--route-if", "equal:${HTTPS};on return:403") as instance:
+        for name, client, proxy in (("X-Forwarded-Proto", "https", "http"), ("X-Forwarded-SSL", "on", "off")):
+            with Connection(instance.http) as connection:
+                response = connection.request("GET", "/environ", [(name, client), (name, proxy)])
+                assert response.status == 200 and json.loads(response.body)["wsgi.url_scheme"] == "http"
+                assert connection.request("GET", "/environ", [(name, proxy), (name, client)]).status == 403
 
 
 @pytest.mark.option("trusted-proxies")

@@ -12,7 +12,7 @@ from tests.plan.test_resolve import SERVE, plan, refusal
 
 def test_nothing_has_to_be_answered_unless_it_is_asked_for() -> None:
     gates = plan().gates
-    assert gates.warmups == gates.checks == () and gates.longest_s == 0.0
+    assert gates.warmups == gates.checks == () and gates.longest_s(4) == 0.0
     assert gates.reload_timeout_s == 600.0
 
 
@@ -56,7 +56,9 @@ def test_statuses_and_limits() -> None:
     ).gates
     assert gates.statuses == ((200, 200), (204, 204), (300, 399))
     assert [probe.name for probe in gates.checks] == ["/a", "http://b.example/c"]
-    assert gates.longest_s == 7 + 2 * 2 * (3 + 1)
+    assert gates.longest_s(1) == 7 + 2 * 2 * (3 + 1)
+    # Each thread warms up for itself, one after the other; the check is asked for once.
+    assert gates.longest_s(4) == 4 * 7 + 2 * 2 * (3 + 1)
     assert gates.reload_timeout_s == 90.0
 
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wire::Span;
-use wire::http1::{Head, Version};
+use wire::http1::{Head, Header, Version};
 use wire::uwsgi::Packet;
 
 use crate::client::Client;
@@ -233,16 +233,24 @@ impl Exchange {
         self.routed.get_or_insert_default().set(name, value);
     }
 
+    /// The HTTP headers of this name, in any case, in their order.
+    fn headers<'a, 'n>(&'a self, name: &'n [u8]) -> impl DoubleEndedIterator<Item = &'a [u8]> + use<'a, 'n> {
+        let headers = match &self.parsed {
+            Parsed::Http(head) => &head.headers[..],
+            Parsed::Uwsgi(_) => &[],
+        };
+        let is_meant = move |header: &&Header| header.name.of(&self.bytes).eq_ignore_ascii_case(name);
+        headers.iter().filter(is_meant).map(|header| header.value.of(&self.bytes))
+    }
+
     /// The first HTTP header of this name, in any case.
     pub fn header(&self, name: &[u8]) -> Option<&[u8]> {
-        match &self.parsed {
-            Parsed::Http(head) => head
-                .headers
-                .iter()
-                .find(|header| header.name.of(&self.bytes).eq_ignore_ascii_case(name))
-                .map(|header| header.value.of(&self.bytes)),
-            Parsed::Uwsgi(_) => None,
-        }
+        self.headers(name).next()
+    }
+
+    /// The last one: where a proxy has added a line to those that the client wrote, that is its own word.
+    pub fn last_header(&self, name: &[u8]) -> Option<&[u8]> {
+        self.headers(name).next_back()
     }
 
     /// What a proxy that may speak for its client has said of it, word for word. Who speaks uwsgi may say everything.

@@ -93,9 +93,9 @@ impl Seen<'_> {
         if !self.exchange.trusted {
             return false;
         }
-        match self.exchange.header(b"x-forwarded-proto").and_then(forwarded::scheme) {
+        match self.exchange.last_header(b"x-forwarded-proto").and_then(forwarded::scheme) {
             Some(scheme) => scheme == "https",
-            None => self.exchange.header(b"x-forwarded-ssl").is_some_and(forwarded::is_on),
+            None => self.exchange.last_header(b"x-forwarded-ssl").is_some_and(forwarded::is_on),
         }
     }
 
