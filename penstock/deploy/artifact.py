@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import pwd
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -57,6 +58,8 @@ class Artifact:
     kind: Kind = "file"
     secret: bool = False
     """The content is shown to nobody."""
+    hidden: str = ""
+    """A pattern for lines of which only the part before its end is shown: what follows is a secret."""
 
 
 def directory(path: str, mode: int = 0o755, owner: str = "", group: str = "", why: str = "") -> Artifact:
@@ -184,7 +187,9 @@ class Change:
         old = before.content.decode("utf-8", "backslashreplace") if before and before.kind == "file" else ""
         source = artifact.path if before and before.kind == "file" else "/dev/null"
         lines = difflib.unified_diff(old.splitlines(), artifact.text.splitlines(), source, artifact.path, lineterm="")
-        return list(lines)
+        if not artifact.hidden:
+            return list(lines)
+        return [re.sub(f"^([-+ ]{artifact.hidden}).*", r"\1...", line) for line in lines]
 
 
 def compare(artifact: Artifact, tree: Tree) -> Change:
@@ -522,6 +527,45 @@ def _set_owner_and_mode(place: Path, before: Found) -> None:
         raise ArtifactError(f"can not give {place} its owner and mode back: {_reason(error)}") from error
 
 
+def give(place: Path, ids: tuple[int, int], allowed: int = 0o7777) -> None:
+    """Give a file, or a folder with all that is in it, to somebody, and take away what is not `allowed` of its mode.
+
+    Links are given and not followed, not even one that takes the place of a folder while this works: what is in there
+    may belong to somebody who wishes for a file of root's.
+
+    Raises:
+        ArtifactError: it can not be given.
+    """
+    try:
+        parent = _open_directory(place.parent)
+        try:
+            _give(place.name, ids, allowed, parent)
+            if not stat.S_ISDIR(os.stat(place.name, dir_fd=parent, follow_symlinks=False).st_mode):
+                return
+            for _, folders, names, descriptor in os.fwalk(place.name, dir_fd=parent, onerror=_raise):
+                for name in (*folders, *names):
+                    _give(name, ids, allowed, descriptor)
+        finally:
+            os.close(parent)
+    except OSError as error:
+        raise ArtifactError(f"can not give {error.filename or place} to its owner: {error.strerror}") from error
+
+
+def _give(name: str, ids: tuple[int, int], allowed: int, folder: int) -> None:
+    os.chown(name, *ids, dir_fd=folder, follow_symlinks=False)
+    mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+    if not stat.S_ISLNK(mode) and stat.S_IMODE(mode) & ~allowed:
+        os.chmod(name, stat.S_IMODE(mode) & allowed, dir_fd=folder)
+
+
+def _open_directory(place: Path) -> int:
+    return os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
 def _remove(place: Path) -> None:
     try:
         place.unlink(missing_ok=True)
@@ -543,7 +587,7 @@ def _remove_directory(place: Path) -> str | None:
 
 
 def _sync_directory(place: Path) -> None:
-    descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = _open_directory(place)
     try:
         os.fsync(descriptor)
     finally:

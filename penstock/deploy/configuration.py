@@ -13,6 +13,9 @@ from penstock.deploy.steps import Failed
 from penstock.project.initial import NotWritable, Place, initial, size
 from penstock.values import replace
 
+SECRET_LINES = r"env = (?!DJANGO_SETTINGS_MODULE=)[^=]+="
+"""Lines of it whose rest is shown to nobody: variables that somebody wrote down, passwords among them."""
+
 
 def configuration_text(deployment: Deployment) -> str:
     """Write it.
@@ -47,7 +50,14 @@ def configuration_text(deployment: Deployment) -> str:
     ]
     if variables:
         more += ["", f"# From {d.layout.environment_file}."]
-        more += [f"env = {name}={value.replace('%', '%%')}" for name, value in sorted(variables)]
+        for name, value in sorted(variables):
+            if not value.isprintable() or any(mark in value for mark in ("$(", "@(", " ;", " #")):
+                # Its value is a secret, perhaps: not shown.
+                raise Failed(
+                    f"the value of {name} in {d.layout.environment_file} can not stand in a configuration",
+                    cure="it may have none of $( @( and of ; # behind a space: choose another one",
+                )
+            more.append(f"env = {name}={value.replace('%', '%%')}")
     return text.rstrip("\n") + "\n" + "".join(f"{line}\n" for line in more)
 
 

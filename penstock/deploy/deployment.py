@@ -11,7 +11,7 @@ import os
 import pwd
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from penstock.deploy.nginx.reading import read as read_nginx
 from penstock.deploy.nginx.servers import user as user_of_nginx
 from penstock.deploy.packages import packages_of
 from penstock.deploy.running import Command, Runner
+from penstock.deploy.service import FOREIGN
 from penstock.deploy.steps import Failed
 from penstock.plan.machine import Machine
 from penstock.plan.resolve import PlanError, resolve
@@ -124,11 +125,29 @@ class Deployment:
         self.memory = memory.recall(tree, self.layout) or memory.Memory()
         self.wish = merged(given, self.memory.wish)
         self.manifest = Manifest(tree, name)
+        self._check_place()
         self.stamp = ""
         """The release that this run is about; set by the step that makes it."""
         self.is_new = False
         """That release was made by this run."""
         self._check()
+
+    def _check_place(self) -> None:
+        """See that the name and its folders are nobody else's."""
+        name, home = self.layout.name, self.layout.home
+        folder, place = os.path.realpath(self.project.folder), os.path.realpath(self.tree.on_disk(home))
+        if os.path.commonpath((folder, place)) in (folder, place):
+            # A copy would be copied into itself.
+            cure = "name the deployment otherwise (--name)" if self.tree.is_machine else "choose another DIR for --root"
+            raise Refused(f"the project is in {folder}, and its releases would go to {place}: move it, or {cure}")
+        if self.manifest.entries:
+            return
+        taken = next((path for path in _others(name) if self.tree.look(path) is not None), "")
+        if name in FOREIGN or taken:
+            raise Refused(
+                f"{name} is the name of a service of this machine{f' ({taken})' if taken else ''}: name the deployment"
+                " otherwise (--name)"
+            )
 
     def _check(self) -> None:
         if self.project.framework == "asgi":
@@ -291,7 +310,8 @@ class Deployment:
     @property
     def _own_variables(self) -> dict[str, str]:
         """What somebody wrote down for the application. PATH is not of it: it changes with who runs this command."""
-        return {name: value for name, value in self.variables.items() if name not in _PASSED_ON}
+        named = (*_PASSED_ON, *self._module_variables)
+        return {name: value for name, value in self.variables.items() if name not in named}
 
     @cached_property
     def hosts(self) -> tuple[str, ...]:
@@ -367,19 +387,25 @@ class Deployment:
             why,
             cwd=self.code,
             user=self.user,
-            env=tuple(sorted(self.release_variables.items())),
+            env=tuple(sorted(self._module_variables.items())),
+            secrets=tuple(sorted(self._own_variables.items())),
             cure=cure,
         )
 
     @property
     def release_variables(self) -> dict[str, str]:
         """The variables that the code of the release runs with, beyond the ordinary ones."""
-        own = dict(self._own_variables)
+        return self._own_variables | self._module_variables
+
+    @property
+    def _module_variables(self) -> dict[str, str]:
+        """Which settings, and where they are."""
+        found = {}
         if self.settings_module:
-            own["DJANGO_SETTINGS_MODULE"] = self.settings_module
+            found["DJANGO_SETTINGS_MODULE"] = self.settings_module
         if self.settings_module == production.MODULE:
-            own["PYTHONPATH"] = f"{self.release}/settings"
-        return own
+            found["PYTHONPATH"] = f"{self.release}/settings"
+        return found
 
     def released_project(self) -> Project:
         """The project as it is in the release."""
@@ -420,6 +446,16 @@ class Deployment:
             return resolve(load(sources), Machine.here())
         except (ConfigError, ConfigExit, PlanError) as error:
             raise Failed(f"the configuration would not start: {error}") from error
+
+
+def _others(name: str) -> Iterator[str]:
+    """Files that would mean another service of that name."""
+    for folder in ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system",
+                   "/usr/lib/systemd/system", "/lib/systemd/system"):  # fmt: skip
+        yield f"{folder}/{name}.service"
+        yield f"{folder}/{name}.socket"
+    yield f"/etc/init.d/{name}"
+    yield f"/etc/logrotate.d/{name}"
 
 
 def _folder_of(tree: Tree, name: str) -> str:

@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 
 from penstock.deploy import memory, proof, releases, services
-from penstock.deploy.artifact import Artifact, Manifest, Tree, compare
+from penstock.deploy.artifact import Artifact, Change, Manifest, Tree, compare
 from penstock.deploy.layout import Layout
 from penstock.deploy.nginx import installed
 from penstock.deploy.releases import Release
 from penstock.deploy.running import Command, Runner
 from penstock.deploy.services import Services
+from penstock.deploy.site_file import put_back, reload_nginx
 from penstock.deploy.steps import Act, Failed, Item, Remark, Step
 from penstock.values import replace
 
@@ -57,10 +58,16 @@ class GoingBack:
         self.release = older(releases.listing(tree, layout), self.before, wanted)
         self._nginx = installed.look(environ)
         self._switched = False
+        self._changed: Change | None = None
+        self._reloads = False
 
     def steps(self) -> list[Step]:
         """All of them."""
-        return [Step("start", self.start, self.mend), Step("nginx", self.nginx), Step("request", self.request)]
+        return [
+            Step("start", self.start, self.mend),
+            Step("nginx", self.nginx, self.mend_nginx),
+            Step("request", self.request),
+        ]
 
     def start(self) -> Iterator[Item]:
         """The link, and a reload or a start."""
@@ -87,9 +94,22 @@ class GoingBack:
         site = sites[0]
         change = compare(Artifact(site.path, text, site.mode, site.owner, site.group, site.why), self.tree)
         if not change.nothing:
+            self._changed = change
             yield change
             yield Command((self._nginx.program, "-t"), "nginx understands its files")
-            yield Command((self._nginx.program, "-s", "reload"), "nginx reads its files again")
+            self._reloads = True
+            yield Act("nginx reads its files again", partial(reload_nginx, self._nginx))
+
+    def mend_nginx(self) -> Iterator[str]:
+        """Bring back the site of what served before."""
+        if self._changed is None:
+            return
+        yield put_back(self.manifest, self._changed)
+        if self._reloads and self._nginx is not None:
+            try:
+                reload_nginx(self._nginx)
+            except Failed as failed:
+                yield str(failed)
 
     def request(self) -> Iterator[Item]:
         """A real request through nginx."""

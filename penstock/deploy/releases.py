@@ -232,19 +232,17 @@ def copy(source: Path, target: Path, left_out: Sequence[str], heard: Callable[[s
     count = 0
     made: set[Path] = set()
     try:
-        target.mkdir(parents=True, exist_ok=True)
+        make_folder(target)
         for path in files_of(source, left_out):
             status = path.lstat()
             place = target / path.relative_to(source)
             if place.parent not in made:
-                place.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(place.parent)
                 made.add(place.parent)
             if stat.S_ISLNK(status.st_mode):
                 os.symlink(os.readlink(path), place)
             elif stat.S_ISREG(status.st_mode):
-                shutil.copyfile(path, place)
-                place.chmod(0o755 if status.st_mode & 0o100 else 0o644)
-                os.utime(place, ns=(status.st_mtime_ns, status.st_mtime_ns))
+                copy_file(path, place, 0o755 if status.st_mode & 0o100 else 0o644)
             else:
                 heard(f"{path} is neither file nor link: left out")
                 continue
@@ -253,6 +251,36 @@ def copy(source: Path, target: Path, left_out: Sequence[str], heard: Callable[[s
         where = error.filename2 or error.filename or target
         raise ArtifactError(f"can not copy to {where}: {error.strerror}") from error
     return count
+
+
+def make_folder(place: Path) -> None:
+    """Make a folder and those above it that are missing, open to all whatever the umask of whoever runs this is.
+
+    Raises:
+        OSError: it can not be made.
+    """
+    if place.is_dir():
+        return
+    make_folder(place.parent)
+    place.mkdir()
+    place.chmod(0o755)
+
+
+def copy_file(source: Path, place: Path, mode: int) -> None:
+    """Copy a file into a new one, with its time.
+
+    Links are not followed on either side: who owns the source, or the folder of the copy, might mean a file of root's.
+
+    Raises:
+        OSError: it can not be read or written.
+    """
+    with open(os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(place, flags, 0o600), "wb") as made:
+            shutil.copyfileobj(file, made, 1 << 20)
+            os.fchmod(made.fileno(), mode)
+        status = os.fstat(file.fileno())
+        os.utime(place, ns=(status.st_mtime_ns, status.st_mtime_ns), follow_symlinks=False)
 
 
 def revision_of(source: Path) -> str:

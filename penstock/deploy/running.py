@@ -37,12 +37,15 @@ class Command:
     """Exit statuses with which all is well."""
     cure: str = ""
     """What to do where it fails."""
+    secrets: tuple[tuple[str, str], ...] = ()
+    """More of the environment, whose values are shown to nobody: passwords of databases, keys."""
 
     def __str__(self) -> str:
         """Show it as a person would type it."""
-        words = " ".join([*(f"{name}={shlex.quote(value)}" for name, value in self.env), shlex.join(self.argv)])
+        told = [*(f"{name}={shlex.quote(value)}" for name, value in self.env), *(f"{n}=..." for n, _ in self.secrets)]
+        words = " ".join([*told, shlex.join(self.argv)])
         if self.user:
-            words = f"runuser -u {self.user} -- {'env ' if self.env else ''}{words}"
+            words = f"runuser -u {self.user} -- {'env ' if told else ''}{words}"
         return f"cd {shlex.quote(self.cwd)} && {words}" if self.cwd else words
 
 
@@ -99,7 +102,7 @@ class Machine:
             process = subprocess.Popen(
                 command.argv,
                 cwd=command.cwd or "/",
-                env={**_environment(os.environ), "HOME": home, **dict(command.env)},
+                env={**_environment(os.environ), "HOME": home, **dict(command.env), **dict(command.secrets)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

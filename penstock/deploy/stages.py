@@ -7,21 +7,21 @@ import grp
 import os
 import re
 import secrets
-import shutil
+import stat
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 from penstock.deploy import present, production, proof, releases, services, tune
-from penstock.deploy.artifact import Artifact, ArtifactError, Change, Kind, compare, directory, write_file
-from penstock.deploy.configuration import configuration_text
+from penstock.deploy.artifact import Artifact, Change, compare, directory, give, write_file
+from penstock.deploy.configuration import SECRET_LINES, configuration_text
 from penstock.deploy.deployment import Deployment
 from penstock.deploy.environment import MARK, Environment
 from penstock.deploy.kernel import Tuning
 from penstock.deploy.releases import Release
 from penstock.deploy.running import Command
 from penstock.deploy.service_files import service_files, service_of
-from penstock.deploy.site_file import nginx_runs, site_of
+from penstock.deploy.site_file import nginx_runs, put_back, reload_nginx, site_of
 from penstock.deploy.steps import Act, Failed, Inside, Item, Remark, Step
 from penstock.project.django_facts import Unanswered, ask
 from penstock.values import replace
@@ -84,7 +84,7 @@ class Stages:
     def folders(self) -> Iterator[Item]:
         """Places for releases, for what outlives them, for sockets and logs."""
         d, layout = self.d, self.d.layout
-        user, group = d.user, d.user
+        user, group = d.user, d.group
         wanted = [
             directory(layout.home, 0o755, "root", "root", "everything of the application"),
             directory(layout.releases, 0o755, "root", "root", "a folder for each release"),
@@ -106,16 +106,16 @@ class Stages:
             yield change
             is_kept = artifact.path in (layout.media, layout.data) and change.before is not None
             if is_kept and any(word.startswith("owner") for word in change.words):
-                yield Act(f"{artifact.path} and all in it belong to {user} again", self._owned(artifact.path, 0o640))
+                yield Act(f"{artifact.path} and all in it belong to {user} again", self._owned(artifact.path))
 
     def _compare(self, artifact: Artifact) -> Change:
         return compare(artifact, self.d.tree)
 
-    def _owned(self, path: str, _mode: int) -> Callable[[], None]:
+    def _owned(self, path: str) -> Callable[[], None]:
         def do() -> None:
             ids = self.d.ids
             if ids is not None and self.d.tree.is_machine:
-                _own(self.d.tree.on_disk(path), ids)
+                give(self.d.tree.on_disk(path), ids)
 
         return do
 
@@ -194,22 +194,22 @@ class Stages:
                 yield Act(f"a secret key is made: {layout.secret_key}", self._secret_key)
             text = production.text(d.facts, d.served, layout)
             yield self._inside(f"settings/{production.MODULE}.py", text, "what the settings leave open for a server")
-        yield self._inside("penstock.ini", configuration_text(d), "the configuration")
+        yield self._inside("penstock.ini", configuration_text(d), "the configuration", 0o640, SECRET_LINES)
         yield Act("", self._close)
         argv = (d.python, "-m", "compileall", "-q", d.code)
         yield Command(argv, "compiled once, as the application may not write there", may_fail=True)
 
-    def _inside(self, name: str, text: str, why: str) -> Inside:
+    def _inside(self, name: str, text: str, why: str, mode: int = 0o644, hidden: str = "") -> Inside:
         """A file of the release, beside the one of the release that serves now."""
         before = self.d.tree.look(f"{self.d.layout.current}/{name}")
-        artifact = Artifact(f"{self.d.release}/{name}", text, 0o644, why=why)
+        artifact = Artifact(f"{self.d.release}/{name}", text, mode, why=why, hidden=hidden)
         return Inside(Change(artifact, before, ("new",) if before is None else ("content",)))
 
     def _copy(self) -> None:
         d = self.d
         target = d.tree.on_disk(d.code)
         releases.copy(Path(d.project.folder), target, d.left_out)
-        (target.parent / "static").mkdir(exist_ok=True)
+        releases.make_folder(target.parent / "static")
 
     def _link(self, kept: production.Kept) -> None:
         place = self.d.tree.on_disk(f"{self.d.code}/{kept.inside}")
@@ -217,7 +217,7 @@ class Stages:
         if not target.startswith("/"):
             # To the folder beside the code, however deep the project has its own.
             target = "/".join([".."] * kept.inside.count("/") + [target])
-        place.parent.mkdir(parents=True, exist_ok=True)
+        releases.make_folder(place.parent)
         place.symlink_to(target)
 
     def _data(self, kept: production.Kept) -> Iterator[Item]:
@@ -247,19 +247,19 @@ class Stages:
                     os.rename(entry, target / entry.name)
                 part.rmdir()
             else:
-                shutil.copyfile(source, part)
+                releases.copy_file(source, part, 0o640)
                 os.rename(part, target)
         except OSError as error:
             raise Failed(f"can not copy {source} to {target}: {error.strerror}") from error
         if self.d.ids is not None and self.d.tree.is_machine:
-            _own(target, self.d.ids)
+            give(target, self.d.ids)
 
     def _secret_key(self) -> None:
         place = self.d.tree.on_disk(self.d.layout.secret_key)
         write_file(place, (secrets.token_urlsafe(48) + "\n").encode(), 0o640)
         ids = self.d.ids
         if ids is not None and self.d.tree.is_machine:
-            os.chown(place, 0, ids[1])
+            os.chown(place, 0, ids[1], follow_symlinks=False)
 
     def _close(self) -> None:
         """Let nobody but root write to the code, and nobody but the application read it."""
@@ -269,7 +269,7 @@ class Stages:
         for name in ("code", "settings", "penstock.ini"):
             place = d.tree.on_disk(f"{d.release}/{name}")
             if place.exists():
-                _own(place, (0, d.ids[1]), without_others=True)
+                give(place, (0, d.ids[1]), 0o7750)
 
     # -- Django --------------------------------------------------------------------------------------------------------
 
@@ -286,10 +286,10 @@ class Stages:
         if not d.is_new or d.facts is None or not d.facts.uses_staticfiles:
             return
         place = f"{d.release}/static"
-        yield Act("", self._owned(place, 0o644))
+        yield Act("", self._owned(place))
         yield d.manage("collectstatic", "--noinput", why="static files for nginx")
         if d.tree.is_machine:
-            yield Act("", lambda: _own(d.tree.on_disk(place), (0, 0)))
+            yield Act("", lambda: give(d.tree.on_disk(place), (0, 0)))
 
     def checks(self) -> Iterator[Item]:
         """`check --deploy`, and Penstock's own look at its configuration."""
@@ -398,7 +398,8 @@ class Stages:
         if gid is not None:
             # A socket that is bound keeps its owner in a reload, and nginx may have got another user since.
             words = f"{layout.socket} belongs to the group {d.nginx_group}, as nginx does"
-            yield Act(words, partial(os.chown, layout.socket, -1, gid))
+            # Not of what a link leads to: the folder is the application's own.
+            yield Act(words, partial(os.chown, layout.socket, -1, gid, follow_symlinks=False))
 
     def _socket_group(self) -> int | None:
         """The group that the socket should have and has not."""
@@ -407,7 +408,8 @@ class Stages:
             return None
         try:
             wanted = grp.getgrnam(d.nginx_group).gr_gid
-            return None if os.stat(d.layout.socket).st_gid == wanted else wanted
+            status = os.lstat(d.layout.socket)
+            return wanted if stat.S_ISSOCK(status.st_mode) and status.st_gid != wanted else None
         except (KeyError, OSError):
             return None
 
@@ -459,18 +461,21 @@ class Stages:
         for artifact in artifacts:
             change = self._compare(artifact)
             if not change.nothing:
+                if d.memory.nginx_read:
+                    # Until it has read them: a run that is killed in between is gone on with.
+                    yield Act("", lambda: d.note(nginx_read=""))
                 self._nginx_changes.append(change)
                 yield change
         runs = d.tree.is_machine and nginx_runs(installed.pid_file)
-        changed, is_new_here = bool(self._nginx_changes), d.memory.nginx_read != d.stamp
-        if not changed and runs and not is_new_here:
+        is_unread = bool(self._nginx_changes) or not d.memory.nginx_read
+        if runs and not is_unread and d.memory.nginx_read == d.stamp:
             return
-        if changed or not runs:
+        if is_unread or not runs:
             argv = (installed.program or "nginx", "-t")
             yield Command(argv, "nginx understands its files", cure="mend what it says")
-        if runs and changed:
+        if runs and is_unread:
             self._nginx_reloads = True
-            yield Command((installed.program, "-s", "reload"), "nginx reads its files again")
+            yield Act("nginx reads its files again", partial(reload_nginx, installed))
         elif not runs:
             yield Act("", lambda: d.note(nginx_started=True))
             yield from d.services.start_other("nginx")
@@ -489,16 +494,12 @@ class Stages:
             # The first release stays up for a look, and its site with it.
             return
         for change in self._nginx_changes:
-            path, before = change.artifact.path, change.before
-            if before is None:
-                d.manifest.drop(path)
-            else:
-                text = before.content.decode("utf-8", "surrogateescape")
-                kind: Kind = "link" if before.kind == "link" else "file"
-                d.manifest.put(Artifact(path, text, before.mode, kind=kind))
-            yield f"{path} is as it was"
+            yield put_back(d.manifest, change)
         if self._nginx_changes and self._nginx_reloads:
-            d.runner.run(Command((d.nginx_installed.program, "-s", "reload")))
+            try:
+                reload_nginx(d.nginx_installed)
+            except Failed as failed:
+                yield str(failed)
 
     # -- the proof -----------------------------------------------------------------------------------------------------
 
@@ -535,17 +536,6 @@ class Stages:
         for name in sorted(os.listdir(place)) if place.is_dir() else ():
             if f"{layout.environments}/{name}" not in needed:
                 yield Act(f"environment {name} is removed", partial(releases.remove_folder, place / name))
-
-
-def _own(place: Path, ids: tuple[int, int], without_others: bool = False) -> None:
-    """Give a file, or a folder with all that is in it, to somebody; links are not followed."""
-    try:
-        for path in (place, *(place.rglob("*") if place.is_dir() and not place.is_symlink() else ())):
-            os.chown(path, *ids, follow_symlinks=False)
-            if without_others and not path.is_symlink():
-                path.chmod(path.stat().st_mode & 0o7750)
-    except OSError as error:
-        raise ArtifactError(f"can not give {error.filename} to its owner: {error.strerror}") from error
 
 
 def _sets_settings(wsgi_file: str | None) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from penstock.deploy.artifact import ArtifactError, Change, Manifest, write_file
+from penstock.deploy.releases import make_folder
 from penstock.deploy.running import Command, Outcome, Runner
 from penstock.values import dataclass
 
@@ -151,7 +152,7 @@ def _do(item: Item, manifest: Manifest, runner: Runner) -> None:
     elif isinstance(item, Inside):
         artifact = item.change.artifact
         place = manifest.tree.on_disk(artifact.path)
-        place.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(place.parent)
         write_file(place, artifact.text.encode("utf-8", "surrogateescape"), artifact.mode)
     elif isinstance(item, Act):
         item.do()

@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from penstock.deploy import memory, services
-from penstock.deploy.artifact import Manifest, Tree
+from penstock.deploy.artifact import Manifest, Tree, give
 from penstock.deploy.kernel import Tuning
 from penstock.deploy.layout import Layout
 from penstock.deploy.nginx import installed
 from penstock.deploy.releases import remove_folder
 from penstock.deploy.running import Command
 from penstock.deploy.services import Services
-from penstock.deploy.steps import Act, Failed, Item, Remark, Step
+from penstock.deploy.site_file import reload_nginx
+from penstock.deploy.steps import Act, Item, Remark, Step
 from penstock.values import replace
 
 
@@ -73,7 +74,7 @@ class Removal:
             yield Act("", partial(self._note, nginx_started=False))
         elif site:
             yield Command((found.program, "-t"), "nginx understands what is left")
-            yield Command((found.program, "-s", "reload"), "nginx reads its files again")
+            yield Act("nginx reads its files again", partial(reload_nginx, found))
 
     def _logs_of(self, site: list[str]) -> list[str]:
         """The logs that only this site writes, rotated ones as well."""
@@ -144,7 +145,7 @@ class Removal:
             for path in found:
                 yield Remark(f"{path} has data and stays; penstock undeploy {layout.name} --data removes it too")
                 if self.tree.is_machine:
-                    yield Act(f"{path} belongs to root from now on", partial(_to_root, self.tree.on_disk(path)))
+                    yield Act(f"{path} belongs to root from now on", partial(give, self.tree.on_disk(path), (0, 0)))
             return
         if any(shared.iterdir()):
             words = " with the data in it" if found else ""
@@ -231,11 +232,3 @@ def _remove_empty(place: Path) -> None:
 
 def _holds_files(place: Path) -> bool:
     return any(files for _, _, files in os.walk(place))
-
-
-def _to_root(place: Path) -> None:
-    try:
-        for path in (place, *(place.rglob("*") if place.is_dir() else ())):
-            os.chown(path, 0, 0, follow_symlinks=False)
-    except OSError as error:
-        raise Failed(f"can not give {error.filename} to root: {error.strerror}") from error

@@ -243,3 +243,39 @@ def test_owners_are_set_and_given_back_on_the_machine(tmp_path: Path) -> None:
     finally:
         assert manifest.take_away() == []
     assert (place.stat().st_uid, place.stat().st_gid, place.read_text()) == (1, 1, "old\n")
+
+
+def test_what_is_given_away_is_never_what_a_link_leads_to(tmp_path: Path) -> None:
+    """A folder of the application's user, whom nobody hinders from putting links into it at any time."""
+    if not IS_ROOT:
+        pytest.skip("only root gives files away")
+    theirs = tmp_path / "etc"
+    theirs.mkdir()
+    (theirs / "shadow").write_text("secret")
+    (theirs / "shadow").chmod(0o600)
+    media = tmp_path / "media"
+    (media / "sub").mkdir(parents=True)
+    (media / "sub/shadow").write_text("upload")
+    (media / "file").symlink_to(theirs / "shadow")
+    (media / "folder").symlink_to(theirs)
+    code = """
+import os, sys
+from pathlib import Path
+from penstock.deploy.artifact import give
+media, theirs = sys.argv[1:]
+def swap(event, arguments):
+    # As soon as the folder has been listed, a link takes its place.
+    if event == "os.chown" and str(arguments[0]).endswith("shadow") and os.path.isdir(f"{media}/sub"):
+        os.rename(f"{media}/sub", f"{media}/away")
+        os.symlink(theirs, f"{media}/sub")
+sys.addaudithook(swap)
+give(Path(media), (1, 1), 0o7750)
+"""
+    subprocess.run([sys.executable, "-c", code, str(media), str(theirs)], check=True)
+    assert (media / "sub").is_symlink(), "the race was run"
+    status = (theirs / "shadow").stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (0, 0, 0o600)
+    assert theirs.stat().st_uid == 0
+    assert (media / "away/shadow").stat().st_uid == 1
+    assert (media / "away/shadow").stat().st_mode & 0o007 == 0
+    assert (media / "file").lstat().st_uid == 1

@@ -6,7 +6,10 @@ One test goes the whole way with packages that are installed; the others take th
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -275,6 +278,31 @@ def test_a_user_that_is_there_is_not_taken(machine: Machine) -> None:
     assert machine.run(*PENSTOCK, "undeploy", "--data").status == 0
     assert machine.run("id", "cmdb").status == 0
     assert changed(machine) == before
+
+
+def test_a_user_whose_group_has_another_name_is_taken(machine: Machine) -> None:
+    assert machine.run("useradd", "--system", "--no-user-group", "--gid", "nogroup", "web").status == 0
+    assert "serves at" in deploy(machine, PROJECT, "--host", HOST, "--user", "web", *HOME)
+    assert machine.run("stat", "-c", "%U:%G", "/srv/cmdb/shared/media").output == "web:nogroup\n"
+    assert page(machine).output == "shop\n"
+
+
+def test_nginx_reads_what_a_killed_run_has_written(machine: Machine) -> None:
+    deploy(machine, PROJECT, "--host", HOST, *HOME)
+    # nginx, but that whoever asks it for a look at its files is killed.
+    killer = '#!/bin/sh\ncase " $* " in *" -t "*) kill -9 $PPID ;; esac\nexec nginx "$@"\n'
+    machine.python(
+        "import os; os.mkdir('/home/me/bin'); open('/home/me/bin/nginx', 'w').write(sys.argv[1]);"
+        "os.chmod('/home/me/bin/nginx', 0o755); result = 0",
+        killer.replace("exec nginx", f"exec {shutil.which('nginx')}"),
+    )
+    killed = machine.run(
+        *PENSTOCK, "deploy", PROJECT, "--host", "other.example.org", env={"PATH": f"/home/me/bin:{os.environ['PATH']}"}
+    )
+    assert killed.status == -signal.SIGKILL, killed.output
+    assert "nginx reads its files again" in deploy(machine, PROJECT)
+    assert machine.get("http://127.0.0.1/", host="other.example.org").output == "shop\n"
+    assert "nothing to do" in deploy(machine, PROJECT)
 
 
 def test_where_nginx_refuses_its_files_they_come_back(machine: Machine) -> None:

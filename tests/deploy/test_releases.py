@@ -75,6 +75,17 @@ def test_what_is_neither_file_nor_link_is_left_out_and_named(tmp_path: Path) -> 
     releases.digest_of(source, [])
 
 
+def test_a_link_that_takes_the_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("of root")
+    (tmp_path / "source").symlink_to("secret")
+    with pytest.raises(OSError, match="symbolic links"):
+        releases.copy_file(tmp_path / "source", tmp_path / "copy", 0o644)
+    (tmp_path / "planted").symlink_to("secret")
+    with pytest.raises(FileExistsError):
+        releases.copy_file(tmp_path / "secret", tmp_path / "planted", 0o644)
+    assert (tmp_path / "secret").read_text() == "of root" and not (tmp_path / "copy").exists()
+
+
 def test_only_whole_releases_are_listed_the_newest_first(tmp_path: Path) -> None:
     tree = Tree(str(tmp_path))
     assert releases.listing(tree, LAYOUT) == [] and releases.current(tree, LAYOUT) == ""

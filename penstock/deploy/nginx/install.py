@@ -65,7 +65,7 @@ def uninstall(manifest: Manifest, running: Running | None) -> Outcome:
     except BaseException:
         for path, found in here.items():
             if found is not None and tree.look(path) is None:
-                manifest.put(_artifact(path, found))
+                manifest.put(as_it_was(path, found))
         raise
     gone = [path for path in paths if path not in manifest.entries]
     return Outcome((), (*remarks, *(f"taken away: {path}" for path in gone)), reloaded)
@@ -86,14 +86,14 @@ def _restore(manifest: Manifest, paths: Iterable[str], before: dict[str, tuple[F
     for path in reversed(list(paths)):
         found, was_ours = before[path]
         if was_ours and found is not None:
-            manifest.put(_artifact(path, found))
+            manifest.put(as_it_was(path, found))
         else:
             manifest.drop(path)
     if not manifest.entries:
         manifest.take_away()
 
 
-def _artifact(path: str, found: Found) -> Artifact:
-    """Make what was there a thing to be written."""
+def as_it_was(path: str, found: Found) -> Artifact:
+    """Make what was there a thing to be written, so that it comes back and is still remembered as ours."""
     text = found.content.decode("utf-8", "surrogateescape")
     return link(path, text) if found.kind == "link" else Artifact(path, text, found.mode)

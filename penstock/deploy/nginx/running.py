@@ -60,7 +60,7 @@ class Running:
         return int(text) if text.isdigit() and _name(int(text)) == "nginx" else None
 
     def reload(self) -> bool:
-        """Have it read its files anew, and wait for the first worker that has; False if it does not run.
+        """Have it read its files anew, and wait until only workers that have take requests; False if it does not run.
 
         Raises NotReloaded.
         """
@@ -79,6 +79,9 @@ class Running:
             if time.monotonic() > deadline:
                 why = self._complaint(written) or "its error log says why"
                 raise NotReloaded(f"nginx kept its old configuration: {why}")
+            time.sleep(_SHORT_S)
+        # For a moment the old ones take requests beside the new ones, as all have the same sockets.
+        while any(_takes_requests(pid) for pid in before & _children(master)) and time.monotonic() < deadline:
             time.sleep(_SHORT_S)
         return True
 
@@ -106,6 +109,16 @@ def _name(pid: int) -> str:
             return file.read().strip()
     except OSError:
         return ""
+
+
+def _takes_requests(pid: int) -> bool:
+    """Whether a worker has not been told to end; it says so in its title."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            title = file.read(4096)
+    except OSError:
+        return False
+    return title.startswith(b"nginx: worker process") and b"shutting down" not in title
 
 
 def _children(pid: int) -> set[int]:
