@@ -90,7 +90,11 @@ class CodeFiles:
 
     def forget(self, generation: int) -> None:
         """Drop the files of a generation that is gone."""
-        self._of.pop(generation, None)
+        gone = self._of.pop(generation, set())
+        # What becomes of a file that nobody has imported is not seen, and no change once somebody has.
+        for path in gone - self._watched():
+            del self._seen[path]
+            self._gone.pop(path, None)
         self._all = None
 
     def _watched(self) -> set[str]:

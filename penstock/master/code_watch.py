@@ -64,7 +64,7 @@ class CodeWatch:
 
     def tell(self, generation: int, text: str) -> None:
         """Take what a worker says of its modules."""
-        self._later(lambda files: files.tell(generation, text.splitlines()))
+        self._later(lambda files: files.tell(generation, text.split("\n")))
 
     def tell_failed(self, traceback: str) -> None:
         """Watch the files of a traceback."""

@@ -576,23 +576,6 @@ def test_verbose_tells_the_system_call(serve: Callable[..., Instance]) -> None:
     instance.stop()
 
 
-@pytest.mark.parametrize("limited", ["option", "rule"])
-def test_a_connection_closes_with_its_answer_where_requests_have_limits(
-    serve: Callable[..., Instance], limited: str
-) -> None:
-    """Nothing that is kept of a request, should it take too long, may keep its connection open."""
-    rule = ("--route", "^/free harakiri:60") if limited == "rule" else ()
-    instance = serve("--socket", "127.0.0.1:0", *rule, limit=60 if limited == "option" else 0)
-    for _ in range(2):
-        with Connection(instance.http, timeout_s=5) as connection:
-            assert connection.request("GET", "/free", {"Connection": "close"}).status == 200
-            assert connection.is_closed()
-        with Connection(instance.uwsgi, timeout_s=5) as connection:
-            connection.send(uwsgi_packet(uwsgi_variables("/free")))
-            assert connection.rest().endswith(b"free\n")
-    instance.stop()
-
-
 @pytest.mark.parametrize("limit", [0, 60])
 def test_an_app_sets_a_limit_of_its_own(serve: Callable[..., Instance], limit: int) -> None:
     instance = serve("--threads", "2", limit=limit)

@@ -152,3 +152,21 @@ def test_folders_of_file_systems_that_notify_nobody_are_known(tmp_path: Path) ->
     assert {path for path in shared | local if is_shared(path, mounts)} == shared
     assert mounts_of(tmp_path / "missing") == []
     assert not is_shared("/anything", [])
+
+
+def test_what_became_of_a_file_while_nobody_had_imported_it_is_no_change(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    for name in ("views.py", "late.py", "odd.py"):
+        site.write(name)
+    site.tell("views.py", "late.py", "odd.py", generation=1)
+    (tmp_path / "odd.py").unlink()
+    assert site.changed() == [] and site.files.waits
+    site.tell("views.py", generation=2)
+    site.files.forget(1)
+    assert not site.files.waits, "nobody waits for a file that is not watched"
+    site.write("late.py", "edited before a request has generation 2 import it")
+    assert site.changed() == []
+    site.tell("late.py", generation=2)
+    assert site.changed() == []
+    site.write("late.py", "and after it")
+    assert site.changed() == ["late.py has changed"]

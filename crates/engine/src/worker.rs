@@ -288,9 +288,6 @@ impl Worker {
         board.begin(begun_us, thread.begun_epoch_us, exchange.method(), exchange.uri());
         self.app.serve(exchange, thread, &self.shared);
         let outcome = duty.end();
-        if self.shared.is_watched() {
-            duty.forget();
-        }
         if let Some(outcome) = outcome {
             exchange.detach(outcome);
         }

@@ -200,11 +200,6 @@ impl Duty {
         self.has_request.store(true, Ordering::Relaxed);
     }
 
-    /// Lets the copy go, and with it its hold on the connection, which would otherwise stay open until the next request.
-    pub fn forget(&self) {
-        drop(lock(&self.request).take());
-    }
-
     /// How many variables the app gets, as the log counts them.
     pub fn tell_vars(&self, vars: u32) {
         self.vars.store(vars, Ordering::Relaxed);
