@@ -43,7 +43,7 @@ from penstock.master.privileges import Identity
 from penstock.master.probes import Look, Probes
 from penstock.master.processes import BOOT, FIRST_HIGH_FD, STACKS_SIGNAL, ProcessRef, spawn_generation
 from penstock.master.programs import Programs, running_pid
-from penstock.master.reading import Outcome, Reading
+from penstock.master.reading import READ_MOST_S, Outcome, Reading
 from penstock.master.rereading import Reread, needs_restart
 from penstock.master.signals import SignalReader, name_of
 from penstock.master.sockets import BoundListener, bind_all, is_same_address
@@ -690,8 +690,10 @@ class Master(Packing):
             return
         # Before anything is said about the reload. uWSGI needs log-reopen for it.
         self.reopen_logs(is_asked=False)
+        # Its time is part of that of the reload.
+        most_s = shortest(READ_MOST_S, action.timeout_s, self._plan.gates.reload_timeout_s)
         try:
-            reading = Reading(self._given.reread, lambda: os.close(self._lifeline_write), self._clock())
+            reading = Reading(self._given.reread, lambda: os.close(self._lifeline_write), self._clock(), most_s)
         except OSError as error:
             reason = f"the configuration could not be read again: {error.strerror}"
             self.take(ev.ImportFailed(action.generation, reason, status=1))

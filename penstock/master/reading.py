@@ -39,13 +39,14 @@ class Outcome:
 class Reading:
     """One reading under way."""
 
-    def __init__(self, make: Reread, let_go: Callable[[], None], now: float) -> None:
-        """Begin. `let_go` closes what the other process must not hold.
+    def __init__(self, make: Reread, let_go: Callable[[], None], now: float, most_s: float = READ_MOST_S) -> None:
+        """Begin. `let_go` closes what the other process must not hold; it may take `most_s` seconds.
 
         Raises:
             OSError: there can be no process for it.
         """
-        self.deadline = now + READ_MOST_S
+        self.deadline = now + most_s
+        self._most_s = most_s
         self._output = b""
         self._read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(write_end, True)
@@ -84,7 +85,7 @@ class Reading:
     def give_up(self) -> Outcome:
         """End it, with what it has started: it took too long. It is reaped as any other child, perhaps before this."""
         self._process.send(signal.SIGTERM)
-        return _failed(f"that took longer than {READ_MOST_S:g} seconds")
+        return _failed(f"that took longer than {self._most_s:g} seconds")
 
     def close(self) -> None:
         """Give back what it holds here."""

@@ -97,6 +97,20 @@ def test_what_the_reading_finds_is_told_as_if_it_had_been_here(site: Site) -> No
     site.instance.wait_log("generation 4 serves")
 
 
+@pytest.mark.event("reload-broken")
+def test_the_time_of_a_reload_is_over_while_the_configuration_is_read(site: Site) -> None:
+    site.close_gate()
+    began = time.monotonic()
+    ended = run_penstock("reload", "--timeout", "1", site.folder / "pid")
+    assert time.monotonic() - began < 20
+    assert ended.returncode == 3 and "took longer than 1 seconds" in ended.stderr, ended.stderr
+    pid = site.waits()
+    until("the command is gone", lambda: not is_alive(pid))
+    assert get(site.instance.http, "/hello").status == 200
+    site.gate.unlink()
+    assert run_penstock("reload", site.folder / "pid").returncode == 0
+
+
 @pytest.mark.event("master-killed")
 def test_who_reads_does_not_keep_the_workers_alive(site: Site) -> None:
     workers = site.instance.workers()
