@@ -2,7 +2,8 @@
 
 Of an instance (its pid file, or a configuration file): the generation before the last reload, while it stands by
 (`reload-watch`) or a reload is still going on. Of a deployment (its name): the release before, for as long as that is
-kept. What the argument is decides: a name has no slash, and no file is called that.
+kept. What the argument is decides: a name has no slash, and no file is called that; a folder may be, as projects are
+called like their deployments.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _is_name(word: str) -> bool:
-    if "/" in word or word.startswith("-") or os.path.exists(word):
+    if "/" in word or word.startswith("-") or os.path.isfile(word):
         return False
     # Imported late: an instance needs none of it.
     from penstock.deploy.artifact import Tree

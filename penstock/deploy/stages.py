@@ -277,7 +277,7 @@ class Stages:
         """Migrations, before the new code serves."""
         if self.d.is_new and self.d.facts is not None:
             if self.d.facts.databases:
-                cure = "the code that served before goes on; mend the migration, and run this again"
+                cure = "what served before goes on; mend what the last lines name, and run this again"
                 yield self.d.manage("migrate", "--noinput", why="tables as the code wants them", cure=cure)
 
     def static(self) -> Iterator[Item]:

@@ -107,10 +107,11 @@ def carry_out(steps: Sequence[Step], manifest: Manifest, runner: Runner, heard: 
     changes = 0
     for number, step in enumerate(steps, 1):
         heard.step(number, len(steps), step.title)
-        count = 0
+        count, is_silent = 0, True
         try:
             for item in step.items():
                 count += is_change(item)
+                is_silent &= not _is_shown(item)
                 heard.item(item)
                 began = time.monotonic()
                 _do(item, manifest, runner)
@@ -120,7 +121,7 @@ def carry_out(steps: Sequence[Step], manifest: Manifest, runner: Runner, heard: 
             mended = [text for each in steps[number - 1 :: -1] if each.mend is not None for text in each.mend()]
             return Result(tuple(done), changes + count, step.title, failed, tuple(mended))
         changes += count
-        if not count:
+        if is_silent:
             heard.nothing()
         done.append(step.title)
     return Result(tuple(done), changes)
@@ -131,14 +132,19 @@ def show(steps: Sequence[Step], heard: Heard) -> int:
     count = 0
     for number, step in enumerate(steps, 1):
         heard.step(number, len(steps), step.title)
-        found = 0
+        is_silent = True
         for item in step.items():
             heard.item(item)
-            found += is_change(item)
-        if not found:
+            count += is_change(item)
+            is_silent &= not _is_shown(item)
+        if is_silent:
             heard.nothing()
-        count += found
     return count
+
+
+def _is_shown(item: Item) -> bool:
+    """Whether a reader sees anything of an item."""
+    return not isinstance(item, Act) or bool(item.words)
 
 
 def is_change(item: Item) -> bool:

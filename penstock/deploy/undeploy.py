@@ -69,12 +69,33 @@ class Removal:
             yield Act(f"{path} is removed", partial(os.unlink, path))
         if found is None or not services.running_pid(found.pid_file, b"nginx"):
             return
-        if self.memory.nginx_started:
+        others = self._others_behind_nginx()
+        if self.memory.nginx_started and not others:
             yield from self.manager.stop_other("nginx")
             yield Act("", partial(self._note, nginx_started=False))
-        elif site:
+            return
+        if self.memory.nginx_started:
+            yield Remark(f"nginx goes on for {', '.join(others)}")
+            yield Act("", partial(self._leave_nginx_to, others[0]))
+        if site:
             yield Command((found.program, "-t"), "nginx understands what is left")
             yield Act("nginx reads its files again", partial(reload_nginx, found))
+
+    def _others_behind_nginx(self) -> list[str]:
+        """The other deployments that nginx serves."""
+        found = []
+        for name in memory.known(self.tree):
+            other = memory.recall(self.tree, Layout(name)) if name != self.layout.name else None
+            if other is not None and "nginx" not in other.wish.get("without", ()):
+                found.append(name)
+        return found
+
+    def _leave_nginx_to(self, name: str) -> None:
+        """Whoever of them is taken away last stops nginx."""
+        other = memory.recall(self.tree, Layout(name))
+        if other is not None:
+            memory.remember(self.tree, Layout(name), replace(other, nginx_started=True))
+            self._note(nginx_started=False)
 
     def _logs_of(self, site: list[str]) -> list[str]:
         """The logs that only this site writes, rotated ones as well."""

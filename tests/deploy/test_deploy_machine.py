@@ -226,7 +226,9 @@ def test_releases_are_listed_gone_back_to_and_only_so_many_are_kept(machine: Mac
     assert len(stamps) == 2 and stamps == sorted(stamps, reverse=True), listed.output
     assert listed.output.startswith(f"* {stamps[0]}")
     assert page(machine, "/static/shop/shop.css").output == "/* 2 */"
-    done = machine.run(*PENSTOCK, "rollback", "cmdb")
+    # A project's folder that is called like its deployment is not taken for a pid file.
+    machine.run("mkdir", "/home/me/cmdb")
+    done = machine.run(*PENSTOCK, "rollback", "cmdb", cwd="/home/me")
     assert done.status == 0 and stamps[1] in done.output, done.output
     assert page(machine, "/static/shop/shop.css").output == "/* 1 */"
     assert page(machine).output == "shop\n"
@@ -391,9 +393,12 @@ def test_a_second_project_a_certificate_and_data_that_is_taken_along(machine: Ma
     assert machine.run(*curl).output == f"https {HOST} 127.0.0.1\n"
     assert machine.get("http://127.0.0.1/", "plain.example.org").output == "http plain.example.org"
 
-    for name in ("cmdb", "plain"):
-        done = machine.run(*PENSTOCK, "undeploy", name, "--data")
-        assert done.status == 0, done.output
+    # nginx was started for the first of them, and goes on for the other.
+    done = machine.run(*PENSTOCK, "undeploy", "plain", "--data")
+    assert done.status == 0 and "nginx goes on for cmdb" in done.output, done.output
+    assert machine.run(*curl).output == f"https {HOST} 127.0.0.1\n"
+    assert "nginx goes on" not in machine.run(*PENSTOCK, "undeploy", "cmdb", "--data").output
+    assert machine.run("pgrep", "-x", "nginx").output == ""
     assert set(changed(machine)) == {"/etc/ssl/shop.key", "/etc/ssl/shop.pem"}
 
 

@@ -169,6 +169,12 @@ def test_a_reload_that_nginx_refuses_is_taken_back(short_dir: Path) -> None:
         running = Running(own.facts, read(str(own.main_file)), reload_s=4)
         good = Artifact("/nginx/conf.d/x.conf", f"server {{ listen 127.0.0.1:{port}; return 200 good; }}\n")
         assert install([good], manifest, running).reloaded is True
+        for number in range(5):
+            # From then on nobody is answered by the old files.
+            text = good.text.replace("good", f"good{number}")
+            assert install([Artifact(good.path, text)], manifest, running).reloaded is True
+            assert [get(f"127.0.0.1:{port}").body for _ in range(20)] == [b"good%d" % number] * 20
+        assert install([good], manifest, running).reloaded is True
         # nginx -t does not mind an address that is taken: it may be nginx that has it.
         bad = Artifact(good.path, f"server {{ listen {taken.getsockname()[1]}; return 200 bad; }}\n")
         with pytest.raises(NotInstalled, match=r"kept its old configuration: bind\(\) to .* Address already in use"):
