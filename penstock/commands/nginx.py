@@ -286,35 +286,27 @@ def _project(asked: Asked, plan: Plan) -> tuple[str, str, DjangoFacts | None, li
     from penstock.deploy.nginx.site import Note
     from penstock.project.django_facts import Unanswered, ask
     from penstock.project.found import NoProject, find
+    from penstock.project.names import name_of
+    from penstock.project.surroundings import environ_of
 
     files = [word for word in asked.words if not word.startswith("-") and os.path.isfile(word)]
     origin = os.path.abspath(files[0]) if files else ""
-    environ = _environment(plan)
+    environ = environ_of(plan, os.environ)
     try:
         project = find(plan.app.chdir, environ, settings=environ.get("DJANGO_SETTINGS_MODULE"))
     except NoProject:
-        stem = os.path.splitext(os.path.basename(origin))[0]
-        return stem or os.path.basename(plan.app.chdir), origin, None, []
+        return name_of([origin], None, plan.app.chdir), origin, None, []
+    name = name_of([origin], project.settings, plan.app.chdir)
     if not project.is_django or asked.flags & {"--no-django", "--uninstall"}:
-        return project.name, origin, None, []
+        return name, origin, None, []
     if plan.app.home:
         project = replace(project, python=plan.app.interpreter)
     user, group = _identity(plan)
     facts = ask(project, environ=environ, user=user, group=group)
     if isinstance(facts, Unanswered):
         message = f"Django's settings could not be read, so names and files are missing: {facts}"
-        return project.name, origin, None, [Note("warning", message)]
-    return project.name, origin, facts, []
-
-
-def _environment(plan: Plan) -> dict[str, str]:
-    environ = dict(os.environ)
-    for name, value in plan.app.environment:
-        if value is None:
-            environ.pop(name, None)
-        else:
-            environ[name] = value
-    return environ
+        return name, origin, None, [Note("warning", message)]
+    return name, origin, facts, []
 
 
 def _identity(plan: Plan) -> tuple[int | None, int | None]:

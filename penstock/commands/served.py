@@ -31,6 +31,8 @@ from penstock.plan.resolve import PlanError, resolve
 from penstock.plan.types import Plan
 from penstock.project.django_facts import DjangoFacts, ask
 from penstock.project.found import NoProject, Project, find
+from penstock.project.names import name_of, slug
+from penstock.project.surroundings import environ_of
 from penstock.values import dataclass, replace
 
 WRONG = 2
@@ -231,8 +233,8 @@ def _service(
     origin: str,
     remarks: list[Remark],
 ) -> Service:
-    name = asked.value("--name") or about.name_of(settings.files, plan.app.chdir)
-    if about.slug(name) != name:
+    name = asked.value("--name") or _name(settings.files, plan)
+    if slug(name) != name:
         raise Wrong(f"--name {name}: a name has small letters, digits and dashes, and begins with a letter")
     user = asked.value("--user") or plan.uid or _owner(plan.app.chdir) or name
     facts = None if "--no-project" in asked.flags else _ask(plan, user, remarks)
@@ -269,16 +271,18 @@ def _owner(folder: str) -> str:
         return ""
 
 
+def _name(files: Sequence[str], plan: Plan) -> str:
+    """Name a service as its project is named everywhere."""
+    try:
+        settings = find(plan.app.chdir, environ_of(plan, os.environ)).settings
+    except NoProject:
+        settings = None
+    return name_of(files, settings, plan.app.chdir)
+
+
 def _ask(plan: Plan, user: str, remarks: list[Remark]) -> tuple[Project, DjangoFacts | None] | None:
     """Look at the project, and have Django tell its settings, as the user that it will run as."""
-    environ = dict(os.environ)
-    for name, value in plan.app.environment:
-        environ.pop(name, None)
-        if value is not None:
-            environ[name] = value
-    if plan.app.pythonpath:
-        before = [environ["PYTHONPATH"]] if environ.get("PYTHONPATH") else []
-        environ["PYTHONPATH"] = ":".join([*plan.app.pythonpath, *before])
+    environ = environ_of(plan, os.environ)
     try:
         project = find(plan.app.chdir, environ)
     except NoProject:
@@ -443,7 +447,7 @@ def install(artifacts: Sequence[Artifact], root: str, name: str, after: Sequence
 def name_alone(asked: Asked) -> str:
     """The name of what is to be taken away, where no configuration is named; empty if there is none."""
     name = asked.value("--name")
-    return name if name and not asked.words and about.slug(name) == name else ""
+    return name if name and not asked.words and slug(name) == name else ""
 
 
 Commands = Callable[[Sequence[str]], Sequence[Sequence[str]]]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from penstock.plan.types import ListenerPlan, Plan
 from penstock.project.django_facts import DjangoFacts
@@ -90,20 +90,6 @@ class Service:
         points = ("as-root", "pre-jail", "post-jail", "in-jail")
         stays = plan.groups.master_stays_root or plan.groups.imports_as_root
         return stays or (plan.uid is not None and bool(plan.hooks.at(*points)))
-
-
-def name_of(files: Sequence[str], folder: str) -> str:
-    """Find a name: the configuration's, unless that is a word for every configuration; then its folder's."""
-    general = {"penstock", "uwsgi", "app", "wsgi", "config", "conf", "django", "production", "prod", "server", "deploy"}
-    places = [os.path.splitext(os.path.basename(file))[0] for file in files[:1]]
-    names = [slug(each) for each in places] + [slug(part) for part in reversed(folder.split("/"))]
-    skipped = general | {"", "src", "code", "current", "etc", "srv", "home", "opt"}
-    return next((name for name in names if name not in skipped), "app")
-
-
-def slug(text: str) -> str:
-    """Make a name of letters, digits and dashes that begins with a letter."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).lstrip("-0123456789")[:30].strip("-")
 
 
 def of_django(facts: DjangoFacts) -> tuple[tuple[Writable, ...], tuple[str, ...]]:

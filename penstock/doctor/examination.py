@@ -31,6 +31,7 @@ from penstock.plan.machine import Machine, find_group, find_user
 from penstock.plan.types import ListenerPlan, Plan
 from penstock.project.django_facts import DjangoFacts, Unanswered, ask
 from penstock.project.found import NoProject, find
+from penstock.project.surroundings import environ_of
 from penstock.values import dataclass, replace
 
 MOST_SOURCES = 5000
@@ -161,10 +162,15 @@ def judge(facts: Facts) -> tuple[Diagnosis, ...]:
     codes = {one.code for one in found}
     report = facts.report
     if report is not None:
-        found += [one for one in _of_report(report) if one.code not in codes]
+        found += [one for one in _of_report(report) if one.code not in codes and not _is_refuted(one.code, facts)]
         codes |= {one.code for one in found}
     kept = [one for one in dict.fromkeys(found) if not EXPLAINED.get(one.code, frozenset()) & codes]
     return tuple(sorted(kept, key=lambda one: LEVELS.index(one.level)))
+
+
+def _is_refuted(code: str, facts: Facts) -> bool:
+    """Whether the configuration alone lets something fear that a unit or the running instance shows to be otherwise."""
+    return code == "runs-as-root" and facts.person is not None and facts.person.uid != 0
 
 
 def _of_report(report: Report) -> Iterable[Diagnosis]:
@@ -445,12 +451,7 @@ def _django(wanted: Wanted, facts: Facts, plan: Plan | None, blind: list[Blind])
     if facts.app is None or facts.app.status:
         blind.append(Blind(what, "the application does not import" if facts.app else "it could not be imported"))
         return None
-    environ = dict(wanted.environ)
-    for name, value in plan.app.environment:
-        if value is None:
-            environ.pop(name, None)
-        else:
-            environ[name] = value
+    environ = environ_of(plan, wanted.environ)
     settings = environ.get("DJANGO_SETTINGS_MODULE") or project.settings
     project = replace(project, python=plan.app.interpreter, folder=plan.app.chdir, settings=settings)
     uid, gid = (_user(facts, plan) if facts.host.euid == 0 else None) or (None, None)

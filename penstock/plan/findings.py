@@ -333,13 +333,6 @@ ROWS: tuple[Row, ...] = (
         "install Penstock with that Python, or make the environment with another",
     ),
     Row(
-        "pidfile-under-systemd",
-        "note",
-        "pidfile",
-        "systemd knows the process without a pid file",
-        "nothing has to be done: systemctl reload and stop need none",
-    ),
-    Row(
         "secret-readable",
         "note",
         "env",

@@ -189,10 +189,6 @@ def _supervisor(context: Context) -> None:
             message = f"daemonize under systemd{by}: the instance leaves its service, which then counts as ended"
             cure = "remove daemonize: the journal keeps the log, and Type=notify waits for the application"
             context.warn("daemonize-under-systemd", message, said.origin("daemonize"), cure)
-        if said.given("pidfile"):
-            message = f"a pid file under systemd{by}: it knows the process without"
-            cure = "nothing has to be done; systemctl reload and systemctl stop need none"
-            context.note("pidfile-under-systemd", message, said.origin("pidfile"), cure)
         if said.given("die-on-term") and not said.flag("die-on-term"):
             message = f"systemd stops with SIGTERM{by}, which reloads here: each stop lasts until systemd kills it"
             cure = "remove die-on-term = false, or set KillSignal=SIGINT in the unit"

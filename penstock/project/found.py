@@ -15,6 +15,7 @@ from penstock.plan import modules
 from penstock.plan.machine import Machine
 from penstock.project import environments, sources
 from penstock.project.environments import Environment
+from penstock.project.names import name_of
 from penstock.project.sources import SETTINGS_VARIABLE, Bound
 from penstock.values import dataclass
 
@@ -233,7 +234,7 @@ class _Finder:
             settings_file=settings_file,
             wsgi=entry["wsgi"],
             asgi=entry["asgi"],
-            name=(settings or "").partition(".")[0] or os.path.basename(folder),
+            name=name_of((), settings, folder),
         )
 
     def _settings(self, manage: str | None, folder: str) -> str:
@@ -352,7 +353,7 @@ class _Finder:
             settings_file=None,
             wsgi=by_kind.get("wsgi"),
             asgi=by_kind.get("asgi"),
-            name=os.path.basename(self.root),
+            name=name_of((), None, self.root),
         )
 
     def _applications(self) -> Iterator[tuple[str, Bound]]:
@@ -441,7 +442,7 @@ class _Finder:
         return Project(
             folder=folder,
             root=self.root,
-            name=_word(name),
+            name=name,
             framework=framework,
             library=library,
             manage=manage,
@@ -556,11 +557,6 @@ def _library(path: str, bound: Bound) -> str:
              "cherrypy", "webpy", "tornado", "blacksheep")  # fmt: skip
     imported = sources.imports(path) | {bound.made_by.lower()}
     return next((each for each in known if each in imported), "")
-
-
-def _word(name: str) -> str:
-    word = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name).strip("-").lower()
-    return word or "app"
 
 
 def _requirements(folders: Iterable[str]) -> Iterator[Requirements]:

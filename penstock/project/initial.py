@@ -148,7 +148,9 @@ def _listening(project: Project, path: _Paths, place: Place) -> Iterator[str]:
     yield "# Who may connect: the instance, and nginx by its group."
     yield "chmod-socket = 660"
     if place.nginx_group:
-        yield f"chown-socket = {place.user or place.starter}:{place.nginx_group}"
+        # Where it runs as root now, a service will have a user of its own, who can not give a socket to root.
+        owner = place.user or (place.starter if place.starter != "root" else "")
+        yield f"chown-socket = {owner}:{place.nginx_group}"
     else:
         yield "# nginx's user has to be in the group of whoever starts this: usermod -aG GROUP www-data; or, as root,"
         yield f"# chown-socket = {place.user or place.starter}:www-data"

@@ -275,13 +275,6 @@ def unquote(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", text[1:-1])
 
 
-def test_names_come_from_the_configuration_or_its_folder() -> None:
-    assert about.name_of(["/srv/shop/cmdb.ini"], "/srv/shop") == "cmdb"
-    assert about.name_of(["/srv/shop/penstock.ini"], "/srv/shop/src") == "shop"
-    assert about.name_of([], "/") == "app"
-    assert about.name_of(["/srv/99 Läden.ini"], "/") == "l-den"
-
-
 def test_more_processes_than_workers_are_counted(make: Make) -> None:
     plan: Plan = make("http = :8000\nprocesses = 3\n").plan
     plan = replace(plan, programs=ProgramsPlan(each=(ProgramPlan("x"),)))

@@ -167,7 +167,6 @@ def test_started_by_root_the_user_must_come_to_the_interpreter(project: Path) ->
     ("argv", "code"),
     [
         (["--daemonize", "a.log"], "daemonize-under-systemd"),
-        (["--pidfile", "a.pid"], "pidfile-under-systemd"),
         (["--die-on-term=false"], "term-reloads-under-systemd"),
     ],
 )

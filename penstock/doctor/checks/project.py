@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from penstock.deploy.nginx.servers import Passing, server_of
@@ -10,6 +11,7 @@ from penstock.doctor.checks.django import Served
 from penstock.doctor.diagnosis import Diagnosis
 from penstock.doctor.facts import Facts
 from penstock.plan.findings import Row
+from penstock.values import replace
 
 TITLE = django.TITLE
 ROWS: tuple[Row, ...] = django.ROWS
@@ -18,7 +20,7 @@ ROWS: tuple[Row, ...] = django.ROWS
 def check(facts: Facts) -> Iterator[Diagnosis]:
     """Judge the project, if it is Django's."""
     if facts.django is not None:
-        yield from django.check(facts.django, served(facts))
+        yield from (_by_own_python(one, facts) for one in django.check(facts.django, served(facts)))
 
 
 def served(facts: Facts) -> Served:
@@ -40,6 +42,15 @@ def served(facts: Facts) -> Served:
         limit_post_bytes=plan.engine.body_limit_bytes,
         person=facts.person,
     )
+
+
+def _by_own_python(diagnosis: Diagnosis, facts: Facts) -> Diagnosis:
+    """Have manage.py run by the interpreter that the configuration names: whoever types it may have another."""
+    if facts.plan is None or not diagnosis.commands:
+        return diagnosis
+    own = f"&& {shlex.quote(facts.plan.app.interpreter)} manage.py "
+    commands = tuple(each.replace("&& python manage.py ", own) for each in diagnosis.commands)
+    return replace(diagnosis, commands=commands)
 
 
 def _tells_scheme(one: Passing) -> bool:

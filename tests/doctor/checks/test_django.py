@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -236,16 +237,19 @@ class DatabaseWrapper(base.DatabaseWrapper):
 STRANGER = Person(54321, frozenset({54321}))
 
 
-def test_files_that_the_user_of_the_instance_may_not_write(project_dir: Path, tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    for place in (*project_dir.parents[:3], *tmp_path.parents[:3]):
-        if place.stat().st_uid == os.getuid():
-            place.chmod(place.stat().st_mode | 0o055)
-    settings = f"LOGGING['handlers']['file'] = {{'class': 'logging.FileHandler', 'filename': '{tmp_path}/site.log'}}"
-    codes = {each.code: each for each in judged(answer(project_dir, settings), replace(HTTPS, person=STRANGER))}
-    assert sorted(codes) == ["django-log-unwritable", "django-sqlite-readonly"]
-    assert str(tmp_path / "site.log") in codes["django-log-unwritable"].cause
-    assert "54321" in codes["django-sqlite-readonly"].commands[0]
+def test_files_that_the_user_of_the_instance_may_not_write(project_dir: Path) -> None:
+    # Not below pytest's own directory, which each run of pytest closes to others anew.
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        place.chmod(0o755)
+        shutil.copytree(project_dir, place / "cmdb")
+        (place / "cmdb").chmod(0o755)
+        settings = f"LOGGING['handlers']['file'] = {{'class': 'logging.FileHandler', 'filename': '{place}/site.log'}}"
+        found = judged(answer(place / "cmdb", settings), replace(HTTPS, person=STRANGER))
+        codes = {each.code: each for each in found}
+        assert sorted(codes) == ["django-log-unwritable", "django-sqlite-readonly"]
+        assert str(place / "site.log") in codes["django-log-unwritable"].cause
+        assert "54321" in codes["django-sqlite-readonly"].commands[0]
 
 
 def test_a_log_file_in_a_directory_that_is_not_there_is_what_does_not_come_up(project_dir: Path) -> None:
