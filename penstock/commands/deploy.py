@@ -86,7 +86,8 @@ def run(arguments: Sequence[str]) -> int:
         if is_plan:
             return _show(deployment, progress)
         with memory.locked(tree, deployment.layout):
-            return _carry_out(deployment, progress)
+            # Anew: another run may have ended between the look and the lock.
+            return _carry_out(Deployment(wish, tree, runner, os.environ, size_bytes), progress)
     except (Refused, ArtifactError, memory.Busy) as error:
         say(str(error))
         return REFUSED

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Sequence
 
@@ -11,6 +10,7 @@ from penstock.commands import served
 from penstock.commands.served import Asked, Wrong
 from penstock.deploy import systemd
 from penstock.deploy.service import NotPossible
+from penstock.deploy.services import ASSUMED_SYSTEMD, systemd_version
 
 SUMMARY = "write systemd units that fit a configuration: service, socket, timers"
 USAGE = (
@@ -49,8 +49,6 @@ Exit status: 0, 1 if the machine's own commands failed, 2 if there is no unit th
 """
 
 _REREAD = ("systemctl", "daemon-reload")
-ASSUMED = 252
-"""Where no systemd is there to be asked: the oldest of the distributions that are supported (Debian 12)."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -80,7 +78,7 @@ def _run(asked: Asked, arguments: Sequence[str]) -> int:
     name = found.service.name
     if "--uninstall" in asked.flags:
         return _uninstall(asked, name)
-    version = int(wanted) if wanted else (installed_version() or ASSUMED)
+    version = int(wanted) if wanted else (systemd_version() or ASSUMED_SYSTEMD)
     made = systemd.units(found.service, version, with_socket="--socket" in asked.flags, timers=timers)
     root = asked.value("--root")
     served.tell((*found.remarks, *made.remarks))
@@ -102,11 +100,3 @@ def _uninstall(asked: Asked, name: str) -> int:
         return [("systemctl", "disable", "--now", *started)] if started else []
 
     return served.uninstall(asked.value("--root"), f"{name}.systemd", off, [_REREAD], served.run_command)
-
-
-def installed_version() -> int | None:
-    """The version of the systemd that is installed; None if there is none."""
-    if not any(os.access(place, os.X_OK) for place in ("/usr/bin/systemctl", "/bin/systemctl")):
-        return None
-    found = re.match(r"systemd (\d+)", served.run_command(("systemctl", "--version")).output)
-    return int(found[1]) if found else None

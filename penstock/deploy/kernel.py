@@ -12,7 +12,7 @@ import resource
 from collections.abc import Sequence
 
 from penstock.deploy import service as about
-from penstock.deploy.artifact import STATE, Artifact, ArtifactError, Manifest, Tree
+from penstock.deploy.artifact import STATE, Artifact, ArtifactError, Manifest, Tree, write_file
 from penstock.deploy.tune import Boot, Need
 
 PROC_SYS = "/proc/sys"
@@ -172,13 +172,11 @@ class Tuning:
 
     def _remember(self) -> None:
         place = self.tree.on_disk(self._record_path)
-        part = place.with_suffix(".new")
         try:
             place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            part.write_text(json.dumps(self.record, indent=1) + "\n")
-            part.replace(place)
         except OSError as error:
-            raise ArtifactError(f"can not write {place}: {error.strerror}; nothing was set") from error
+            raise ArtifactError(f"can not make {place.parent}: {error.strerror}; nothing was set") from error
+        write_file(place, (json.dumps(self.record, indent=1) + "\n").encode(), 0o600)
 
     def _set(self, key: str, value: str) -> None:
         try:

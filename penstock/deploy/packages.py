@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import subprocess
 import tomllib
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock.deploy.artifact import ArtifactError
+from penstock.project import owner
 from penstock.project.found import Project
 from penstock.values import dataclass
 
@@ -183,7 +183,15 @@ def imported_by(project: Project) -> Packages:
     more = [project.library] if project.library else []
     argv = [project.python, "-c", _ASK, project.folder, json.dumps(more)]
     try:
-        done = subprocess.run(argv, capture_output=True, timeout=_TIME_LIMIT_S, check=True, cwd="/", text=True)
+        done = subprocess.run(
+            argv,
+            capture_output=True,
+            timeout=_TIME_LIMIT_S,
+            check=True,
+            cwd="/",
+            text=True,
+            **owner.as_owner(project.folder),
+        )
         found: dict[str, str] = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
         found = {}
@@ -199,15 +207,3 @@ def _digest(*parts: bytes) -> str:
     for part in parts:
         total.update(hashlib.sha256(part).digest())
     return total.hexdigest()
-
-
-def relative_to_copy(packages: Packages, source: str, copy: str) -> Packages:
-    """The same, with the paths of a copy of the project."""
-    from penstock.values import replace
-
-    def moved(path: str) -> str:
-        inside = os.path.relpath(path, source)
-        return path if inside.startswith("..") else os.path.normpath(os.path.join(copy, inside))
-
-    folder = moved(packages.folder) if packages.folder else ""
-    return replace(packages, files=tuple(map(moved, packages.files)), folder=folder)

@@ -196,7 +196,8 @@ class Stages:
             yield self._inside(f"settings/{production.MODULE}.py", text, "what the settings leave open for a server")
         yield self._inside("penstock.ini", configuration_text(d), "the configuration", 0o640, SECRET_LINES)
         yield Act("", self._close)
-        argv = (d.python, "-m", "compileall", "-q", d.code)
+        # With our own interpreter, which has the same version: one that was named may be somebody's, and this is root.
+        argv = (d.penstock[0], "-m", "compileall", "-q", d.code)
         yield Command(argv, "compiled once, as the application may not write there", may_fail=True)
 
     def _inside(self, name: str, text: str, why: str, mode: int = 0o644, hidden: str = "") -> Inside:

@@ -6,7 +6,9 @@ every write of any thread goes to one of the two as a whole. Nothing is closed t
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import time
 from pathlib import Path
 
@@ -44,6 +46,8 @@ class LogFile:
             fd = self._open(os.O_TRUNC if rules.truncate else 0)
         except OSError as error:
             cure = "" if Path(path).parent.is_dir() else f": create the directory {Path(path).parent} first"
+            if error.errno == errno.ELOOP:
+                cure = ", which root does not follow unless it is root's: name the file itself, or chown -h root it"
             raise StartError(f"the log file {path} can not be opened: {error.strerror}{cure}") from error
         self._numbers = numbers or (fd,)
         for number in numbers:
@@ -110,6 +114,7 @@ class LogFile:
         return self.reopen()
 
     def _open(self, flags: int) -> int:
+        flags |= _whose_links(self.path)
         fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | flags, FILE_MODE)
         try:
             if self.rules.mode is not None:
@@ -120,3 +125,17 @@ class LogFile:
             # A file of somebody else that may be written to is good enough for a log.
             pass
         return fd
+
+
+def _whose_links(path: str) -> int:
+    """The flag with which root follows links of its own only.
+
+    The folder of a log often belongs to the application's user, who could have root write to any file otherwise.
+    """
+    if os.geteuid() != 0:
+        return 0
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return os.O_NOFOLLOW
+    return 0 if stat.S_ISLNK(status.st_mode) and status.st_uid == 0 else os.O_NOFOLLOW

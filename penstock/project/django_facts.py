@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import IO, Any, Literal
 
+from penstock.project import owner
 from penstock.project.found import Project
 from penstock.project.sources import SETTINGS_VARIABLE
 from penstock.values import dataclass
@@ -219,13 +220,15 @@ def ask(
     # What leads another Python astray.
     for name in ("PYTHONHOME", "__PYVENV_LAUNCHER__"):
         variables.pop(name, None)
-    if os.geteuid() == 0 and user is None:
-        user, group = _owner(project.folder)
-    answer = _ask(project, wanted, variables, time_limit_s, user, group, "")
+    if user is not None:
+        ids = owner.ids_of(user, group)
+    else:
+        ids = owner.as_owner(project.folder)
+    answer = _ask(project, wanted, variables, time_limit_s, ids, "")
     if isinstance(answer, Unanswered) and answer.missing and project.wsgi:
         # A wsgi.py may put directories on the path of imports, as manage.py does.
         module = project.wsgi.partition(":")[0]
-        again = _ask(project, wanted, variables, time_limit_s, user, group, module)
+        again = _ask(project, wanted, variables, time_limit_s, ids, module)
         answer = again if isinstance(again, DjangoFacts) else answer
     return answer
 
@@ -235,34 +238,22 @@ def _ask(
     wanted: Iterable[Wanted],
     environ: dict[str, str],
     time_limit_s: float,
-    user: int | None,
-    group: int | None,
+    ids: owner.Ids,
     module: str,
 ) -> DjangoFacts | Unanswered:
-    answer = _answer_of(project, wanted, environ, time_limit_s, user, group, module)
-    if isinstance(answer, PermissionError) and user is not None:
-        # Its owner may not run this Python; root may.
-        answer = _answer_of(project, wanted, environ, time_limit_s, None, None, module)
+    answer = _answer_of(project, wanted, environ, time_limit_s, ids, module)
+    if isinstance(answer, PermissionError) and ids.get("user"):
+        # Root may, and does not: whoever owns the project could have it run anything as root then.
+        who = owner.name_of(ids["user"])
+        return Unanswered(
+            reason=f"{who} may not run {project.python} in {project.folder}",
+            cure=f"Python and the project have to be where {who} may read, not in root's home; or give the project to"
+            " root, if its code may run as root",
+        )
     if isinstance(answer, OSError):
         cure = "make the virtual environment again, or name another one"
         return Unanswered(reason=f"{project.python} can not be run: {answer.strerror}", cure=cure)
     return answer
-
-
-def _owner(folder: str) -> tuple[int | None, int | None]:
-    """Tell the ids of a folder's owner; nothing if that is root."""
-    status = os.stat(folder)
-    return (status.st_uid, status.st_gid) if status.st_uid else (None, None)
-
-
-def _groups(user: int, group: int | None) -> list[int]:
-    import pwd
-
-    try:
-        entry = pwd.getpwuid(user)
-    except KeyError:
-        return []
-    return os.getgrouplist(entry.pw_name, entry.pw_gid if group is None else group)
 
 
 def _answer_of(
@@ -270,8 +261,7 @@ def _answer_of(
     wanted: Iterable[Wanted],
     environ: dict[str, str],
     time_limit_s: float,
-    user: int | None,
-    group: int | None,
+    ids: owner.Ids,
     module: str,
 ) -> DjangoFacts | Unanswered | OSError:
     """Ask once; an OSError if the interpreter can not be run."""
@@ -295,9 +285,7 @@ def _answer_of(
                 stderr=output,
                 pass_fds=(answer.fileno(),),
                 start_new_session=True,
-                user=user,
-                group=group,
-                extra_groups=_groups(user, group) if user is not None else None,
+                **ids,
             )
         except OSError as error:
             return error

@@ -185,6 +185,30 @@ def test_two_at_once_are_refused(project: Path, tmp_path: Path) -> None:
     assert penstock("deploy", project, "--root", tmp_path, "--home", sys.prefix).returncode == 0
 
 
+def test_what_another_run_did_before_the_lock_was_had_is_not_forgotten(project: Path, tmp_path: Path) -> None:
+    """Another run that ends between the look at what is remembered and the lock."""
+    words = ["deploy", str(project), "--root", str(tmp_path), "--home", sys.prefix]
+    code = """
+import subprocess, sys
+from penstock.cli import main
+words = sys.argv[1:]
+def another(event, arguments):
+    global another
+    if event == "fcntl.flock" and another is not None:
+        another = None
+        subprocess.run([sys.executable, "-m", "penstock", *words], check=True)
+sys.addaudithook(lambda *told: another and another(*told))
+sys.exit(main([*words, "--host", "other.example.org"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], env=clean_environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and done.stdout.count("what remains to be run") == 2, done.stdout + done.stderr
+    gone = penstock("undeploy", "--root", tmp_path, "--data")
+    assert gone.returncode == 0, gone.stdout + gone.stderr
+    assert files(tmp_path) == {}
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from penstock.deploy.artifact import ArtifactError, Tree
 from penstock.deploy.environment import MARK, environment_for
 from penstock.deploy.layout import Layout
-from penstock.deploy.packages import Packages, packages_of, relative_to_copy
+from penstock.deploy.packages import Packages, imported_by, packages_of
 from penstock.project.found import Project, Requirements
 from penstock.values import replace
 from tests.support.projects import MANAGE, SETTINGS_FILE, WSGI, found, write_files
@@ -43,8 +44,6 @@ def test_a_list_counts_with_all_that_it_includes(tmp_path: Path) -> None:
     assert first.files == (str(tmp_path / "requirements.txt"),)
     (tmp_path / "more/base.txt").write_text("sqlparse==0.5\n-c ../requirements.txt\n")
     assert packages_of(project, has_uv=False).digest != first.digest
-    moved = relative_to_copy(first, str(tmp_path), "/srv/site/code")
-    assert moved.files == ("/srv/site/code/requirements.txt",)
 
 
 def test_pyproject_says_it_in_its_dependencies(tmp_path: Path) -> None:
@@ -130,3 +129,16 @@ def test_pip_or_uv_installs_and_only_a_finished_environment_counts(tmp_path: Pat
     assert not by_pip.is_whole(tree)
     (folder / MARK).touch()
     assert by_pip.is_whole(tree)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_the_projects_own_interpreter_is_never_run_as_root(tmp_path: Path) -> None:
+    project = a_project(tmp_path / "site")
+    os.chown(project.folder, 54321, 54322)
+    for place in (tmp_path, *tmp_path.parents):
+        if place.stat().st_uid == os.getuid():
+            place.chmod(place.stat().st_mode | 0o011)
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "{\\"as-$(id -u)\\": \\"1\\"}"\n')
+    python.chmod(0o755)
+    assert imported_by(replace(project, python=str(python))).lines == ("as-54321==1",)

@@ -358,3 +358,17 @@ def test_a_log_that_can_not_be_written_is_told_at_the_terminal_once(option: str)
         log = instance.stop()
     why = "No space left on device"
     assert log == f"*** the log can not be written: {why}; lines are lost, and counted there once it can be ***\n"
+
+
+@needs_root
+def test_root_follows_no_link_of_somebody_else_to_its_log(tmp_path: Path) -> None:
+    (tmp_path / "shadow").write_text("root's\n")
+    log = tmp_path / "app.log"
+    log.symlink_to("shadow")
+    os.chown(log, 54321, 54321, follow_symlinks=False)
+    done = run_penstock("--http", "127.0.0.1:0", "--wsgi-file", str(APP), "--logto", str(log))
+    assert done.returncode != 0 and "name the file itself" in done.stderr + done.stdout
+    assert (tmp_path / "shadow").read_text() == "root's\n"
+    os.chown(log, 0, 0, follow_symlinks=False)
+    with start("--logto", log):
+        address_in(log)

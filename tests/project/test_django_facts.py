@@ -189,13 +189,14 @@ def test_root_asks_as_the_owner_of_the_project(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_root_asks_itself_where_the_owner_may_not_run_the_interpreter(tmp_path: Path) -> None:
-    folder = make_django(tmp_path / "cmdb", settings=WHO)
+def test_root_runs_nobody_elses_code_where_the_owner_may_not(tmp_path: Path) -> None:
+    folder = make_django(tmp_path / "cmdb", settings=f"open({str(tmp_path / 'ran')!r}, 'w')")
     os.chown(folder, 54321, 54322)
     (tmp_path / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     (tmp_path / "python").chmod(0o700)
     facts = ask(replace(found(folder), python=str(tmp_path / "python")))
-    assert isinstance(facts, DjangoFacts) and facts.base_dir == "0 0"
+    assert isinstance(facts, Unanswered) and "54321 may not run" in facts.reason and "root" in facts.cure
+    assert not (tmp_path / "ran").exists()
 
 
 def everybody_may_run(path: str) -> bool:
