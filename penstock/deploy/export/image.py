@@ -14,7 +14,7 @@ LONGEST_START_S = 60
 
 _IGNORED = """\
 # What is not of the project's code, or secret, or made anew.
-.git
+**/.git
 .gitignore
 .dockerignore
 Dockerfile
@@ -23,24 +23,25 @@ kubernetes.yaml
 *.nomad.hcl
 **/__pycache__
 **/*.py[co]
-.venv
+**/.venv
 venv
 env
-node_modules
-.mypy_cache
-.pytest_cache
-.ruff_cache
-.tox
-.env
-.env.*
-*.pem
-*.key
-*.sqlite3
-*.sqlite3-journal
-*.log
-*.sock
-*.pid
+**/node_modules
+**/.mypy_cache
+**/.pytest_cache
+**/.ruff_cache
+**/.tox
+**/.env
+**/.env.*
+**/*.pem
+**/*.key
+**/*.sqlite3
+**/*.sqlite3-*
+**/*.log
+**/*.sock
+**/*.pid
 """
+"""`**/` is any folder, the first one too; without it a pattern means that one alone."""
 
 
 def image(service: Service) -> list[Artifact]:
