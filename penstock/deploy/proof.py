@@ -12,6 +12,7 @@ import socket
 import ssl
 from pathlib import Path
 
+from penstock.deploy.services import open_plain
 from penstock.deploy.steps import Failed
 from penstock.values import dataclass
 
@@ -190,7 +191,7 @@ def _tails(chain: Chain) -> str:
     parts = []
     for path in chain.logs:
         try:
-            with open(path, "rb") as file:
+            with open_plain(path) as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
                 lines = file.read().decode("utf-8", "backslashreplace").splitlines()[-8:]
         except OSError:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import pwd
 import sys
+from pathlib import Path
 
 import pytest
 
 from penstock.deploy.running import Command, Machine, Recorder
+from penstock.deploy.services import running_pid
 
 
 def python(code: str, **fields: object) -> Command:
@@ -70,3 +72,13 @@ def test_a_command_is_shown_as_it_would_be_typed() -> None:
     assert str(command) == "cd '/srv/a b' && runuser -u shop -- env A='1 2' python manage.py 'x y'"
     recorder = Recorder()
     assert recorder.run(command).is_good and recorder.commands == [command]
+
+
+def test_what_somebody_planted_for_a_pid_file_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text(f"{os.getpid()}\n")
+    program = Path(f"/proc/{os.getpid()}/cmdline").read_bytes().split(b"\0")[0]
+    assert running_pid(str(tmp_path / "other"), program) == os.getpid()
+    (tmp_path / "link").symlink_to("other")
+    os.mkfifo(tmp_path / "pipe")
+    # Nobody writes into the pipe: who waited for that would wait for good.
+    assert [running_pid(str(tmp_path / name), program) for name in ("link", "pipe", "none")] == [0, 0, 0]
