@@ -381,11 +381,13 @@ def _is_in_memory(database: Database) -> bool:
 
 
 def _sqlite_rights(facts: DjangoFacts, database: Database, person: Person | None) -> Iterator[Diagnosis]:
-    folder = os.path.dirname(database.name)
+    # SQLite follows links, and makes its journal beside the file itself.
+    name = os.path.realpath(database.name)
+    folder = os.path.dirname(name)
     if person is None or not os.path.isdir(folder):
         return
-    closed = first_closed(database.name, person)
-    places = [place for place in (database.name, folder) if os.path.exists(place) and not person.may_write(place)]
+    closed = first_closed(name, person)
+    places = [place for place in (name, folder) if os.path.exists(place) and not person.may_write(place)]
     if closed is not None or places:
         what = f"enter {closed}" if closed is not None else f"write to {' and '.join(places)}"
         cause = f"the user of the instance may not {what}: SQLite says `readonly database` or `unable to open`"
