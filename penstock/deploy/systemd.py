@@ -368,9 +368,12 @@ class _Writer:
         yield "# What it can not do, even if somebody makes the application do it."
         yield "NoNewPrivileges=yes"
         yield "ProtectSystem=strict"
+        # A /tmp of its own is writable, the machine's is not; the control socket is there where nothing else was made.
+        writable = [*self.writable, *(["/tmp"] if under_tmp and "/tmp" not in self.writable else [])]
         if self.writable:
             yield "# Written to by " + ", ".join(dict.fromkeys(about.printable(one.what) for one in self.paths)) + "."
-            yield f"ReadWritePaths={' '.join(quoted('-' + path) for path in self.writable)}"
+        if writable:
+            yield f"ReadWritePaths={' '.join(quoted('-' + path) for path in writable)}"
         yield f"ProtectHome={'read-only' if under_home else 'yes'}"
         yield f"PrivateTmp={'no' if under_tmp else 'yes'}"
         yield "PrivateDevices=yes"

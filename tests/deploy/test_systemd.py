@@ -170,6 +170,7 @@ def test_what_is_written_to_is_writable_and_nothing_else(make: Make) -> None:
 def test_a_socket_in_tmp_is_said_and_not_hidden(make: Make) -> None:
     made = systemd.units(make("http-socket = /tmp/shop.sock\nchmod-socket = 666\n"), 252)
     assert values(made.artifacts[0].text, "PrivateTmp") == ["no"]
+    assert values(made.artifacts[0].text, "ReadWritePaths") == ["-/tmp"], "for the control socket, too"
     assert any("/tmp/shop.sock" in one.text and one.cure == "move it to /run/shop/" for one in made.remarks)
     assert values(unit(make()), "PrivateTmp") == ["yes"]
 

@@ -206,6 +206,8 @@ set -e
 root=$1 app=$2 venv=$3 media=$4 needed=$5; shift 5
 mount --make-rprivate /
 mount -t tmpfs -o size=64m,mode=755 image "$root"
+mkdir "$root/proc" "$root/tmp" "$root/app" "$root/venv"
+mount -t tmpfs tmp "$root/tmp"
 for folder in /*; do
     case $folder in
         /proc|/tmp|/app|/venv|/root|/home|/lost+found) continue ;;
@@ -225,13 +227,11 @@ for folder in $needed; do
     mount --bind "$folder" "$root$folder"
     mount -o remount,ro,bind "$root$folder"
 done
-mkdir "$root/proc" "$root/tmp" "$root/app" "$root/venv"
 mount -t proc proc "$root/proc"
 mount --bind "$app" "$root/app"
 mount -o remount,ro,bind "$root/app"
 mount --bind "$venv" "$root/venv"
 mount -o remount,ro,bind "$root/venv"
-mount -t tmpfs tmp "$root/tmp"
 mount -t tmpfs -o mode=700,uid=10001,gid=10001 media "$root$media"
 mount -o remount,ro "$root"
 exec chroot "$root" setpriv --reuid 10001 --regid 10001 --clear-groups --no-new-privs --bounding-set=-all \\
