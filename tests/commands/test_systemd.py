@@ -96,7 +96,8 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", 
     (folder / "cmdb.ini").write_text("[uwsgi]\nmodule = cmdb.wsgi\nhttp-socket = /run/cmdb/x\nchmod-socket = 660\n")
     done = run_penstock("systemd", "cmdb.ini", "--timer", "clean=daily:clearsessions", cwd=folder)
     lines = done.stdout.splitlines()
-    assert "ReadWritePaths=-/srv/media" in lines and "StateDirectory=cmdb" in lines, done.stderr
+    # The project lies in /tmp here.
+    assert "ReadWritePaths=-/srv/media -/tmp" in lines and "StateDirectory=cmdb" in lines, done.stderr
     assert "After=network.target redis-server.service redis.service valkey.service" in lines
     assert any(line.endswith(f"--pyrun {folder}/manage.py --pyargv clearsessions") for line in lines)
     broken = folder / "cmdb/settings.py"

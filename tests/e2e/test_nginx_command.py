@@ -239,9 +239,9 @@ def test_what_django_says_is_in_the_site(tmp_path: Path) -> None:
     done = run("--json", folder / "shop.ini")
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
-    assert said["name"] == "cmdb" and "server_name .shop.example.org;" in said["text"]
+    assert said["name"] == "shop" and "server_name .shop.example.org;" in said["text"]
     assert f"alias {folder}/static/;" in said["text"] and f"alias {folder}/media/;" in said["text"]
-    assert said["file"].endswith("/cmdb") and said["notes"] and all(note["message"] for note in said["notes"])
+    assert said["file"].endswith("/shop") and said["notes"] and all(note["message"] for note in said["notes"])
     # What does not come up is told, and there is a site nevertheless.
     (folder / "cmdb/settings.py").write_text("import missing_module\n")
     done = run(folder / "shop.ini")

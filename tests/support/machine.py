@@ -301,6 +301,8 @@ def _mount(folder: Path, covered: Sequence[str] = COVERED) -> None:
             continue
         for each in ("lower", "upper", "work"):
             (layers / name / each).mkdir(parents=True)
+        # The overlay's own directory is the upper one.
+        shutil.copystat(f"/{name}", layers / name / "upper")
         mount("--bind", f"/{name}", layers / name / "lower")
         options = f"lowerdir=/{name},upperdir={layers / name / 'upper'},workdir={layers / name / 'work'}"
         mount("-t", "overlay", "overlay", "-o", options, f"/{name}")
