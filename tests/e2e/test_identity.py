@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.clients import get
-from tests.e2e.harness import APPS, ROOT, Penstock, run_penstock, until
+from tests.e2e.harness import APPS, Penstock, run_penstock, until
+from tests.support.reachable import for_others
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 
@@ -25,19 +26,14 @@ Start = Callable[..., Penstock]
 def start(short_dir: Path) -> Start:
     """Starts an instance whose app and interpreter `nobody` can reach."""
     short_dir.chmod(0o755)
-    python = sys.executable
-    if any(not parent.stat().st_mode & 0o001 for parent in Path(python).resolve().parents):
-        python = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
-    if not Path(python).exists():
-        pytest.skip("no interpreter that another user could run")
-    shutil.copytree(ROOT / "penstock", short_dir / "lib" / "penstock")
+    python, environ = for_others(short_dir)
     shutil.copy(APPS / "cases.py", short_dir)
 
     def run(*options: str) -> Penstock:
         return Penstock(
             *("--http", "127.0.0.1:0", "--chdir", short_dir, "--module", "cases", *options),
             python=python,
-            env={"PYTHONPATH": str(short_dir / "lib")},
+            env=environ,
         )
 
     return run

@@ -1,4 +1,4 @@
-"""A folder that every user of this machine can reach, with a penstock that every user can run."""
+"""A penstock that every user of this machine can run."""
 
 from __future__ import annotations
 
@@ -33,3 +33,14 @@ def reachable() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder)
+
+
+def for_others(folder: Path) -> tuple[str, dict[str, str]]:
+    """An interpreter that any user can run, and the environment in which it finds Penstock: a copy in `folder`."""
+    python = sys.executable
+    if any(not parent.stat().st_mode & 0o001 for parent in Path(python).resolve().parents):
+        python = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+    if not Path(python).exists():
+        pytest.skip("no interpreter that another user could run")
+    shutil.copytree(ROOT / "penstock", folder / "lib" / "penstock")
+    return python, {"PYTHONPATH": str(folder / "lib")}

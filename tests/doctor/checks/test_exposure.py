@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from penstock.doctor.gather.sockets import outward_address
 from penstock.values import replace
 from tests.doctor.support import evidence, examination, serious, write_configuration
 from tests.e2e.harness import Penstock, free_port
+from tests.support.reachable import for_others
 
 
 @pytest.mark.parametrize(("option", "code"), [("socket", "uwsgi-socket-reachable"), ("stats", "stats-reachable")])
@@ -52,9 +54,14 @@ def test_an_instance_that_is_root(running: tuple[Path, Penstock]) -> None:
     assert [one.level for one in exposure.check(inside)] == ["note"]
 
 
-def test_one_that_becomes_somebody_else_is_not_mentioned(folder: Path) -> None:
+@pytest.mark.parametrize(("more", "of_master"), [("", "nobody"), ("master-as-root = true\n", "root")])
+def test_one_that_becomes_somebody_else_is_not_mentioned(folder: Path, more: str, of_master: str) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can become somebody else")
-    # Its interpreter is where only root may go: it never serves, and its master is who it is to be.
-    facts = examination(folder, "app.ini").facts
-    assert list(exposure.check(facts)) == []
+    python, environ = for_others(folder)
+    write_configuration(folder, f"uid = nobody\ngid = nogroup\n{more}")
+    with Penstock("app.ini", cwd=folder, python=python, env=environ):
+        found = examination(folder, "app.ini")
+    assert found.facts.instance is not None and found.facts.instance.uid == pwd.getpwnam(of_master).pw_uid
+    assert "instance-is-root" not in {one.code for one in found.diagnoses}
+    assert list(exposure.check(found.facts)) == []

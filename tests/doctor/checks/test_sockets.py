@@ -6,6 +6,8 @@ import signal
 import socket
 from pathlib import Path
 
+import pytest
+
 from tests.doctor.support import evidence, examination, only, serious, write_app, write_configuration
 from tests.e2e.harness import Penstock, until
 
@@ -81,12 +83,16 @@ def test_a_port_that_another_program_has(folder: Path) -> None:
         assert serious(found) == {"address-taken", "not-running"}
 
 
-def test_an_instance_that_ends_is_missed_at_once(folder: Path) -> None:
+@pytest.mark.parametrize(("more", "code"), [("vacuum = true\n", "not-running"), ("", "stale-socket")])
+def test_an_instance_that_ends_is_missed_at_once(folder: Path, more: str, code: str) -> None:
+    write_configuration(folder, more)
     with Penstock("app.ini", cwd=folder) as instance:
         assert serious(examination(folder, "app.ini")) == set()
         instance.stop(signal.SIGTERM)
         until("the end", lambda: not instance.processes())
-        assert "not-running" in serious(examination(folder, "app.ini")) | {"not-running"}
+        found = examination(folder, "app.ini")
+    assert found.facts.instance is None
+    assert only(found, code).commands == ("penstock app.ini",)
 
 
 def test_the_end_of_its_log_tells_why_an_instance_is_gone(folder: Path) -> None:
