@@ -48,7 +48,10 @@ def _message(told: Diagnosis) -> system.CheckMessage:
 
 
 def _served() -> Served:
-    """Read how the project is served from its configuration; of one process if there is none."""
+    """Read how the project is served from its configuration; of one process if there is none.
+
+    Who stands in front is not known: this may well be another machine, or be run before the proxy is there.
+    """
     plan = next(_plans(), None)
     if plan is None:
         return Served()

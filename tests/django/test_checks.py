@@ -64,6 +64,17 @@ def test_workers_and_threads_are_those_of_the_configuration(project: Path) -> No
         configuration.unlink()
 
 
+def test_nothing_is_said_of_who_stands_in_front(project: Path) -> None:
+    header = 'SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")'
+    write_files(project, {"cmdb/behind.py": f"from .healthy import *\n{header}\n"})
+    configuration = project / "penstock.ini"
+    configuration.write_text("[uwsgi]\nhttp = 0.0.0.0:8000\nmodule = cmdb.wsgi\n")
+    try:
+        assert check(project, "--deploy", "--tag", "penstock", settings="cmdb.behind")[:2] == (0, [])
+    finally:
+        configuration.unlink()
+
+
 def test_the_database_is_asked_only_if_it_is_named(tmp_path: Path) -> None:
     folder = make_django(tmp_path / "cmdb", settings=APP)
     write_files(folder, {"cmdb/healthy.py": HEALTHY})

@@ -48,7 +48,7 @@ ROWS: tuple[Row, ...] = (
         "warning",
         "",
         "SECURE_PROXY_SSL_HEADER is believed, and no proxy is in front that would take it from clients",
-        "remove it: the server tells Django the scheme",
+        "remove it: the server tells Django the scheme, by X-Forwarded-Proto of `trusted-proxies`",
     ),
     Row(
         "django-static-root",
@@ -151,8 +151,10 @@ class Served:
     """Visitors use https."""
     tells_scheme: bool | None = None
     """The application learns whether they do: X-Forwarded-Proto from a proxy that is trusted, or TLS here."""
-    has_proxy: bool | None = None
-    """Something stands in front."""
+    exposed: Evidence | None = None
+    """An HTTP listener that clients reach by themselves, with no proxy of this site in front."""
+    drops_forwarded: bool = False
+    """X-Forwarded-* of clients is taken away before the application sees it."""
     processes: int = 1
     threads: int = 1
     """In each."""
@@ -244,10 +246,14 @@ def _debug(facts: DjangoFacts, served: Served) -> Iterator[Diagnosis]:
 
 def _scheme(facts: DjangoFacts, served: Served) -> Iterator[Diagnosis]:
     header = facts.secure_proxy_ssl_header
-    if header is not None and served.has_proxy is False:
+    if header is not None and served.exposed is not None and not _is_dropped(header[0], served):
         cause = f"any client may send {_as_sent(header[0])}, and Django takes its request for https"
-        seen: tuple[Evidence, ...] = (_setting(facts, "SECURE_PROXY_SSL_HEADER", header),)
-        yield Diagnosis("django-ssl-header-forged", "warning", cause, seen, "remove SECURE_PROXY_SSL_HEADER")
+        seen: tuple[Evidence, ...] = (_setting(facts, "SECURE_PROXY_SSL_HEADER", header), served.exposed)
+        cure = (
+            "remove SECURE_PROXY_SSL_HEADER: Penstock tells Django the scheme, by X-Forwarded-Proto of those in "
+            "trusted-proxies; or listen where only the proxy comes in, as on a unix socket"
+        )
+        yield Diagnosis("django-ssl-header-forged", "warning", cause, seen, cure)
     if facts.secure_ssl_redirect and (served.is_https is False or (served.is_https and served.tells_scheme is False)):
         where = "nobody serves https here" if not served.is_https else "Django takes every request for http"
         cause = f"SECURE_SSL_REDIRECT sends visitors to https, and {where}: they never arrive"
@@ -276,6 +282,11 @@ _TELL_SCHEME = (
 def _as_sent(name: str) -> str:
     """Write the name of a variable as clients send it: HTTP_X_FORWARDED_PROTO is X-Forwarded-Proto."""
     return "-".join(part.capitalize() for part in name.removeprefix("HTTP_").split("_"))
+
+
+def _is_dropped(name: str, served: Served) -> bool:
+    """Whether clients can not send what becomes this variable."""
+    return not name.startswith("HTTP_") or (served.drops_forwarded and name.startswith("HTTP_X_FORWARDED_"))
 
 
 def _has_csrf(facts: DjangoFacts) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from penstock.doctor.checks.django import ROWS, Served, check, is_allowed
-from penstock.doctor.diagnosis import Diagnosis
+from penstock.doctor.diagnosis import Diagnosis, Evidence
 from penstock.plan.access import Person
 from penstock.project.django_facts import DjangoFacts, Unanswered, ask
 from penstock.values import replace
@@ -35,7 +35,6 @@ HTTPS = Served(
     server_names=("shop.example.org",),
     is_https=True,
     tells_scheme=True,
-    has_proxy=True,
     processes=2,
     threads=4,
     limit_post_bytes=0,
@@ -93,7 +92,7 @@ def test_a_healthy_site_has_no_findings(project_dir: Path) -> None:
         ),
         (
             "SECURE_PROXY_SSL_HEADER = ('HTTP_X_FORWARDED_PROTO', 'https')",
-            replace(HTTPS, has_proxy=False),
+            replace(HTTPS, exposed=Evidence("app.ini:2", ":8000")),
             "django-ssl-header-forged",
             "X-Forwarded-Proto",
         ),

@@ -66,3 +66,29 @@ def test_nothing_is_said_against_what_the_other_commands_write(project: Path) ->
     assert found.facts.nginx is not None and [one.via.status for one in found.facts.nginx.routes] == [200]
     assert {one.kind for one in found.facts.containers} == {"dockerfile", "compose", "kubernetes"}
     assert [one.is_enabled for one in found.facts.services] == [True]
+
+
+@pytest.mark.parametrize("protocol", ["http", "uwsgi"])
+def test_a_site_behind_a_balancer_that_speaks_tls(project: Path, protocol: str) -> None:
+    with next(project.glob("*/settings.py")).open("a") as settings:
+        settings.write("\nSECURE_SSL_REDIRECT = True\n")
+    (project / "behind.ini").write_text(
+        f"[uwsgi]\n{'socket' if protocol == 'uwsgi' else 'http'} = {project}/app.sock\nchdir = {project}\n"
+        f"module = cmdb.wsgi\nchmod-socket = 666\nharakiri = 60\n"
+    )
+    site = run(
+        *("nginx", "--port", str(free_port()), "--server-name", "shop.test", "--no-status", "--no-tls"),
+        *("--behind", "10.0.0.0/8", "behind.ini"),
+        cwd=project,
+    )
+    assert "set_real_ip_from 10.0.0.0/8;" in site
+    lines = [line for line in site.splitlines() if not line.strip().startswith(("access_log", "error_log"))]
+    (project / "site.conf").write_text("\n".join(lines))
+    nginx = Site()
+    try:
+        nginx.serve("return 404;", f"include {project}/site.conf;")
+        found = examination(project, "behind.ini", nginx_file=str(nginx.file), imports=True)
+    finally:
+        nginx.stop()
+    assert found.facts.nginx is not None and found.facts.nginx.mine
+    assert {one.code for one in found.diagnoses if one.code.startswith("django-")} <= {"django-check"}

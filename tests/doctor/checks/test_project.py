@@ -15,7 +15,7 @@ from penstock.doctor.examination import Examination
 from penstock.project.django_facts import DjangoFacts
 from tests.doctor.checks.site import PARAMS, Site
 from tests.doctor.support import evidence, examination, serious
-from tests.e2e.harness import Penstock
+from tests.e2e.harness import Penstock, free_port
 from tests.support.projects import make_django, manage
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("nginx"), reason="nginx runs as www-data")
@@ -179,3 +179,80 @@ def test_settings_that_do_not_import_are_said_once(shop: Shop, settings: Path) -
     shop.look()
     add(settings, "import nosuchlibrary")
     assert "nosuchlibrary" in one(shop.examine(), "app-import-fails").cause
+
+
+# -- https -------------------------------------------------------------------------------------------------------------
+
+HEADER = 'SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")'
+FORGED, LOOP = {"django-ssl-header-forged"}, {"django-redirect-loop"}
+
+
+@pytest.mark.parametrize(
+    ("listens", "header", "expected"),
+    [
+        ("http = 0.0.0.0:{port}", HEADER, FORGED),
+        ("http = :{port}", HEADER, FORGED),
+        ("http = [::]:{port}", HEADER, FORGED),
+        ("http = :{port}", "", set()),
+        ("http = 127.0.0.1:{port}", HEADER, set()),
+        ("http = 10.0.0.1:{port}", HEADER, set()),
+        ("http = app.sock", HEADER, set()),
+        # Strangers' X-Forwarded-* is dropped where trusted-proxies is named, and nothing else is.
+        ("http = :{port}\ntrusted-proxies = 10.0.0.0/8", HEADER, set()),
+        ("http = :{port}\ntrusted-proxies = all", HEADER, FORGED),
+        ("http = :{port}\ntrusted-proxies = 10.0.0.0/8", HEADER.replace("X_FORWARDED_PROTO", "X_SCHEME"), FORGED),
+    ],
+)
+def test_a_header_that_any_client_may_send(
+    shop: Shop, settings: Path, listens: str, header: str, expected: set[str]
+) -> None:
+    add(settings, header)
+    lines = listens.format(port=free_port())
+    (shop.dir / "open.ini").write_text(f"[uwsgi]\n{lines}\nchdir = {shop.dir}\nmodule = cmdb.wsgi\n")
+    found = examination(shop.dir, "open.ini", imports=True)
+    told = [each for each in found.diagnoses if each.code.startswith("django-ssl")]
+    assert {each.code for each in told} == expected
+    if told:
+        assert "open.ini:2" in evidence(told[0]) and "settings.py:" in evidence(told[0])
+
+
+def test_a_header_that_nginx_takes_from_clients(shop: Shop, settings: Path) -> None:
+    add(settings, HEADER)
+    (shop.dir / "both.ini").write_text((shop.dir / "app.ini").read_text() + f"http = :{free_port()}\n")
+    shop.look()
+    found = examination(shop.dir, "both.ini", nginx_file=str(shop.site.file), imports=True)
+    assert found.facts.nginx is not None and found.facts.nginx.mine
+    assert not FORGED & serious(found)
+
+
+@pytest.mark.parametrize(
+    ("server", "params", "header", "expected"),
+    [
+        ("", "", "", LOOP),
+        ("", "uwsgi_param HTTP_X_FORWARDED_PROTO $scheme;", HEADER, LOOP),
+        ("set_real_ip_from 10.0.0.0/8;", "", "", set()),
+        # Django believes what comes through as the client, or a balancer, has sent it.
+        ("", "", HEADER, set()),
+        ("", "uwsgi_param HTTPS $http_x_forwarded_ssl;", "", set()),
+        ("listen unix:{dir}/balanced.sock proxy_protocol;", "", "", set()),
+    ],
+)
+def test_a_site_without_tls_that_leads_to_https(
+    shop: Shop, settings: Path, server: str, params: str, header: str, expected: set[str]
+) -> None:
+    add(settings, f"SECURE_SSL_REDIRECT = True\n{header}")
+    passes = f"location / {{ {PARAMS} {params} uwsgi_pass unix:{shop.dir}/app.sock; }}"
+    shop.site.serve(f"client_max_body_size 20m; {server.format(dir=shop.dir)} {passes} {shop.static()}")
+    found = shop.examine()
+    assert LOOP & serious(found) == expected, [(each.code, each.cause) for each in found.diagnoses]
+
+
+@pytest.mark.parametrize("sent", ["X-Forwarded-Proto $scheme", "X-Forwarded-Proto $http_x_forwarded_proto", "X-A b"])
+def test_what_nginx_says_of_the_scheme_over_http(shop: Shop, settings: Path, sent: str) -> None:
+    add(settings, "SECURE_SSL_REDIRECT = True")
+    text = (shop.dir / "app.ini").read_text().replace("socket = ", "http = ", 1).replace("app.sock", "web.sock")
+    (shop.dir / "web.ini").write_text(text)
+    passes = f"proxy_set_header Host $host; proxy_set_header {sent}; proxy_pass http://unix:{shop.dir}/web.sock:;"
+    shop.site.serve(f"location / {{ {passes} }}")
+    found = examination(shop.dir, "web.ini", nginx_file=str(shop.site.file), imports=True)
+    assert LOOP & serious(found) == (LOOP if sent.endswith("$scheme") else set())
