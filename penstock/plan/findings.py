@@ -255,8 +255,8 @@ ROWS: tuple[Row, ...] = (
         "nginx-gives-up-first",
         "warning",
         "harakiri",
-        "nginx on this machine is told to wait less long for a response than harakiri lets a request run",
-        "raise uwsgi_read_timeout or proxy_read_timeout there, or lower harakiri",
+        "nginx waits less long for a response than a request may run, which has no limit without harakiri",
+        "raise uwsgi_read_timeout or proxy_read_timeout there, or set a lower harakiri",
     ),
     Row(
         "nginx-speaks-http",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from penstock.deploy.nginx.servers import Passing, server_for, server_of
+from penstock.deploy.nginx.site import SPARE_S, USUAL_READ_TIMEOUT_S
 from penstock.doctor.diagnosis import Diagnosis, Evidence, Mend
 from penstock.doctor.facts import Facts, NginxFacts, SocketFact, StaticFact
 from penstock.plan.findings import Row
@@ -314,18 +315,28 @@ def _patience(facts: Facts, nginx: NginxFacts, plan: Plan) -> Iterator[Diagnosis
         module = "uwsgi" if passing.to.protocol == "uwsgi" else "proxy"
         name = f"{module}_read_timeout"
         seconds = passing.scope.seconds(name)
-        if not harakiri or seconds is None or seconds > harakiri:
+        if seconds is None or (harakiri and seconds > harakiri):
             continue
         said = passing.scope.value(name)
         seen = (
             Evidence(str(said.origin) if said is not None else passing.to.place, f"{name} {seconds:g}s"
                      + ("" if said is not None else ", the default")),
-            Evidence(facts.place_of("harakiri"), f"harakiri = {harakiri}"),
+            Evidence(facts.place_of("harakiri"), f"harakiri = {harakiri}{'' if harakiri else ', no limit'}"),
             Evidence("", f"the order has to be: database < harakiri < {name} < the visitor's patience"),
         )  # fmt: skip
-        cause = f"nginx answers 504 after {seconds:g} seconds, and a worker goes on for nobody until {harakiri}"
-        cure = f"{name} {harakiri + 5}s; in nginx, or harakiri below {seconds:g}"
-        yield Diagnosis("nginx-gives-up-first", "warning", cause, seen, cure)
+        cause = f"nginx answers 504 after {seconds:g} seconds, and a worker goes on for nobody until "
+        if harakiri:
+            cause += f"{harakiri}"
+            cure = f"{name} {harakiri + 5}s; in nginx, or harakiri below {seconds:g}"
+        else:
+            cause += "the application ends by itself: there is no limit"
+            # The distance that `penstock nginx` keeps, where there is room for it.
+            below = max(int(seconds) - SPARE_S, int(seconds) // 2)
+            cure = f"harakiri = {below}"
+            if not below:
+                cure = f"harakiri = {USUAL_READ_TIMEOUT_S - SPARE_S}, and {name} {USUAL_READ_TIMEOUT_S}s; in nginx"
+        # Without a limit nothing is wrong as long as no request takes so long.
+        yield Diagnosis("nginx-gives-up-first", "warning" if harakiri else "note", cause, seen, cure)
         return
 
 
