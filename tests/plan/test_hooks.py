@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from penstock import hooks
+from penstock.plan.hooks import ONLY_UWSGI
 from penstock.plan.process_types import HOOK_ACTIONS, HooksPlan
 from tests.plan.test_resolve import SERVE, plan, refusal
+from tools.tidy import ROOT
 
 
 def test_nothing_is_done_unless_it_is_asked_for() -> None:
@@ -43,6 +47,14 @@ def test_a_graceful_stop_is_what_sigterm_does_anyway() -> None:
 
 def test_every_action_can_be_done() -> None:
     assert set(HOOK_ACTIONS) == {*hooks.ACTIONS, "exec", "safeexec"}
+
+
+def test_the_guide_names_what_is_done_and_what_is_refused() -> None:
+    table = (ROOT / "docs" / "guides" / "process-management.md").read_text().partition("| action | | |\n")[2]
+    cells = [line.split(" | ") for line in table.partition("\n\n")[0].splitlines()]
+    for verdict, names in (("done", HOOK_ACTIONS), ("refused", ONLY_UWSGI)):
+        named = [name for row in cells if row[1:2] == [verdict] for name in re.findall(r"`(\w+)`", row[0])]
+        assert sorted(named) == sorted(names)
 
 
 @pytest.mark.parametrize(
