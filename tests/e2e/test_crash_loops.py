@@ -66,15 +66,17 @@ def test_a_worker_that_can_not_come_back_is_tried_later_and_later_while_others_s
     with Penstock(*HTTP, "--wsgi-file", app, "--processes", "2") as instance:
         first, *_ = until("two workers", lambda: len(instance.workers()) == 2 and instance.workers())
         flag.touch()
+        # Which of them is worker 1 nobody says: the one that comes back at once is not.
+        for victim in instance.workers():
+            os.kill(victim, signal.SIGKILL)
+            until("it is dead", lambda: not is_alive(victim))  # noqa: B023  # called in this turn
         with Load(instance.http, "/", clients=2) as load:
-            # Which of them is worker 1 nobody says: the one that comes back at once is not.
-            for victim in instance.workers():
-                os.kill(victim, signal.SIGKILL)
-                until("it is dead", lambda: not is_alive(victim))  # noqa: B023  # called in this turn
             instance.wait_log(r"dies too fast \(4 times in a row, the first time: .*\): the next try is in 0.8 seconds")
             load.more(30)
             flag.unlink()
             until("two workers again", lambda: len(instance.workers()) == 2, 20)
+            load.more(30)
+        assert load.failures == []
         assert get(instance.http).body == b"ok"
         assert is_alive(instance.pid) and first not in instance.workers()
 

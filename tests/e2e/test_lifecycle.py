@@ -671,6 +671,22 @@ def test_a_killed_master_takes_its_workers_along_within_two_seconds(gate: Gate, 
         instance.clean()
 
 
+@pytest.mark.event("master-killed")
+def test_a_request_that_ends_soon_after_the_master_was_killed_is_answered(gate: Gate) -> None:
+    instance = Penstock(*CASES)
+    try:
+        with Connection(instance.http) as connection:
+            connection.send(request_bytes("GET", gate.target))
+            gate.entered()
+            os.kill(instance.pid, signal.SIGKILL)
+            instance.wait_exit()
+            gate.open()
+            assert connection.read().body == b"waited"
+        until("everything is gone", lambda: not instance.processes())
+    finally:
+        instance.clean()
+
+
 @pytest.mark.event("recycle")
 @pytest.mark.option("max-requests")
 def test_max_requests_recycles_without_losing_a_request() -> None:

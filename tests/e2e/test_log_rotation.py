@@ -150,6 +150,27 @@ def test_rotation_when_a_file_is_touched(short_dir: Path) -> None:
         assert re.search(r"logsize: \d+, triggering rotation to ", files[1].read_text())
 
 
+@pytest.mark.option("master-fifo", "logto")
+@pytest.mark.parametrize("letter", ["l", "L"])
+def test_rotation_by_a_letter_in_the_fifo(short_dir: Path, letter: str) -> None:
+    """`l` opens the log anew after somebody has moved it; `L` moves it itself."""
+    log, fifo = short_dir / "log", short_dir / "fifo"
+    seen = [0]
+
+    def count() -> int:
+        return len(list(short_dir.glob("log.*")))
+
+    def rotate(number: int) -> None:
+        seen[0] = count()
+        if letter == "l":
+            move(log, number)
+        fifo.write_text(letter)
+
+    with start("--logto", log, "--master-fifo", fifo) as instance:
+        files = rotated(instance, log, rotate, lambda: count() > seen[0] and log.exists(), times=3)
+        assert len(files) == 4
+
+
 @pytest.mark.option("log-maxsize", "log-backupname")
 def test_rotation_by_size(short_dir: Path) -> None:
     log, backup = short_dir / "log", short_dir / "old"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.clients import Connection, get, request_bytes
+from tests.e2e.clients import Connection, Cut, get, request_bytes
 from tests.e2e.harness import APPS, Gate, Penstock, rss_bytes, until
 from tests.e2e.load import Load
 
@@ -131,6 +131,23 @@ def test_an_evil_limit_kills(grows: tuple[str, ...], limit: str, target: str, na
         instance.wait_log(rf"EVIL RELOAD ON WORKER 1 {name}: \d+ \(pid: {first}\)")
         until("another one serves", lambda: instance.workers() and first not in instance.workers())
         assert get(instance.http).status == 200
+
+
+@pytest.mark.event("recycle-evil")
+def test_an_evil_limit_cuts_what_is_in_flight_and_nobody_who_comes_then(grows: tuple[str, ...], gate: Gate) -> None:
+    app = Path(grows[3])
+    app.write_text(app.read_text() + WAITS)
+    options = ("--evil-reload-on-rss", "64", "--mem-collector-freq", "1", "--threads", "2")
+    with Penstock(*grows, *options) as instance, Connection(instance.http) as connection:
+        (old,) = instance.workers()
+        connection.send(request_bytes("GET", gate.target))
+        assert gate.entered() == old
+        for _ in range(2):
+            get(instance.http, "/grow")
+        instance.wait_log(rf"EVIL RELOAD ON WORKER 1 RSS: \d+ \(pid: {old}\)")
+        with pytest.raises((Cut, ConnectionError)):
+            connection.read()
+        assert get(instance.http).body == b"0"
 
 
 @pytest.mark.option("exit-on-reload")

@@ -135,6 +135,20 @@ def test_a_reload_that_fails_says_why_and_nobody_else_notices(
 
 
 @pytest.mark.event("reload-broken")
+def test_the_whole_traceback_comes_after_the_cause(site: Site) -> None:
+    with site.start() as instance:
+        site.deploy("new", before="def settings():\n    raise LookupError('no settings')\nsettings()\n")
+        result = run_penstock("reload", site.pidfile)
+        assert result.returncode == 3
+        first, _, rest = result.stderr.partition("\n")
+        assert first.startswith(f"[penstock] LookupError: no settings at {site.app}:2 ")
+        assert "Traceback (most recent call last):\n" in rest and "\nLookupError: no settings\n" in rest
+        assert f'File "{site.app}", line 3, in <module>\n    settings()\n' in rest
+        assert f'File "{site.app}", line 2, in settings\n    raise LookupError(' in rest
+        assert get(instance.http).body == b"old"
+
+
+@pytest.mark.event("reload-broken")
 @pytest.mark.parametrize(
     ("line", "first", "more"),
     [
