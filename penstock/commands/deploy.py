@@ -116,6 +116,8 @@ def parse(arguments: Sequence[str]) -> tuple[Wish, str, bool]:
                 if not words:
                     raise Refused(f"{name} needs a value; penstock deploy --help tells which")
                 value = words.pop(0)
+            if name == "--root" and not value:
+                raise Refused(f"{name} needs a directory; penstock deploy --help tells which")
             if name == "--host":
                 hosts += [each for each in value.replace(",", " ").lower().split() if each]
             elif name == "--without":

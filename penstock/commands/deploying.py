@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from penstock.commands.terminal import Style, plain, width, wrap
 from penstock.deploy.artifact import Change
@@ -108,3 +108,27 @@ def _print(line: str) -> None:
 
 
 tell = _print
+
+
+def read_words(arguments: Sequence[str], flags: Collection[str], command: str) -> tuple[list[str], set[str], str]:
+    """Take apart the words of a command about a deployment: names, flags that were given, and the root.
+
+    Raises:
+        ValueError: a word means nothing, or --root has no directory. An empty one is not taken for the machine itself:
+            it is what a variable that is not set leaves behind.
+    """
+    words, names, given, root = list(arguments), [], set(), "/"
+    while words:
+        word = words.pop(0)
+        name, has_value, value = word.partition("=")
+        if word in flags:
+            given.add(word)
+        elif name == "--root":
+            root = value if has_value else (words.pop(0) if words else "")
+            if not root or root.startswith("-"):
+                raise ValueError(f"--root needs a directory; penstock {command} --help tells which")
+        elif word.startswith("-"):
+            raise ValueError(f"there is no option {word}; penstock {command} --help lists them")
+        else:
+            names.append(word)
+    return names, given, root

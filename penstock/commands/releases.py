@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from penstock.commands.deploying import OK, REFUSED, say, tell
+from penstock.commands.deploying import OK, REFUSED, read_words, say, tell
 from penstock.commands.terminal import plain, style
 from penstock.commands.undeploy import the_deployment
 from penstock.deploy import releases
@@ -32,27 +32,16 @@ def run(arguments: Sequence[str]) -> int:
     if {"--help", "-h"} & set(arguments):
         sys.stdout.write(TEXT)
         return OK
-    words, names, is_json, root = list(arguments), [], False, ""
-    while words:
-        word = words.pop(0)
-        if word == "--json":
-            is_json = True
-        elif word == "--root" or word.startswith("--root="):
-            root = word.partition("=")[2] or (words.pop(0) if words else "")
-        elif word.startswith("-"):
-            say(f"there is no option {word}; penstock releases --help lists them")
-            return REFUSED
-        else:
-            names.append(word)
     try:
-        tree = Tree(root or "/")
+        names, flags, root = read_words(arguments, ("--json",), "releases")
+        tree = Tree(root)
         layout = Layout(the_deployment(tree, names, "releases"))
         found = releases.listing(tree, layout)
     except (ArtifactError, ValueError) as error:
         say(str(error))
         return REFUSED
     serving = releases.current(tree, layout)
-    if is_json:
+    if "--json" in flags:
         documents = [asdict(each) | {"serves": each.stamp == serving} for each in found]
         tell(json.dumps({"name": layout.name, "releases": documents}))
         return OK

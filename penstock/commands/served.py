@@ -84,7 +84,11 @@ def take(arguments: Sequence[str], flags: Sequence[str], valued: Sequence[str]) 
         if name in valued:
             if not equals and not rest:
                 raise Wrong(f"{name} needs a value")
-            values.append((name, value if equals else rest.pop(0)))
+            given = value if equals else rest.pop(0)
+            # An empty one is what a variable that is not set leaves behind: not the machine itself.
+            if name == "--root" and not given:
+                raise Wrong(f"{name} needs a directory")
+            values.append((name, given))
         elif word in flags and not (word == "--socket" and _is_address(rest)):
             seen.add(word)
         else:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from penstock.commands.deploying import FAILED, OK, REFUSED, Progress, say, tell, tell_failure
+from penstock.commands.deploying import FAILED, OK, REFUSED, Progress, read_words, say, tell, tell_failure
 from penstock.commands.terminal import style
 from penstock.deploy import memory, services
 from penstock.deploy.artifact import ArtifactError, Tree
@@ -37,20 +37,9 @@ def run(arguments: Sequence[str]) -> int:
     if {"--help", "-h"} & set(arguments):
         sys.stdout.write(TEXT)
         return OK
-    words, names, flags, root = list(arguments), [], set(), ""
-    while words:
-        word = words.pop(0)
-        if word in ("--data", "--plan"):
-            flags.add(word)
-        elif word == "--root" or word.startswith("--root="):
-            root = word.partition("=")[2] or (words.pop(0) if words else "")
-        elif word.startswith("-"):
-            say(f"there is no option {word}; penstock undeploy --help lists them")
-            return REFUSED
-        else:
-            names.append(word)
     try:
-        tree = Tree(root or "/")
+        names, flags, root = read_words(arguments, ("--data", "--plan"), "undeploy")
+        tree = Tree(root)
         layout = Layout(the_deployment(tree, names, "undeploy"))
         if tree.is_machine and os.geteuid() != 0:
             say("only root can take it away: use sudo")

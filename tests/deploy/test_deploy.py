@@ -240,6 +240,12 @@ def test_what_is_wrong_is_said_before_anything_is_begun(
         (["undeploy", "shop"], "there is no deployment shop; there are none"),
         (["undeploy", "a", "b"], "one deployment at a time"),
         (["undeploy", "--frob"], "there is no option --frob"),
+        (["undeploy", "--root"], "--root needs a directory"),
+        (["undeploy", "--root="], "--root needs a directory"),
+        (["undeploy", "--root", ""], "--root needs a directory"),
+        (["undeploy", "--root", "--data"], "--root needs a directory"),
+        (["releases", "--root="], "--root needs a directory"),
+        (["deploy", "--root="], "--root needs a directory"),
         (["releases"], "there is none"),
         (["releases", "--frob"], "there is no option --frob"),
     ],
@@ -247,6 +253,11 @@ def test_what_is_wrong_is_said_before_anything_is_begun(
 def test_commands_about_nothing_say_so(tmp_path: Path, words: list[str], says: str) -> None:
     done = penstock(*words, "--root", tmp_path)
     assert done.returncode == 1 and says in done.stderr, done.stdout + done.stderr
+
+
+def test_an_empty_root_is_not_the_machine_for_units_either() -> None:
+    done = penstock("systemd", "--uninstall", "--name", "shop", "--root", "")
+    assert done.returncode == 2 and "--root needs a directory" in done.stderr
 
 
 @pytest.mark.parametrize("command", ["deploy", "undeploy", "releases", "rollback"])
