@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.clients import connect, get, post
+from tests.e2e.clients import Cut, connect, get, post
 from tests.e2e.harness import run_penstock, until
 from tests.support import systemd
 from tests.support.projects import make_django, manage
@@ -305,5 +305,5 @@ def serves(address: str) -> bool:
     """Whether it answers."""
     try:
         return get(address, "/version").status == 200
-    except (OSError, AssertionError):
+    except (Cut, OSError, AssertionError):
         return False
